@@ -1,0 +1,319 @@
+"""Frozen facts about machines, in SI units: accelerators, links, nodes, clusters.
+
+Nothing here computes. ``hardware/*.yaml`` holds the values with their sources, ``spec/`` reads
+them, ``topology.py`` turns a cluster into the links a process group really uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from simulator.numeric import Numeric
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8"]
+BYTES_PER_ELEMENT: Mapping[str, float] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
+"""Bytes one element of a tensor takes in memory and on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """A value that was taken rather than given, and where it comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class GemmCurve:
+    """Constants of the GEMM time model in ``cost/compute.py``; each is fitted on measured shapes.
+
+    Attributes:
+        peak_fraction: e, best fraction of the dense peak a large tile reaches.
+        sustained_fraction: rs, clock left once power or heat throttles a long kernel.
+        droop_s: tau, kernel duration at which half of that droop has set in.
+        launch_s: t0, gap between two kernels of one stream.
+        tile_s: tc, prologue and epilogue of one tile.
+        wave_quantisation: q in [0, 1]; 1 means that a partial last wave costs a full one.
+        bandwidth_fraction: eta, fraction of DRAM bandwidth a GEMM reaches.
+        overlap_exponent: p of the p-norm that joins compute and memory time.
+        small_tile_penalty: g, loss of tiles smaller than 256x128.
+        split_s: ts, cost of a split-K reduction.
+    """
+
+    peak_fraction: float
+    sustained_fraction: float
+    droop_s: float
+    launch_s: float
+    tile_s: float
+    wave_quantisation: float
+    bandwidth_fraction: float
+    overlap_exponent: float
+    small_tile_penalty: float
+    split_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionCurve:
+    """Constants of one fused attention kernel at one head dimension, see ``cost/attention.py``.
+
+    Attributes:
+        forward_flops_per_s: F, rate for long sequences, FLOPs counted 4 b h d s^2 (causal: half).
+        ramp_tokens: sh, the rate is halved at a sequence of this length.
+        launch_s: t0.
+        wave_quantisation: q in [0, 1].
+    """
+
+    forward_flops_per_s: float
+    ramp_tokens: float
+    launch_s: float
+    wave_quantisation: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCurve:
+    """Memory-bound kernels: time = launch_s + bytes / (fraction * memory bandwidth).
+
+    Attributes:
+        launch_s: fixed cost of one kernel.
+        fraction: kernel family -> fraction of DRAM bandwidth (families in ``cost/memory_bound.py``).
+    """
+
+    launch_s: float
+    fraction: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """One device. Peaks are dense (no structured sparsity)."""
+
+    name: str
+    architecture: str
+    num_sms: int
+    peak_flops_per_s: Mapping[str, float]
+    memory_bytes: float
+    memory_bandwidth_bytes_per_s: float
+    l2_bytes: float
+    power_w: float
+    gemm: GemmCurve
+    attention: Mapping[str, Mapping[int, AttentionCurve]]
+    memory: MemoryCurve
+    assumptions: tuple[Assumption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolLine:
+    """One alpha-beta line of a collective: base_s + steps * hop_s + bus_bytes / bandwidth."""
+
+    base_s: float
+    hop_s: float
+    bandwidth_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveCurve:
+    """How a collective library performs on one scale-up fabric (measured, per accelerator).
+
+    Attributes:
+        ll: low-latency protocol, ``ll128``: its 128-byte form, ``simple``: bulk protocol, whose
+            bandwidth comes from the two maps below.
+        ring_bytes_per_s: group size -> bus bandwidth of all-gather and reduce-scatter.
+        all_reduce_bytes_per_s: group size -> bus bandwidth of ring all-reduce.
+        small_group_factor: group size -> factor on the ll and ll128 bandwidth.
+        in_network: reduction in the switch (NVLS), None where the fabric has none; its
+            ``hop_s`` is 0.
+        in_network_min_size: smallest group for which the library uses it.
+        all_to_all: bulk line; ``hop_s`` counts ranks.
+        all_to_all_small: line for small messages.
+    """
+
+    ll: ProtocolLine
+    ll128: ProtocolLine
+    simple: ProtocolLine
+    ring_bytes_per_s: Mapping[int, float]
+    all_reduce_bytes_per_s: Mapping[int, float]
+    small_group_factor: Mapping[int, float]
+    in_network: ProtocolLine | None
+    in_network_min_size: int
+    all_to_all: ProtocolLine
+    all_to_all_small: ProtocolLine
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCurve:
+    """How a collective library performs between nodes.
+
+    Attributes:
+        bandwidth_fraction: fraction of NIC bandwidth that a collective reaches.
+        base_s: a0, start of an inter-node collective.
+        hop_s: h, one level of the inter-node tree.
+        chunk_s_per_byte, chunk_s: kappa and C, pipeline fill per tree level,
+            min(kappa * payload, C).
+        ring_hop_s: one step of an inter-node ring.
+        message_s: one point-to-point message.
+    """
+
+    bandwidth_fraction: float
+    base_s: float
+    hop_s: float
+    chunk_s_per_byte: float
+    chunk_s: float
+    ring_hop_s: float
+    message_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One link of the graph inside a node, between two of its parts (``gpu0``, ``switch0``, ...)."""
+
+    a: str
+    b: str
+    bandwidth_bytes_per_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTier:
+    """Host DRAM or NVMe of a node, shared by its devices."""
+
+    capacity_bytes: float
+    read_bytes_per_s: float
+    write_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A host with its devices, the links between its parts, and its NICs.
+
+    Attributes:
+        edges: links among ``gpu<i>``, ``nic<i>``, ``cpu<i>`` and ``switch<i>``; bandwidth is per
+            direction. A device's NIC is the nearest one; NICs may be shared by several devices.
+        nic_bytes_per_s: bandwidth of one NIC, per direction.
+        collectives: measured curve of the scale-up fabric; where there is none it is derived
+            from the links, and the assumptions say so.
+        host_memory, nvme: None where the node has none or it is unknown.
+        host_link_bytes_per_s: pinned copy rate between one device and host memory.
+    """
+
+    name: str
+    accelerator: Accelerator
+    num_devices: int
+    edges: tuple[Edge, ...]
+    num_nics: int
+    nic_bytes_per_s: float
+    collectives: CollectiveCurve
+    host_memory: MemoryTier | None
+    nvme: MemoryTier | None
+    host_link_bytes_per_s: float
+    power_w: float
+    assumptions: tuple[Assumption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FabricTier:
+    """One level of the network above the nodes.
+
+    Attributes:
+        nodes_per_group: nodes that reach one another without going above this tier.
+        oversubscription: downlink over uplink bandwidth for traffic that crosses this tier.
+        hop_s: latency added by crossing it.
+    """
+
+    name: str
+    nodes_per_group: int
+    oversubscription: float
+    hop_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Torus:
+    """Devices on a torus with wrap links (TPU pods): no NIC inside the pod.
+
+    Attributes:
+        shape: devices along each dimension.
+        link_bytes_per_s: one link, per direction.
+        hop_s: latency of one hop.
+    """
+
+    shape: tuple[int, ...]
+    link_bytes_per_s: float
+    hop_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nodes of one kind and the network between them."""
+
+    name: str
+    node: Node
+    num_nodes: int
+    tiers: tuple[FabricTier, ...]
+    network: NetworkCurve
+    torus: Torus | None = None
+    assumptions: tuple[Assumption, ...] = ()
+
+    @property
+    def num_devices(self) -> int:
+        """Devices in the whole cluster."""
+        return self.num_nodes * self.node.num_devices
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLink:
+    """What one process group sees of the machine: plain numbers for ``cost/collective``.
+
+    Fields are ``Numeric``, so that a batch of plans is a ``GroupLink`` of arrays. Bandwidths are
+    bus bandwidths (nccl-tests convention), per direction. A group of one rank has ``size`` 1.
+
+    Attributes:
+        size: ranks, ``num_nodes``: nodes they lie on; ``size / num_nodes`` ranks share a node.
+        ring_bytes_per_s, all_reduce_bytes_per_s: bulk bandwidth over the in-node links of the
+            group's ranks (its slowest ring link).
+        in_network_bytes_per_s: 0 where the fabric does not reduce in the switch.
+        network_bytes_per_s: bandwidth of the group's share of the node's NICs, oversubscription
+            included; ``inf`` when the group lies in one node.
+    """
+
+    size: Numeric
+    num_nodes: Numeric
+    ll_base_s: Numeric
+    ll_hop_s: Numeric
+    ll_bytes_per_s: Numeric
+    ll128_base_s: Numeric
+    ll128_hop_s: Numeric
+    ll128_bytes_per_s: Numeric
+    simple_base_s: Numeric
+    simple_hop_s: Numeric
+    ring_bytes_per_s: Numeric
+    all_reduce_bytes_per_s: Numeric
+    in_network_base_s: Numeric
+    in_network_bytes_per_s: Numeric
+    all_to_all_base_s: Numeric
+    all_to_all_hop_s: Numeric
+    all_to_all_bytes_per_s: Numeric
+    all_to_all_small_base_s: Numeric
+    all_to_all_small_bytes_per_s: Numeric
+    network_bytes_per_s: Numeric
+    network_base_s: Numeric
+    network_hop_s: Numeric
+    network_chunk_s_per_byte: Numeric
+    network_chunk_s: Numeric
+    network_ring_hop_s: Numeric
+    network_message_s: Numeric
+
+
+@dataclass(frozen=True, slots=True)
+class PathLink:
+    """A point-to-point path between two ranks.
+
+    Attributes:
+        bandwidth_bytes_per_s: the sender's share of the narrowest link on the way, per direction.
+        latency_s: one message.
+        crosses_network: 1 where the path leaves the node, else 0.
+    """
+
+    bandwidth_bytes_per_s: Numeric
+    latency_s: Numeric
+    crosses_network: Numeric = field(default=0.0)

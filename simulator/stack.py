@@ -1,0 +1,68 @@
+"""A software stack: which kernels it runs and the few scalars that only end-to-end runs tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.machine import Assumption
+from simulator.plan import AttentionKernel
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One training framework of one era.
+
+    Attributes:
+        attention: attention kernel it runs.
+        fused_softmax: scale, mask and softmax in one kernel (only without flash attention).
+        fused_bias_gelu: bias and activation in one kernel.
+        fused_norm: one-pass normalisation kernels.
+        fused_bias_dropout_add: bias, dropout and residual in one kernel.
+        dropout: hidden and attention dropout are on.
+        fused_cross_entropy: logits are not kept in fp32 beside their fp16 form.
+        gemm_scale: measured GEMM time over that of the accelerator's curve (kappa_gemm).
+        memory_scale: the same for memory-bound kernels.
+        attention_scale: the same for fused attention.
+        layer_overhead_s: host or launch time that a layer's forward pass exposes.
+        microbatch_overhead_s: per stage, phase and microbatch.
+        step_overhead_s: per step: data loading, gradient norm, logging, scaler.
+        blocking_p2p_scale: factor on the transfer time of blocking pipeline sends.
+        network_scale: achieved over modelled bandwidth of inter-node data-parallel collectives.
+        backward_tp_overlap: without sequence parallelism, the backward all-reduce of a column
+            linear hides behind its weight gradient (Korthikanti et al. 2022, section 4.2.2).
+        overlap_dp, overlap_tp, overlap_pp: defaults of the plan's switches.
+        framework_bytes: device context, libraries and workspaces.
+        communicator_bytes: buffers of one communicator.
+        fragmentation: share of allocated bytes lost in the allocator.
+        gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
+        optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
+    """
+
+    name: str
+    framework: str
+    attention: AttentionKernel
+    fused_softmax: bool
+    fused_bias_gelu: bool
+    fused_norm: bool
+    fused_bias_dropout_add: bool
+    dropout: bool
+    fused_cross_entropy: bool
+    gemm_scale: float
+    memory_scale: float
+    attention_scale: float
+    layer_overhead_s: float
+    microbatch_overhead_s: float
+    step_overhead_s: float
+    blocking_p2p_scale: float
+    network_scale: float
+    backward_tp_overlap: bool
+    overlap_dp: bool
+    overlap_tp: bool
+    overlap_pp: bool
+    framework_bytes: float
+    communicator_bytes: float
+    fragmentation: float
+    gradient_bytes: float
+    gradient_reduce_bytes: float
+    optimizer_bytes_per_parameter: float
+    assumptions: tuple[Assumption, ...] = ()

@@ -1,0 +1,96 @@
+"""The op graph: every op of a step as a row of columns, on streams, with its dependencies.
+
+The graph holds structure only. Durations come from a cost table indexed by ``op_class``, so that
+one graph serves one run, a batch of plans, or a batch of replicas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from simulator.numeric import BoolArray, IntArray
+
+
+class OpPhase(IntEnum):
+    """What an op does, for timelines and breakdowns. F, B, W equal ``schedule.action.Phase``."""
+
+    F = 0
+    B = 1
+    W = 2
+    SEND_ACTIVATION = 3
+    SEND_GRADIENT = 4
+    GATHER_WEIGHTS = 5
+    REDUCE_GRADIENTS = 6
+    OPTIMIZER = 7
+    GATHER_STEP = 8
+    STEP_OVERHEAD = 9
+    JOIN = 10
+    """Takes no time: ties ops together that must start at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An in-order queue of ops: ``compute`` or a communicator of one pipeline rank.
+
+    Attributes:
+        name: ``compute``, ``dp``, ``pp-send``, ...
+        rank: pipeline rank it belongs to.
+        replica: data-parallel replica (0 in a folded graph).
+    """
+
+    name: str
+    rank: int
+    replica: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpGraph:
+    """Ops sorted by level; the ops of one level depend only on earlier levels.
+
+    A stream runs its ops in increasing index. Every dependency, stream order included, points to
+    a smaller index, so one pass over the index order solves the graph.
+
+    Attributes:
+        op_class: [ops], row of the cost table.
+        stream: [ops], index into ``streams``; -1 for ops that need no stream (joins).
+        resource: [ops], index into ``resources``, -1 for none. Ops on one resource at the same
+            time share its bandwidth fairly.
+        coupled: [ops], in a batch over data-parallel replicas these ops start together, when the
+            last replica is ready (a collective over the replicas).
+        phase, stage, microbatch: [ops] labels; -1 where there is none.
+        pred_offsets: [ops + 1] and ``preds``: [edges]: dependencies in CSR form, without the
+            order of the streams, each smaller than its op.
+        stream_pred: [ops], previous op of the same stream, -1 for the first.
+        level_offsets: [levels + 1], first op of every level.
+        streams, resources, class_names: what the indices mean.
+    """
+
+    op_class: IntArray
+    stream: IntArray
+    resource: IntArray
+    coupled: BoolArray
+    phase: IntArray
+    stage: IntArray
+    microbatch: IntArray
+    pred_offsets: IntArray
+    preds: IntArray
+    stream_pred: IntArray
+    level_offsets: IntArray
+    streams: tuple[Stream, ...]
+    resources: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    @property
+    def num_ops(self) -> int:
+        """Ops in the graph."""
+        return int(self.op_class.size)
+
+    @property
+    def has_shared_resources(self) -> bool:
+        """Whether some resource is used by ops of more than one stream."""
+        used = self.resource >= 0
+        pairs = {
+            (int(r), int(s)) for r, s in zip(self.resource[used], self.stream[used], strict=True)
+        }
+        return len(pairs) > len({r for r, _ in pairs})
