@@ -1,0 +1,1 @@
+"""What an operation costs: seconds and bytes, as arithmetic on numbers."""

@@ -1,0 +1,1 @@
+"""Executors of op graphs: discrete events with contention, max-plus without it."""

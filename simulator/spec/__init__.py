@@ -1,0 +1,1 @@
+"""Reads descriptions of hardware and scenarios; the only place that uses pydantic."""

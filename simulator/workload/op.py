@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+
 from simulator.numeric import BoolArray, IntArray
 
 
@@ -47,6 +49,10 @@ class Stream:
 @dataclass(frozen=True, slots=True)
 class OpGraph:
     """Ops sorted by level; the ops of one level depend only on earlier levels.
+
+    Within a level they are sorted by falling number of dependencies, stream order included, so
+    that an engine can take the k-th dependencies of a level as one column. ``GraphDraft`` builds
+    graphs that hold to all this.
 
     A stream runs its ops in increasing index. Every dependency, stream order included, points to
     a smaller index, so one pass over the index order solves the graph.
@@ -87,10 +93,32 @@ class OpGraph:
         return int(self.op_class.size)
 
     @property
+    def shared_resources(self) -> BoolArray:
+        """[resources], whether a resource is used by more than one stream.
+
+        Ops of one stream never overlap, so only these can slow an op down. An op without a stream
+        counts as a stream of its own.
+        """
+        users = np.flatnonzero(self.resource >= 0)
+        resource = self.resource[users]
+        owner = np.where(self.stream[users] >= 0, self.stream[users], len(self.streams) + users)
+        any_owner = np.full(len(self.resources), -1, dtype=np.int64)
+        any_owner[resource] = owner
+        shared = np.zeros(len(self.resources), dtype=np.bool_)
+        shared[resource[any_owner[resource] != owner]] = True
+        return shared
+
+    @property
     def has_shared_resources(self) -> bool:
         """Whether some resource is used by ops of more than one stream."""
-        used = self.resource >= 0
-        pairs = {
-            (int(r), int(s)) for r, s in zip(self.resource[used], self.stream[used], strict=True)
-        }
-        return len(pairs) > len({r for r, _ in pairs})
+        return bool(self.shared_resources.any())
+
+
+def describe_op(phase: int, stage: int, microbatch: int, stream: Stream | None) -> str:
+    """The labels of an op in words, without those that are -1."""
+    words = [OpPhase(phase).name if phase >= 0 else "op"]
+    words += [f"stage {stage}"] if stage >= 0 else []
+    words += [f"microbatch {microbatch}"] if microbatch >= 0 else []
+    words += [f"on {stream.name} of rank {stream.rank}"] if stream else []
+    words += [f"of replica {stream.replica}"] if stream and stream.replica else []
+    return " ".join(words)

@@ -1,0 +1,369 @@
+"""Bytes of activations that a microbatch holds from its forward to its backward, tensor by tensor.
+
+A layer's tensors are a table of rows, so that every byte has a name; recompute modes select rows.
+``s b h`` below are the tokens of a microbatch on a rank times the hidden size, t is ``tp``.
+
+Source: Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models"
+(arXiv 2205.05198), section 4 and equations 1 to 5, generalised to any MLP width, gated MLPs,
+grouped queries, flash attention and fp8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from simulator.cost.footprint import FP32_BYTES, padded_vocab
+from simulator.machine import BYTES_PER_ELEMENT
+from simulator.model import TransformerConfig
+from simulator.numeric import Numeric
+from simulator.plan import Recompute, RecomputeMode
+from simulator.stack import Stack
+
+MASK_BYTES: Final = 1.0
+"""A dropout mask takes one byte per element. Source: arXiv 2205.05198, section 4.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicrobatchShape:
+    """How one microbatch lies on the ranks.
+
+    Attributes:
+        micro_batch_size: sequences b.
+        seq_length: tokens of a sequence s, before context parallelism.
+        tp: tensor-parallel degree t.
+        cp: context-parallel degree; every rank holds s / cp tokens.
+        sequence_parallel: norms and dropouts are divided over ``tp``, too.
+        precision: a key of ``BYTES_PER_ELEMENT``.
+    """
+
+    micro_batch_size: Numeric
+    seq_length: Numeric
+    tp: Numeric
+    cp: Numeric
+    sequence_parallel: bool
+    precision: str
+
+    @property
+    def tokens(self) -> Numeric:
+        """Tokens on one rank: s b / cp."""
+        return self.micro_batch_size * self.seq_length / self.cp
+
+    @property
+    def norm_tokens(self) -> Numeric:
+        """Tokens whose norms and dropouts are on one rank: divided by t with sequence parallel."""
+        return self.tokens / self.tp if self.sequence_parallel else self.tokens
+
+    @property
+    def element_bytes(self) -> float:
+        """Bytes of one element of a held tensor; fp8 training holds most of them in bf16."""
+        return 2.0 if self.precision == "fp8" else BYTES_PER_ELEMENT[self.precision]
+
+    @property
+    def linear_input_bytes(self) -> float:
+        """Bytes of one element of a linear's input, held for its weight gradient."""
+        return BYTES_PER_ELEMENT[self.precision]
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationItem:
+    """One tensor of a layer.
+
+    Attributes:
+        name: for example ``attention.softmax``.
+        bytes: on one rank and microbatch.
+        in_core: part of the attention core, which selective recomputation computes again.
+    """
+
+    name: str
+    bytes: Numeric
+    in_core: bool = False
+
+
+def total_bytes(items: tuple[ActivationItem, ...]) -> Numeric:
+    """Sum of the rows."""
+    total: Numeric = 0.0
+    for item in items:
+        total = total + item.bytes
+    return total
+
+
+def layer_activation_items(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+) -> tuple[ActivationItem, ...]:
+    """Every tensor that one layer holds without recomputation.
+
+    For 4h-wide GELU layers with dropout and unfused attention the rows sum to
+    ``s b h (34 + 5 a s / h)`` on one rank, ``s b h (10 + 24/t + 5 a s / (h t))`` with tensor
+    parallelism, and ``s b h / t (34 + 5 a s / h)`` with sequence parallelism.
+
+    Source: arXiv 2205.05198, equations 1, 2 and 4.
+    """
+    return (
+        *_norm_items(model, shape, stack),
+        *_attention_items(model, shape, stack),
+        *_mlp_items(model, shape, stack),
+    )
+
+
+def layer_activation_bytes(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack, mode: RecomputeMode
+) -> Numeric:
+    """What one layer holds for one microbatch.
+
+    none: all rows. selective: all but the attention core, 34 s b h / t. full: the layer's input,
+    2 s b h, divided by t only with sequence parallelism.
+
+    Source: arXiv 2205.05198, equations 5 and 6 and section 5.
+    Assumes: with full recomputation the input of every layer is kept (Megatron-LM's default of
+        one layer per checkpoint, without ``--distribute-saved-activations``).
+    """
+    if mode == "full":
+        return shape.element_bytes * shape.norm_tokens * model.hidden_size
+    items = layer_activation_items(model, shape, stack)
+    return total_bytes(tuple(i for i in items if mode == "none" or not i.in_core))
+
+
+def stage_activation_bytes(
+    model: TransformerConfig,
+    shape: MicrobatchShape,
+    stack: Stack,
+    recompute: Recompute,
+    num_layers: Numeric,
+) -> Numeric:
+    """What the ``num_layers`` layers of one virtual stage hold for one microbatch.
+
+    With ``recompute.num_layers`` only that many layers recompute, the others hold everything.
+    """
+    held = layer_activation_bytes(model, shape, stack, recompute.mode)
+    if recompute.mode != "full" or recompute.num_layers is None:
+        return num_layers * held
+    recomputed = np.minimum(num_layers, recompute.num_layers)
+    whole = layer_activation_bytes(model, shape, stack, "none")
+    return recomputed * held + (num_layers - recomputed) * whole
+
+
+def recompute_working_bytes(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack, mode: RecomputeMode
+) -> Numeric:
+    """What the backward of one layer brings back: the rows that its recompute mode dropped.
+
+    Zero for ``none``. Only one layer's are alive at a time.
+    """
+    items = layer_activation_items(model, shape, stack)
+    return total_bytes(items) - layer_activation_bytes(model, shape, stack, mode)
+
+
+def gradient_working_bytes(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+) -> Numeric:
+    """Gradients alive at the widest point of a layer's backward, and its gather buffer.
+
+    The gradients of an operation's output and input are alive together: of the MLP's activation
+    function, or, with unfused attention, of the softmax. The gradient of the residual stream is
+    alive throughout, sequence parallelism gathers a full-length tensor, and the new gradient of
+    the first MLP matrix exists before it is added to the accumulated one.
+
+    Assumes: gradients have the dtype of the activations and are freed when last used.
+    """
+    element, tokens = shape.element_bytes, shape.tokens
+    mlp_inputs = 2 if model.gated_mlp else 1
+    widest = (1 + mlp_inputs) * tokens * model.ffn_hidden_size / shape.tp
+    if stack.attention == "unfused":
+        widest = np.maximum(widest, 2 * _scores(model, shape))
+    residual = shape.norm_tokens * model.hidden_size
+    gathered = tokens * model.hidden_size if shape.sequence_parallel else 0.0
+    new_gradient = model.hidden_size * mlp_inputs * model.ffn_hidden_size / shape.tp
+    return element * (widest + residual + gathered + new_gradient)
+
+
+def weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """What a layer holds between its input backward B and its weight backward W.
+
+    The inputs of its linears and the gradients of their outputs: ``32 s b h`` for 4h-wide GELU
+    layers on one rank, whatever the attention.
+
+    Source: Qi et al. 2023, "Zero Bubble Pipeline Parallelism" (arXiv 2401.10241), section 2.
+    """
+    mlp_inputs = 2 if model.gated_mlp else 1
+    hidden, ffn = model.hidden_size, model.ffn_hidden_size
+    num_inputs = 1 if model.parallel_block else 2
+    inputs = (
+        num_inputs * shape.norm_tokens * hidden + shape.tokens * (model.query_size + ffn) / shape.tp
+    )
+    gradients = (
+        shape.tokens * _query_key_value_width(model, shape)
+        + shape.tokens * mlp_inputs * ffn / shape.tp
+        + 2 * shape.norm_tokens * hidden
+    )
+    return shape.linear_input_bytes * inputs + shape.element_bytes * gradients
+
+
+def embedding_activation_bytes(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+) -> Numeric:
+    """The mask of the dropout after the embedding. Source: arXiv 2205.05198, section 4.3."""
+    mask = MASK_BYTES if stack.dropout else 0.0
+    return mask * shape.norm_tokens * model.hidden_size
+
+
+def output_activation_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """Inputs of the final norm and of the vocabulary projection: 4 s b h.
+
+    Source: arXiv 2205.05198, section 4.3.
+    """
+    return 2 * shape.element_bytes * shape.norm_tokens * model.hidden_size
+
+
+def logits_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """What the loss holds from forward to backward: the fp32 softmax, 4 s b v / t.
+
+    Source: arXiv 2205.05198, section 4.3.
+    """
+    return FP32_BYTES * _logits(model, shape)
+
+
+def logits_working_bytes(model: TransformerConfig, shape: MicrobatchShape, stack: Stack) -> Numeric:
+    """What the backward of loss and vocabulary projection adds at its widest point.
+
+    The gradient of the logits in the activations' dtype (before that, beside an fp32 copy unless
+    the loss is fused), the new gradient of the vocabulary matrix, and the gradient of the hidden
+    states, which is not divided by t.
+
+    Source: PyTorch autograd, which makes a gradient before it is accumulated.
+    """
+    element = shape.element_bytes
+    per_logit = element if stack.fused_cross_entropy else element + FP32_BYTES
+    rows = padded_vocab(model.vocab_size, shape.tp) / shape.tp
+    hidden_gradients = shape.tokens * model.hidden_size * (2 if shape.sequence_parallel else 1)
+    return per_logit * _logits(model, shape) + element * (
+        rows * model.hidden_size + hidden_gradients
+    )
+
+
+def backward_working_bytes(
+    model: TransformerConfig,
+    shape: MicrobatchShape,
+    stack: Stack,
+    mode: RecomputeMode,
+    *,
+    has_output: bool,
+) -> Numeric:
+    """What a backward op acquires for its own duration, on top of what forwards hold.
+
+    One layer's recomputed rows and gradients. On the last stage the loss comes first; by the
+    time the layers run, its softmax is gone, though the op releases it only at its end.
+    """
+    layer = recompute_working_bytes(model, shape, stack, mode)
+    layer = layer + gradient_working_bytes(model, shape, stack)
+    if not has_output:
+        return layer
+    return np.maximum(logits_working_bytes(model, shape, stack), layer - logits_bytes(model, shape))
+
+
+def _norm_items(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+) -> tuple[ActivationItem, ...]:
+    """Norm inputs, inputs of the linears after them, and the masks of the hidden dropouts."""
+    size = shape.norm_tokens * model.hidden_size
+    norm_bytes = shape.element_bytes
+    if model.normalization == "rmsnorm" and not stack.fused_norm:
+        # In eager mode autograd keeps an fp32 copy of the input and the normalised input.
+        norm_bytes = FP32_BYTES + shape.element_bytes
+    norm_input = norm_bytes * size
+    linear_input = shape.linear_input_bytes * size
+    mask = MASK_BYTES * size if stack.dropout else 0.0
+    first = (
+        ActivationItem("attention.norm_input", norm_input),
+        ActivationItem("attention.linear_input", linear_input),
+        ActivationItem("attention.dropout_mask", mask),
+        ActivationItem("mlp.dropout_mask", mask),
+    )
+    if model.parallel_block:
+        return first
+    return (
+        *first,
+        ActivationItem("mlp.norm_input", norm_input),
+        ActivationItem("mlp.linear_input", linear_input),
+    )
+
+
+def _attention_items(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+) -> tuple[ActivationItem, ...]:
+    """Queries, keys, values, the core's own tensors, and the input of the output projection."""
+    element, tokens = shape.element_bytes, shape.tokens
+    query = tokens * model.query_size / shape.tp
+    # Unfused kernels repeat the keys and values of a group for each of its queries.
+    unfused = stack.attention == "unfused"
+    key_value = query if unfused else tokens * _key_value_width(model, shape)
+    outside = (
+        ActivationItem("attention.query", element * query),
+        ActivationItem("attention.key", element * key_value),
+        ActivationItem("attention.value", element * key_value),
+        ActivationItem("attention.projection_input", shape.linear_input_bytes * query),
+    )
+    if unfused:
+        return (*outside, *_unfused_core_items(model, shape, stack))
+    log_sum_exp = FP32_BYTES * tokens * model.num_attention_heads / shape.tp
+    core = ActivationItem("attention.log_sum_exp", log_sum_exp, in_core=True)
+    if shape.precision != "fp8":
+        return (*outside, core)
+    # The kernel's bf16 output is no longer the tensor that the fp8 projection holds.
+    return (*outside, core, ActivationItem("attention.output", element * query, in_core=True))
+
+
+def _unfused_core_items(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+) -> tuple[ActivationItem, ...]:
+    """The s x s tensors: softmax 2 a s^2 b, and with dropout its mask and output, 3 a s^2 b."""
+    scores = _scores(model, shape)
+    softmax = ActivationItem("attention.softmax", shape.element_bytes * scores, in_core=True)
+    if not stack.dropout:
+        return (softmax,)
+    return (
+        softmax,
+        ActivationItem("attention.softmax_mask", MASK_BYTES * scores, in_core=True),
+        ActivationItem("attention.softmax_dropped", shape.element_bytes * scores, in_core=True),
+    )
+
+
+def _mlp_items(
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+) -> tuple[ActivationItem, ...]:
+    """Input of the activation function and of the second linear.
+
+    A gated MLP has two inputs, gate and up; without a fused kernel the activated gate is held,
+    too.
+    """
+    size = shape.tokens * model.ffn_hidden_size / shape.tp
+    held = shape.element_bytes * size
+    second = ActivationItem("mlp.projection_input", shape.linear_input_bytes * size)
+    if not model.gated_mlp:
+        return (ActivationItem("mlp.activation_input", held), second)
+    gate_and_up = ActivationItem("mlp.gate_and_up", 2 * held)
+    if stack.fused_bias_gelu:
+        return (gate_and_up, second)
+    return (gate_and_up, ActivationItem("mlp.activated_gate", held), second)
+
+
+def _logits(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """Logits on one rank: s b v / t."""
+    return shape.tokens * padded_vocab(model.vocab_size, shape.tp) / shape.tp
+
+
+def _scores(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """Elements of the attention matrix on one rank: a s^2 b / (t cp)."""
+    return shape.tokens * shape.seq_length * model.num_attention_heads / shape.tp
+
+
+def _key_value_width(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """Width of the keys on one rank; at least one head."""
+    return np.maximum(model.key_value_size / shape.tp, model.head_dim)
+
+
+def _query_key_value_width(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """Width of queries, keys and values together on one rank."""
+    return model.query_size / shape.tp + 2 * _key_value_width(model, shape)

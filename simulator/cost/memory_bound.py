@@ -1,0 +1,155 @@
+"""Memory-bound kernels: time is bytes moved over a measured fraction of DRAM bandwidth.
+
+Bytes are counted from what each kernel must read and write (``FAMILIES``); how close a kind of
+kernel comes to DRAM bandwidth is measured per accelerator (``MemoryCurve.fraction``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from simulator.machine import Accelerator
+from simulator.numeric import Numeric
+
+CURVE_KEYS: Final = (
+    "add",
+    "gelu",
+    "layernorm",
+    "softmax",
+    "dropout",
+    "cross_entropy",
+    "copy",
+    "adam",
+    "swiglu",
+    "rmsnorm",
+)
+"""Keys of ``MemoryCurve.fraction``: the kinds of kernels that are measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFamily:
+    """What a kernel, or an unfused sequence of kernels, moves per element it works on.
+
+    Attributes:
+        curve: which measured bandwidth fraction applies, one of ``CURVE_KEYS``.
+        forward_elements, backward_elements: activations read plus written, in their own dtype.
+        forward_fixed_bytes, backward_fixed_bytes: bytes that do not depend on that dtype (dropout
+            masks, fp32 intermediates).
+        forward_kernels, backward_kernels: launches.
+        source: where the counts come from.
+    """
+
+    curve: str
+    forward_elements: float
+    backward_elements: float
+    forward_fixed_bytes: float
+    backward_fixed_bytes: float
+    forward_kernels: int
+    backward_kernels: int
+    source: str
+
+
+_ATEN: Final = "PyTorch, aten/src/ATen/native/cuda"
+_MEGATRON: Final = "NVIDIA/Megatron-LM, megatron/core/fusions"
+
+FAMILIES: Final[Mapping[str, KernelFamily]] = {
+    # element: of the normalised tensor. Eager backward reads x and dy again for the parameters.
+    "layernorm_eager": KernelFamily("layernorm", 2, 5, 0, 0, 1, 2, f"{_ATEN}/layer_norm_kernel.cu"),
+    "layernorm_fused": KernelFamily("layernorm", 2, 3, 0, 0, 1, 1, "NVIDIA/apex, fast_layer_norm"),
+    # to fp32, square, mean, scale, to half, weight; as separate kernels with fp32 between them
+    "rmsnorm_eager": KernelFamily(
+        "add", 4, 6, 28, 52, 6, 9, "huggingface/transformers, modeling_llama.py"
+    ),
+    "rmsnorm_fused": KernelFamily("rmsnorm", 2, 3, 0, 0, 1, 1, "NVIDIA/TransformerEngine, rmsnorm"),
+    # element: of the [heads, s, s] scores
+    "softmax_fused": KernelFamily(
+        "softmax", 2, 3, 0, 0, 1, 1, f"{_MEGATRON}/fused_softmax.py (scale, mask and softmax)"
+    ),
+    # scale 2, masked fill 2 and a mask byte, softmax 2. Backward of softmax reads both inputs
+    # twice on long rows: measured 2.6-2.9 times its forward (sitar-lab/NeuSight labels), so 5.3.
+    "softmax_eager": KernelFamily("softmax", 6, 9.3, 1, 1, 3, 3, f"{_ATEN}/SoftMax.cu"),
+    "dropout": KernelFamily("dropout", 2, 2, 1, 1, 1, 1, f"{_ATEN}/Dropout.cu"),
+    "gelu_eager": KernelFamily("gelu", 2, 3, 0, 0, 1, 1, f"{_ATEN}/ActivationGeluKernel.cu"),
+    # backward reads its result again for the bias gradient
+    "bias_gelu_fused": KernelFamily("gelu", 2, 4, 0, 0, 1, 2, f"{_MEGATRON}/fused_bias_gelu.py"),
+    # element: of the output, one ffn_hidden_size
+    "swiglu_fused": KernelFamily("swiglu", 3, 5, 0, 0, 1, 1, f"{_MEGATRON}/fused_bias_swiglu.py"),
+    "swiglu_eager": KernelFamily("add", 5, 9, 0, 0, 2, 3, f"{_ATEN} (silu, then mul)"),
+    # backward adds the gradients of the two branches
+    "add": KernelFamily("add", 3, 3, 0, 0, 1, 1, f"{_ATEN} (add)"),
+    # backward: dropout 2, bias gradient 1, and the sum of the two branches 3
+    "bias_dropout_add_fused": KernelFamily(
+        "add", 3, 6, 1, 1, 1, 3, f"{_MEGATRON}/fused_bias_dropout.py"
+    ),
+    "bias_add": KernelFamily("add", 2, 1, 0, 0, 1, 1, f"{_ATEN} (add; sum over rows)"),
+    # element: one logit. To fp32, max, subtract, exp, sum, divide; backward scales and casts.
+    "cross_entropy_eager": KernelFamily(
+        "cross_entropy",
+        1,
+        1,
+        36,
+        12,
+        6,
+        2,
+        "NVIDIA/Megatron-LM, megatron/core/tensor_parallel/cross_entropy.py",
+    ),
+    "cross_entropy_fused": KernelFamily(
+        "cross_entropy", 2, 2, 0, 0, 1, 1, "NVIDIA/apex, contrib/csrc/xentropy"
+    ),
+    # element: of the rotated queries or keys. Times cos, rotate half (negate, cat), times sin, add
+    "rotary_eager": KernelFamily(
+        "add", 10, 10, 0, 0, 5, 5, "huggingface/transformers, apply_rotary_pos_emb"
+    ),
+    "rotary_fused": KernelFamily("copy", 2, 2, 0, 0, 1, 1, "NVIDIA/TransformerEngine, fused_rope"),
+    # element: of the output; backward adds rows into the gradient
+    "embedding": KernelFamily("copy", 2, 3, 0, 0, 1, 1, f"{_ATEN}/Embedding.cu"),
+    "copy": KernelFamily("copy", 2, 2, 0, 0, 1, 1, f"{_ATEN}/Copy.cu"),
+    # element: one parameter. fp32 gradient read; weight and two moments read and written; half copy
+    "adam_fused": KernelFamily("adam", 1, 0, 28, 0, 1, 0, "NVIDIA/apex, multi_tensor_adam.cu"),
+    # to fp8, with the transposed copy that the weight gradient reads
+    "quantise": KernelFamily("copy", 1, 1, 2, 2, 1, 1, "NVIDIA/TransformerEngine, cast_transpose"),
+}
+"""Every family of memory-bound kernels. To add one: a line here."""
+
+
+def moved_bytes(
+    family: str, num_elements: Numeric, element_bytes: float, *, backward: bool = False
+) -> Numeric:
+    """Bytes a family reads and writes for ``num_elements`` elements of ``element_bytes`` each."""
+    row = FAMILIES[family]
+    if backward:
+        return num_elements * (row.backward_elements * element_bytes + row.backward_fixed_bytes)
+    return num_elements * (row.forward_elements * element_bytes + row.forward_fixed_bytes)
+
+
+def memory_bound_s(
+    num_bytes: Numeric, family: str, accelerator: Accelerator, num_kernels: Numeric = 1.0
+) -> Numeric:
+    """Time of kernels that move ``num_bytes`` in all: kernels * t0 + bytes / (fraction * BW).
+
+    Source: fractions per accelerator from sitar-lab/NeuSight, microsoft/vidur and
+        PrincetonUniversity/LLMCompass measurements, see ``hardware/accelerators``.
+    Assumes: no reuse in L2. Tensors of about half the L2 run up to 1.2 times faster (vidur, add
+        on A100 and H100), but there the launch weighs as much.
+    Error: 7-15 % mean on the vidur tables (docs/kernels.md).
+    """
+    curve = accelerator.memory
+    bandwidth = curve.fraction[FAMILIES[family].curve] * accelerator.memory_bandwidth_bytes_per_s
+    return num_kernels * curve.launch_s + num_bytes / bandwidth
+
+
+def elementwise_s(
+    family: str,
+    num_elements: Numeric,
+    element_bytes: float,
+    accelerator: Accelerator,
+    *,
+    backward: bool = False,
+) -> Numeric:
+    """Time of a family on ``num_elements`` elements, all its kernels included."""
+    row = FAMILIES[family]
+    num_kernels = row.backward_kernels if backward else row.forward_kernels
+    num_bytes = moved_bytes(family, num_elements, element_bytes, backward=backward)
+    return memory_bound_s(num_bytes, family, accelerator, num_kernels)

@@ -1,0 +1,109 @@
+"""Where the time of one rank goes: every instant of the step belongs to exactly one term."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from simulator.engine.timeline import Timeline
+from simulator.numeric import FloatArray, IntArray
+from simulator.workload.classes import SPEED_SCALED, TERMS, CostTable
+from simulator.workload.op import OpPhase
+
+_COMM_TERM: Final = {
+    OpPhase.SEND_ACTIVATION: "pp_comm",
+    OpPhase.SEND_GRADIENT: "pp_comm",
+    OpPhase.GATHER_WEIGHTS: "dp_comm",
+    OpPhase.REDUCE_GRADIENTS: "dp_comm",
+    OpPhase.GATHER_STEP: "dp_comm",
+}
+_PP_COMM: Final = TERMS.index("pp_comm")
+
+
+def compute_ops(timeline: Timeline, rank: int, replica: int = 0) -> IntArray:
+    """Ops of a rank's compute stream in the order they ran."""
+    for index, stream in enumerate(timeline.graph.streams):
+        if (stream.name, stream.rank, stream.replica) == ("compute", rank, replica):
+            return np.flatnonzero(timeline.graph.stream == index)
+    return np.zeros(0, dtype=np.int64)
+
+
+def busiest_rank(timeline: Timeline) -> tuple[int, int]:
+    """(rank, replica) whose compute stream is busy longest: the one that sets the pace."""
+    graph = timeline.graph
+    placed = graph.stream >= 0
+    busy_s = np.bincount(
+        graph.stream[placed],
+        weights=(timeline.end_s - timeline.start_s)[placed],
+        minlength=len(graph.streams),
+    )
+    is_compute = np.array([stream.name == "compute" for stream in graph.streams])
+    chosen = graph.streams[int(np.argmax(np.where(is_compute, busy_s, -1.0)))]
+    return chosen.rank, chosen.replica
+
+
+def time_terms(
+    timeline: Timeline, table: CostTable, *, rank: int, replica: int = 0, speed: float = 1.0
+) -> dict[str, float]:
+    """Seconds of one rank by term, ``bubble`` included; they sum to the makespan.
+
+    Ops of the compute stream give their own terms. A gap before an op belongs to the
+    communication it waited for, as far as that ran inside the gap; the rest is bubble.
+
+    Args:
+        timeline: the executed graph.
+        table: [classes, terms] costs of one run.
+        rank, replica: whose time.
+        speed: relative speed of the rank.
+    """
+    ops = compute_ops(timeline, rank, replica)
+    scale = np.where(SPEED_SCALED, 1.0 / speed, 1.0)
+    counts = np.bincount(timeline.graph.op_class[ops], minlength=len(table.names))
+    busy: FloatArray = counts @ table.terms_s * scale
+    terms = dict(zip(TERMS, busy.tolist(), strict=True))
+    terms["bubble"] = 0.0
+
+    previous_end = np.concatenate(([0.0], timeline.end_s[ops][:-1]))
+    gaps = timeline.start_s[ops] - previous_end
+    for place in np.flatnonzero(gaps > 0).tolist():
+        waited = _waited_for(timeline, table, int(ops[place]), float(previous_end[place]))
+        for term, seconds in waited.items():
+            terms[term] += seconds
+    tail = timeline.makespan_s - float(timeline.end_s[ops[-1]])
+    terms["bubble"] += tail
+    # Rounding of the sums goes to the bubble, so that the terms sum to the step exactly enough.
+    terms["bubble"] = max(terms["bubble"] + timeline.makespan_s - sum(terms.values()), 0.0)
+    return terms
+
+
+def _binding(timeline: Timeline, op: int) -> int:
+    """The dependency that let an op start: the last to end, seen through joins; -1 for none."""
+    graph = timeline.graph
+    while True:
+        preds = graph.preds[graph.pred_offsets[op] : graph.pred_offsets[op + 1]].tolist()
+        if graph.phase[op] == OpPhase.JOIN and graph.stream_pred[op] >= 0:
+            preds.append(int(graph.stream_pred[op]))
+        if not preds:
+            return -1
+        op = max(preds, key=lambda pred: (timeline.end_s[pred], pred))
+        if graph.phase[op] != OpPhase.JOIN:
+            return op
+
+
+def _waited_for(
+    timeline: Timeline, table: CostTable, op: int, idle_from_s: float
+) -> dict[str, float]:
+    """Splits the gap before an op into exposed communication and bubble."""
+    gap = float(timeline.start_s[op]) - idle_from_s
+    cause = _binding(timeline, op)
+    if cause < 0:
+        return {"bubble": gap}
+    phase = OpPhase(int(timeline.graph.phase[cause])) if timeline.graph.phase[cause] >= 0 else None
+    if phase in _COMM_TERM:
+        began = max(float(timeline.start_s[cause]), idle_from_s)
+        exposed = min(max(float(timeline.end_s[cause]) - began, 0.0), gap)
+        return {_COMM_TERM[phase]: exposed, "bubble": gap - exposed}
+    sent = float(table.terms_s[timeline.graph.op_class[cause], _PP_COMM])
+    exposed = min(sent, gap)
+    return {"pp_comm": exposed, "bubble": gap - exposed}

@@ -1,0 +1,110 @@
+"""The memory high-water mark of a rank: what its ops hold, followed along a timeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from simulator.engine.timeline import Timeline
+from simulator.numeric import BoolArray, FloatArray
+from simulator.workload.op import OpGraph, OpPhase
+
+MAX_HISTORY: Final = 500
+"""Points kept for plots."""
+
+ROUNDING: Final = 1e-9
+"""Relative error allowed for a running sum of about 1e6 float64 terms."""
+
+
+@dataclass(frozen=True, slots=True)
+class HighWater:
+    """What the ops of one rank hold over the step, on top of what is always there.
+
+    Attributes:
+        peak_bytes: the most that is held at once.
+        peak_at_s: the first moment at which it is.
+        inflight: forwards (stage, microbatch) begun and not yet released at that moment.
+        history_s, history_bytes: the curve in steps, at most ``MAX_HISTORY`` points, the peak
+            among them; from ``history_s[i]`` on, ``history_bytes[i]`` are held.
+    """
+
+    peak_bytes: float
+    peak_at_s: float
+    inflight: int
+    history_s: tuple[float, ...]
+    history_bytes: tuple[float, ...]
+
+
+def high_water(
+    timeline: Timeline,
+    alloc_bytes: FloatArray,
+    free_bytes: FloatArray,
+    *,
+    rank: int,
+    replica: int = 0,
+) -> HighWater:
+    """Follow the memory of a pipeline rank: an op acquires at its start, releases at its end.
+
+    Args:
+        timeline: the executed graph.
+        alloc_bytes: [classes], what an op of a class acquires when it starts.
+        free_bytes: [classes], what it releases when it ends.
+        rank: pipeline rank; the ops of all its streams count.
+        replica: data-parallel replica, 0 in a folded graph.
+
+    Assumes: at one moment, releases come before acquisitions, as on a stream where one op ends
+        and the next starts. An op of no duration that both acquires and releases is not seen.
+    """
+    graph = timeline.graph
+    ops = np.flatnonzero(_on_rank(graph, rank, replica))
+    acquired, released = alloc_bytes[graph.op_class[ops]], free_bytes[graph.op_class[ops]]
+    starts, ends = ops[acquired != 0], ops[released != 0]
+    time_s = np.concatenate(([0.0], timeline.end_s[ends], timeline.start_s[starts]))
+    change = np.concatenate(([0.0], -released[released != 0], acquired[acquired != 0]))
+    # Releases stand first in the arrays, so a stable sort keeps them first at equal times.
+    order = np.argsort(time_s, kind="stable")
+    time_s, held_bytes = time_s[order], np.cumsum(change[order])
+    # Equal peaks differ by rounding of the running sum; the first of them is the answer.
+    peak = int(np.argmax(held_bytes >= held_bytes.max() * (1 - ROUNDING)))
+    peak_at_s = float(time_s[peak])
+    kept = _thin(held_bytes)
+    return HighWater(
+        peak_bytes=float(held_bytes[peak]),
+        peak_at_s=peak_at_s,
+        inflight=_inflight(timeline, _on_rank(graph, rank, replica), peak_at_s),
+        history_s=tuple(map(float, time_s[kept])),
+        history_bytes=tuple(map(float, held_bytes[kept])),
+    )
+
+
+def _on_rank(graph: OpGraph, rank: int, replica: int) -> BoolArray:
+    """[ops]: the op is on a stream of the rank."""
+    streams = [stream.rank == rank and stream.replica == replica for stream in graph.streams]
+    # The last entry answers for ops without a stream, whose index is -1.
+    return np.array([*streams, False], dtype=np.bool_)[graph.stream]
+
+
+def _inflight(timeline: Timeline, on_rank: BoolArray, at_s: float) -> int:
+    """(stage, microbatch) pairs whose forward has begun and whose last backward has not ended."""
+    graph = timeline.graph
+    splits_backward = bool(np.any(graph.phase == OpPhase.W))
+    last = OpPhase.W if splits_backward else OpPhase.B
+    pair = graph.stage * (1 + graph.microbatch.max(initial=0)) + graph.microbatch
+    begun = on_rank & (graph.phase == OpPhase.F) & (timeline.start_s <= at_s)
+    backward = on_rank & (graph.phase == last)
+    open_backward = backward & (timeline.end_s > at_s)
+    num_released = np.unique(pair[backward]).size - np.unique(pair[open_backward]).size
+    return int(np.unique(pair[begun]).size - num_released)
+
+
+def _thin(held_bytes: FloatArray) -> list[int]:
+    """Indices of at most ``MAX_HISTORY`` points: both ends and the highest of equal runs."""
+    num_points = held_bytes.size
+    if num_points <= MAX_HISTORY:
+        return list(range(num_points))
+    edges = np.linspace(0, num_points, MAX_HISTORY - 1, dtype=np.int64)
+    highest = [int(first + np.argmax(held_bytes[first:last])) for first, last in pairwise(edges)]
+    return sorted({0, *highest, num_points - 1})

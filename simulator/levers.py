@@ -1,0 +1,61 @@
+"""Changes of a plan that would lower its memory, for a job that does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from simulator.errors import TrainsimError
+from simulator.plan import Recompute
+from simulator.scenario import Scenario, check
+from simulator.sharding import SHARDING
+
+
+def _shard(policy: str) -> Callable[[Scenario], Scenario]:
+    return lambda s: replace(s, plan=replace(s.plan, sharding=SHARDING[policy]))
+
+
+def _recompute(mode: Recompute) -> Callable[[Scenario], Scenario]:
+    return lambda s: replace(s, training=replace(s.training, recompute=mode))
+
+
+def _halve_micro_batch(scenario: Scenario) -> Scenario:
+    half = scenario.training.micro_batch_size // 2
+    return replace(scenario, training=replace(scenario.training, micro_batch_size=half))
+
+
+def _sequence_parallel(scenario: Scenario) -> Scenario:
+    return replace(scenario, plan=replace(scenario.plan, sequence_parallel=True))
+
+
+def _double_tp(scenario: Scenario) -> Scenario:
+    plan = scenario.plan
+    return replace(scenario, plan=replace(plan, tp=plan.tp * 2, dp=plan.dp // 2))
+
+
+LEVERS: Final[Mapping[str, Callable[[Scenario], Scenario]]] = {
+    "training.recompute: selective": _recompute(Recompute("selective")),
+    "training.recompute: full": _recompute(Recompute("full")),
+    "plan.sharding: zero1": _shard("zero1"),
+    "plan.sharding: zero3": _shard("zero3"),
+    "half the training.micro_batch_size": _halve_micro_batch,
+    "plan.sequence_parallel: true": _sequence_parallel,
+    "twice the plan.tp, half the plan.dp": _double_tp,
+}
+"""Change -> the changed scenario; some do not apply to every scenario."""
+
+
+def applicable(scenario: Scenario) -> Mapping[str, Scenario]:
+    """The levers that give another, valid scenario."""
+    changed: dict[str, Scenario] = {}
+    for name, pull in LEVERS.items():
+        other = pull(scenario)
+        if other.training.micro_batch_size < 1 or other.plan.dp < 1 or other == scenario:
+            continue
+        try:
+            check(other)
+        except TrainsimError:
+            continue  # this lever does not apply: it breaks a rule of the plan
+        changed[name] = other
+    return changed

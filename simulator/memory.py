@@ -1,0 +1,152 @@
+"""Memory of every class of ranks at its high-water mark, by term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.activation import logits_bytes
+from simulator.cost.footprint import (
+    BufferBytes,
+    StateBytes,
+    buffer_bytes,
+    bytes_per_weight,
+    layer_rank_parameters,
+    model_state_bytes,
+)
+from simulator.engine.highwater import HighWater, high_water
+from simulator.engine.timeline import Timeline
+from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
+from simulator.schedule.action import Phase
+from simulator.step import Step, microbatch_shape
+
+
+@dataclass(frozen=True, slots=True)
+class _Static:
+    """What a rank holds beside activations."""
+
+    states: StateBytes
+    buffers: BufferBytes
+    framework: float
+    communicators: float
+
+
+def memory_report(
+    step: Step, timeline: Timeline, levers: Sequence[tuple[str, float]] = ()
+) -> MemoryReport:
+    """Memory of every pipeline rank over the step.
+
+    Args:
+        step: what ran.
+        timeline: when it ran.
+        levers: (change, bytes it saves), for the explanation when it does not fit.
+    """
+    plan = step.scenario.plan
+    capacity = step.scenario.cluster.node.accelerator.memory_bytes
+    per_rank = plan.num_devices // plan.pp
+    classes = tuple(_rank_memory(step, timeline, rank, per_rank) for rank in range(plan.pp))
+    worst = max(classes, key=lambda memory: memory.peak_bytes)
+    fits = worst.peak_bytes <= capacity
+    return MemoryReport(
+        fits=fits,
+        capacity_bytes=capacity,
+        peak_bytes=worst.peak_bytes,
+        worst_rank_class=worst.rank_class,
+        rank_classes=classes,
+        out_of_memory=None if fits else _out_of_memory(worst, capacity, levers),
+    )
+
+
+def _static(step: Step, rank: int) -> _Static:
+    scenario, plan = step.scenario, step.scenario.plan
+    stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
+    num_layers = sum(step.costs.kinds[stage].num_layers for stage in stages)
+    parameters = step.costs.rank_parameters(tuple(stages))
+    weight_bytes = bytes_per_weight(scenario.training.precision)
+    states = model_state_bytes(
+        parameters,
+        policy=plan.sharding,
+        shard_size=plan.shard_size,
+        optimizer=scenario.training.optimizer,
+        weight_bytes=weight_bytes,
+    )
+    buffers = buffer_bytes(
+        parameters,
+        layer_rank_parameters(scenario.model, plan.tp),
+        num_layers,
+        plan=plan,
+        shard_size=plan.shard_size,
+        optimizer=scenario.training.optimizer,
+        weight_bytes=weight_bytes,
+    )
+    num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
+    return _Static(
+        states,
+        buffers,
+        scenario.stack.framework_bytes,
+        num_communicators * scenario.stack.communicator_bytes,
+    )
+
+
+def _rank_memory(step: Step, timeline: Timeline, rank: int, num_ranks: int) -> RankMemory:
+    static = _static(step, rank)
+    water = high_water(timeline, step.table.alloc_bytes, step.table.free_bytes, rank=rank)
+    during_passes = water.peak_bytes + float(static.buffers.during_passes)
+    in_optimizer = float(static.buffers.optimizer_step)
+    in_passes = during_passes >= in_optimizer
+    activations = water.peak_bytes if in_passes else 0.0
+    logits = _held_logits(step, timeline, rank, water) if in_passes else 0.0
+    allocated = {
+        "weights": float(static.states.weights),
+        "gradients": float(static.states.gradients),
+        "optimizer": float(static.states.optimizer),
+        "master_weights": float(static.states.master_weights),
+        "activations": activations - logits,
+        "logits": logits,
+        "buffers": float(static.buffers.during_passes) if in_passes else in_optimizer,
+    }
+    fragmentation = step.scenario.stack.fragmentation * sum(allocated.values())
+    terms = allocated | {
+        "framework": static.framework,
+        "communicators": static.communicators,
+        "fragmentation": fragmentation,
+    }
+    base = sum(terms.values()) - activations
+    return RankMemory(
+        rank_class=f"pipeline rank {rank}",
+        num_ranks=num_ranks,
+        peak_bytes=sum(terms.values()),
+        peak_at_s=water.peak_at_s if in_passes else timeline.makespan_s,
+        inflight_microbatches=float(water.inflight) / step.schedule.num_chunks,
+        terms=terms,
+        history_s=water.history_s,
+        history_bytes=tuple(base + held for held in water.history_bytes),
+    )
+
+
+def _held_logits(step: Step, timeline: Timeline, rank: int, water: HighWater) -> float:
+    """Bytes of logits among the activations at the peak: those of microbatches on the output."""
+    last = step.schedule.num_stages - 1
+    if step.schedule.stage_rank[last] != rank:
+        return 0.0
+    graph = timeline.graph
+    on_output = graph.stage == last
+    begun = on_output & (graph.phase == Phase.F) & (timeline.start_s <= water.peak_at_s)
+    ended = on_output & (graph.phase == Phase.B) & (timeline.end_s <= water.peak_at_s)
+    begun_microbatches = np.unique(graph.microbatch[begun]).size
+    ended_microbatches = np.unique(graph.microbatch[ended]).size
+    one = float(logits_bytes(step.scenario.model, microbatch_shape(step.scenario)))
+    return max(begun_microbatches - ended_microbatches, 0) * one
+
+
+def _out_of_memory(
+    worst: RankMemory, capacity: float, levers: Sequence[tuple[str, float]]
+) -> OutOfMemory:
+    return OutOfMemory(
+        demand_bytes=worst.peak_bytes,
+        capacity_bytes=capacity,
+        largest_term=max(worst.terms, key=lambda term: worst.terms[term]),
+        levers=tuple(sorted(levers, key=lambda lever: -lever[1])),
+    )

@@ -1,0 +1,144 @@
+"""Turns the shape columns of a row into a model description, by the family the name tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from simulator.published.rows import CannotRunError, PublishedRow
+
+Settings = dict[str, object]
+"""Part of a scenario, as a YAML file would hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What all models of a family share beyond their numbers.
+
+    Attributes:
+        pattern: matches the lower-case ``arch`` and ``model`` columns, joined by a space.
+        settings: keys of the scenario's ``model``.
+        vocab_size: of the family's tokenizer, for rows that do not state it.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    settings: Mapping[str, object]
+    vocab_size: int
+
+
+_GPT_VOCAB: Final = 51200
+"""GPT-2's 50257 padded to a multiple of 128 x 8, as Megatron-LM's scripts do (SC21, section 5)."""
+_ROTARY: Final = {
+    "normalization": "rmsnorm",
+    "position_embedding": "rotary",
+    "tied_embeddings": False,
+    "use_bias": False,
+}
+
+FAMILIES: Final = (
+    Family(
+        "bert",
+        re.compile(r"\bbert"),
+        {"causal": False, "num_token_types": 2, "has_pooler": True},
+        30528,
+    ),
+    Family(
+        "palm",
+        re.compile(r"\bpalm"),
+        _ROTARY | {"gated_mlp": True, "parallel_block": True, "tied_embeddings": True},
+        256000,
+    ),
+    Family("gopher", re.compile(r"\bgopher"), _ROTARY | {"tied_embeddings": True}, 32000),
+    Family(
+        "gemma",
+        re.compile(r"\bgemma"),
+        _ROTARY | {"gated_mlp": True, "tied_embeddings": True},
+        256000,
+    ),
+    # Squared ReLU, so no gate.
+    Family("nemotron", re.compile(r"\bnemotron"), _ROTARY | {"normalization": "layernorm"}, 256000),
+    Family(
+        "llama",
+        re.compile(r"llama|mistral|internlm|qwen"),
+        _ROTARY | {"gated_mlp": True},
+        32000,
+    ),
+    Family(
+        "gpt-neox",
+        re.compile(r"neox|gpt-j"),
+        {"position_embedding": "rotary", "parallel_block": True, "tied_embeddings": False},
+        50432,
+    ),
+    Family("bloom", re.compile(r"\bbloom"), {"position_embedding": "alibi"}, 250880),
+    Family("mpt", re.compile(r"\bmpt"), {"use_bias": False}, 50368),
+    Family("gpt", re.compile(r""), {}, _GPT_VOCAB),
+)
+"""First match wins; every name matches the last."""
+
+
+def family_of(row: PublishedRow) -> Family:
+    """The family of a row's model."""
+    name = f"{row.lower('arch')} {row.lower('model')}"
+    return next(family for family in FAMILIES if family.pattern.search(name))
+
+
+def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
+    """The scenario's ``model``, and what was assumed for it.
+
+    Raises:
+        CannotRunError: if layers, hidden size or sequence length are not stated, or the
+            architecture is none of ours.
+    """
+    _check_architecture(row)
+    family = family_of(row)
+    hidden, notes = row.needed("hidden"), list[str]()
+    heads = row.integer("heads")
+    if heads is None:
+        heads = max(1, hidden // 128)
+        notes.append(f"heads not stated: {heads} of size 128")
+    head_dim = row.integer("head_dim")
+    if head_dim is None and hidden % heads:
+        raise CannotRunError(f"hidden {hidden} is not divisible by heads {heads}")
+    ffn = row.integer("ffn")
+    if ffn is None:
+        ffn = 4 * hidden
+        notes.append("ffn not stated: 4 hidden")
+    vocab = row.integer("vocab")
+    if vocab is None:
+        vocab = family.vocab_size
+        notes.append(f"vocab not stated: {vocab}")
+    if row.lower("task") == "sft":
+        notes.append("fine-tuning of all weights runs as pre-training on full sequences")
+    settings: Settings = {
+        "name": row.text("model") or row.row_id,
+        "num_layers": row.needed("layers"),
+        "hidden_size": hidden,
+        "ffn_hidden_size": ffn,
+        "num_attention_heads": heads,
+        "num_query_groups": row.integer("kv_heads") or heads,
+        "head_dim": head_dim or hidden // heads,
+        "vocab_size": vocab,
+        **family.settings,
+    }
+    gated = row.number("gated_mlp")
+    if gated is not None:
+        settings["gated_mlp"] = gated > 0
+    if settings.get("position_embedding", "learned") == "learned":
+        settings["max_position_embeddings"] = row.needed("seq_len")
+    return settings, notes
+
+
+def _check_architecture(row: PublishedRow) -> None:
+    if (row.number("n_experts") or 0) > 1 or row.lower("arch").startswith("moe"):
+        raise CannotRunError("mixture of experts is not modelled yet")
+    if "mamba" in row.lower("arch"):
+        raise CannotRunError("state-space layers are not modelled")
+    if row.lower("arch") == "mla":
+        raise CannotRunError("multi-head latent attention is not modelled")
+    if re.search(r"\bt5", row.lower("model")):
+        raise CannotRunError("encoder-decoder models are not modelled")
+    if row.lower("task") == "lora" or "lora" in row.lower("model"):
+        raise CannotRunError("low-rank adaptation (LoRA) is not modelled")

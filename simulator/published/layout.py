@@ -1,0 +1,246 @@
+"""Turns the parallelism and training columns of a row into a plan and a training description."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from simulator.numeric import ceil_div
+from simulator.published.families import Settings
+from simulator.published.rows import CannotRunError, PublishedRow
+
+
+@dataclass(frozen=True, slots=True)
+class Degrees:
+    """Sizes of the axes and of the batch, every one known."""
+
+    tp: int
+    pp: int
+    dp: int
+    virtual_stages: int
+    micro_batch_size: int
+    global_batch_size: int
+
+    @property
+    def num_devices(self) -> int:
+        """Ranks of the job."""
+        return self.tp * self.pp * self.dp
+
+
+def degrees_of(row: PublishedRow) -> tuple[Degrees, list[str]]:
+    """Sizes of the axes and of the batch; one of them may follow from the others.
+
+    Raises:
+        CannotRunError: if they are neither stated nor follow, or contradict one another.
+    """
+    for axis, name in (("cp", "context"), ("ep", "expert")):
+        if (row.integer(axis) or 1) > 1:
+            raise CannotRunError(f"{name} parallelism ({axis} {row.integer(axis)}) is not modelled")
+    devices = row.needed("n_gpus")
+    tp, pp = row.integer("tp"), row.integer("pp")
+    if tp is None or pp is None:
+        if devices > 1:
+            raise CannotRunError("tp or pp is not stated")
+        tp = pp = 1
+    dp = row.integer("dp") or devices // (tp * pp)
+    if tp * pp * dp != devices:
+        raise CannotRunError(f"tp * pp * dp = {tp} * {pp} * {dp} is not n_gpus {devices}")
+    micro, batch, notes = _batch(row, dp, pp)
+    return Degrees(tp, pp, dp, row.integer("vpp") or 1, micro, batch), notes
+
+
+def _batch(row: PublishedRow, dp: int, pp: int) -> tuple[int, int, list[str]]:
+    """Microbatch and global batch size: batch = dp * micro * number of microbatches."""
+    micro, batch = row.integer("micro_batch"), row.integer("global_batch")
+    count = row.integer("n_microbatches")
+    if batch is None:
+        if micro is None or count is None:
+            raise CannotRunError("global_batch is not stated")
+        return micro, micro * count * dp, []
+    if micro is not None:
+        return micro, batch, []
+    if count is not None and batch % (count * dp) == 0:
+        return batch // (count * dp), batch, []
+    if pp == 1:
+        # Without a pipeline, one microbatch per step is as usual as one sequence per microbatch.
+        raise CannotRunError("micro_batch is not stated")
+    return 1, batch, ["micro_batch not stated: 1"]
+
+
+def plan_settings(
+    row: PublishedRow, degrees: Degrees, num_layers: int
+) -> tuple[Settings, list[str]]:
+    """The scenario's ``plan``, and what was assumed.
+
+    Raises:
+        CannotRunError: if the row uses a schedule, sharding or offload that is not modelled.
+    """
+    _check_offload(row)
+    sharding, group, notes = _sharding(row, degrees)
+    schedule, virtual_stages = _schedule(row, degrees)
+    plan: Settings = {
+        "tp": degrees.tp,
+        "pp": degrees.pp,
+        "dp": degrees.dp,
+        "virtual_stages": virtual_stages,
+        "schedule": schedule,
+        "sharding": sharding,
+        "sequence_parallel": False,
+    }
+    if degrees.tp > 1:
+        plan["sequence_parallel"], more = _sequence_parallel(row)
+        notes += more
+    if group is not None:
+        plan["shard_group_size"] = group
+    split = layer_split(num_layers, degrees.pp * virtual_stages)
+    if split is not None:
+        plan["layers_per_stage"] = list(split)
+        notes.append(f"{split[0]} layers in the first and {split[-1]} in the last stage")
+    return plan, notes
+
+
+def layer_split(num_layers: int, num_stages: int) -> tuple[int, ...] | None:
+    """Layers of each stage where they do not divide evenly, None where they do.
+
+    Embedding and vocabulary projection stand for one layer each, so that the first and the last
+    stage hold one less: Zero Bubble (arXiv 2401.10241, section 4.1), Llama 3 (arXiv 2407.21783,
+    section 3.3.2) and BLOOM (arXiv 2211.05100, section 3.3.2) say so. What is still left over
+    goes to the middle stages.
+    """
+    if num_layers % num_stages == 0 or num_stages > num_layers + 2:
+        return None
+    base, extra = divmod(num_layers + 2, num_stages)
+    split = [base] * num_stages
+    first = (num_stages - extra) // 2
+    for stage in range(first, first + extra):
+        split[stage] += 1
+    split[0] -= 1
+    split[-1] -= 1
+    return tuple(split)
+
+
+def training_settings(row: PublishedRow, degrees: Degrees) -> tuple[Settings, list[str]]:
+    """The scenario's ``training``, and what was assumed.
+
+    Raises:
+        CannotRunError: if the precision, the optimizer or the recomputation is not modelled.
+    """
+    precision, precision_notes = _precision(row)
+    recompute, recompute_notes = _recompute(row)
+    training: Settings = {
+        "global_batch_size": degrees.global_batch_size,
+        "micro_batch_size": degrees.micro_batch_size,
+        "seq_length": row.needed("seq_len"),
+        "precision": precision,
+        "optimizer": "adam",
+        "recompute": recompute,
+    }
+    return training, precision_notes + recompute_notes
+
+
+def _check_offload(row: PublishedRow) -> None:
+    offload = row.lower("offload")
+    if offload not in ("", "none", "act_cpu_offload=false") or "offload" in row.lower("recompute"):
+        raise CannotRunError("offload to host memory or NVMe is not modelled")
+    if "1-bit" in row.lower("framework"):
+        raise CannotRunError("compressed gradients (1-bit Adam) are not modelled")
+
+
+def _schedule(row: PublishedRow, degrees: Degrees) -> tuple[str, int]:
+    text = row.lower("pp_schedule")
+    if "dualpipe" in text:
+        raise CannotRunError("the DualPipe schedule is not modelled")
+    if degrees.pp == 1:
+        return "1f1b", 1
+    for words, schedule, virtual_stages in (
+        ("zb-1p", "zb-h1", 1),
+        ("zb-2p", "zb-h2", 1),
+        ("zb-v", "zb-v", 2),
+    ):
+        if words in text:
+            return schedule, virtual_stages
+    if degrees.virtual_stages > 1:
+        return "interleaved", degrees.virtual_stages
+    return "1f1b", 1
+
+
+def _sequence_parallel(row: PublishedRow) -> tuple[bool, list[str]]:
+    text = row.lower("sequence_parallel")
+    if text and text != "not stated":
+        return text in ("1", "yes"), []
+    # Korthikanti et al. published it in May 2022; frameworks switch it on since.
+    assumed = (row.integer("year") or 2024) > 2022
+    return assumed, [f"sequence_parallel not stated: {'on' if assumed else 'off'}"]
+
+
+_STAGES: Final = (
+    (r"zero-?3|fsdp|hsdp|fully sharded|^3", "zero3"),
+    (r"zero-?2|^2", "zero2"),
+    (r"zero-?1|distributed|^1", "zero1"),
+    (r"ddp|^none|zero-?0|^0", "ddp"),
+)
+
+
+def _sharding(row: PublishedRow, degrees: Degrees) -> tuple[str, int | None, list[str]]:
+    """Policy, ranks that share one copy of the states, and what was assumed."""
+    text = row.lower("zero_stage")
+    if "zero++" in text:
+        raise CannotRunError("ZeRO++ is not modelled")
+    if "not resharded" in text or "shard_grad_op" in text:
+        return "zero2", None, []
+    policy = next((name for words, name in _STAGES if re.search(words, text)), None)
+    if policy is None:
+        if row.lower("framework").startswith("megascale"):
+            return "zero2", None, []  # MegaScale, section 3.2: "we adopt ZeRO stage 2"
+        return "ddp", None, ["sharding not stated: ddp"] if degrees.dp > 1 else []
+    return policy, _shard_group(text, row, degrees), []
+
+
+def _shard_group(text: str, row: PublishedRow, degrees: Degrees) -> int | None:
+    """Ranks over which states are divided, None for all of dp."""
+    if found := re.search(r"over (\d+) ranks|node \((\d+)\)|sharded (\d+)-way", text):
+        group = next(int(number) for number in found.groups() if number)
+    elif found := re.search(r"within (\d+) gpus", text):
+        group = int(found[1]) // (degrees.tp * degrees.pp)
+    elif found := re.search(r"data parallel across (\d+) slices", text):
+        group = ceil_div(degrees.dp, int(found[1]))
+    elif text == "hsdp":
+        group = row.integer("gpus_per_node") or degrees.dp
+    else:
+        return None
+    return group if 0 < group < degrees.dp else None
+
+
+def _precision(row: PublishedRow) -> tuple[str, list[str]]:
+    text = row.lower("precision")
+    for name in ("nvfp4", "int8"):
+        if name in text:
+            raise CannotRunError(f"precision {name} is not modelled")
+    for name in ("fp8", "tf32", "bf16/fp16", "fp16", "bf16"):
+        if name in text:
+            precision = name.split("/")[0]
+            return precision, [f"precision {precision}"] if "not stated" in text else []
+    if text == "fp32":
+        return "fp32", []
+    precision = "fp16" if (row.integer("year") or 2022) < 2022 else "bf16"
+    return precision, [f"precision not stated: {precision}"]
+
+
+def _recompute(row: PublishedRow) -> tuple[str, list[str]]:
+    text = row.lower("recompute")
+    if text.startswith("full"):
+        return "full", []
+    if text.startswith("none"):
+        return "none", ["recompute none"] if "not stated" in text else []
+    if re.fullmatch(r"selective( \((attention core|core_attn)\))?", text):
+        return "selective", []
+    if text.startswith(("selective", "policy")):
+        return "selective", [f"recompute '{text}' runs as selective"]
+    if "selective" in text:
+        return "selective", ["recompute not stated: selective"]
+    # Full recomputation was the only kind before Korthikanti et al. (May 2022).
+    year = row.integer("year") or 2024
+    selective = re.search(r"megascale|megatron-lm|nemo megatron", row.lower("framework"))
+    mode = "full" if year < 2022 else "selective" if selective else "none"
+    return mode, [f"recompute not stated: {mode}"]

@@ -1,0 +1,56 @@
+"""MegaScale changes the model and the overlap, one step per row of its ablation.
+
+Source: Jiang et al., MegaScale (arXiv 2402.15627), sections 3.1-3.2 and table 3.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from simulator.published.families import Settings
+from simulator.published.rows import PublishedRow
+
+ASSUMED_WINDOW: Final = 1024
+"""Tokens a query looks back. The paper prints no window; its MFU column follows from its seconds
+to 0.6 points if attention counts half of the 2048 tokens, so that is the window taken."""
+
+_ABLATION: Final = (
+    ("parallel transformer", "parallel_block"),
+    ("sliding window", "sliding_window"),
+    ("tp overlap", "overlap_tp"),
+    ("pp overlap", "overlap_pp"),
+    ("dp overlap", "overlap_dp"),
+    ("efficient operators", "kernels"),
+)
+"""Words of the ``note`` column, in the order in which table 3 adds the features up."""
+
+
+def features(row: PublishedRow) -> tuple[str, ...]:
+    """What a row has of MegaScale; empty for the first row of the ablation."""
+    names = tuple(name for _, name in _ABLATION)
+    step = row.lower("note").split(";")[0]
+    if "->" in row.text("framework"):
+        if step.startswith("baseline"):
+            return ()
+        for index, (words, _) in enumerate(_ABLATION):
+            if words in step:
+                return names[: index + 1]
+    return names
+
+
+def apply_features(
+    row: PublishedRow, model: Settings, plan: Settings, stack: Settings
+) -> list[str]:
+    """Sets the features of a row in the parts of its scenario; returns what was assumed."""
+    if "megascale" not in row.lower("framework"):
+        return []
+    present = features(row)
+    for name in ("overlap_tp", "overlap_pp", "overlap_dp"):
+        plan[name] = name in present
+    stack["preset"] = "megascale" if "kernels" in present else "megatron-lm-2023"
+    if "parallel_block" in present:
+        model["parallel_block"] = True
+    if "sliding_window" in present:
+        model["sliding_window"] = ASSUMED_WINDOW
+        return [f"sliding window not published: {ASSUMED_WINDOW}"]
+    return []

@@ -1,0 +1,187 @@
+"""Scenario in, report out: the whole simulator on one screen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from simulator import __version__
+from simulator.engine.breakdown import busiest_rank, time_terms
+from simulator.engine.maxplus import solve_batch
+from simulator.engine.run import Engine, execute
+from simulator.engine.timeline import Timeline
+from simulator.flops import CONVENTIONS
+from simulator.levers import applicable
+from simulator.machine import Assumption
+from simulator.memory import memory_report
+from simulator.report.report import (
+    SCHEMA_VERSION,
+    TIME_TERMS,
+    FlopsRates,
+    KernelShare,
+    MemoryReport,
+    Report,
+)
+from simulator.scenario import Scenario, check
+from simulator.schedule.action import Phase
+from simulator.step import Step, build_step
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    engine: Engine = "auto",
+    speeds: Mapping[int, float] | None = None,
+    fold: bool = True,
+) -> Report:
+    """Predicts one training step.
+
+    Args:
+        scenario: what is trained, how and on what.
+        engine: ``auto`` takes the discrete-event engine where links are shared, max-plus (equal
+            and faster) where none is.
+        speeds: global rank -> relative speed, beside the scenario's stragglers.
+        fold: simulate data-parallel replicas that behave alike once.
+
+    Raises:
+        PlanError, ScheduleError: if the plan breaks a rule.
+    """
+    check(scenario)
+    step = build_step(scenario, speeds=speeds, fold=fold)
+    timeline, table_row = run_step(step, engine)
+    memory = memory_report(step, timeline)
+    if not memory.fits:
+        memory = memory_report(step, timeline, _savings(scenario, memory.peak_bytes))
+    return _report(step, timeline, table_row, memory)
+
+
+def run_step(step: Step, engine: Engine = "auto") -> tuple[Timeline, int]:
+    """Executes a step.
+
+    Returns:
+        The timeline and the index of the replica class it belongs to: the one that ends last
+        when the replicas are rows of a batch, else 0.
+    """
+    durations = step.durations_s()
+    if step.side_by_side:
+        return execute(step.graph, durations, engine), 0
+    end_s = solve_batch(step.graph, durations, couple=True)
+    slowest = int(np.argmax(durations.sum(axis=1)))
+    end = end_s[slowest]
+    return Timeline(step.graph, end - durations[slowest], end, engine="maxplus"), slowest
+
+
+def peak_memory_bytes(scenario: Scenario) -> float:
+    """Peak of the worst rank, without a report."""
+    step = build_step(scenario)
+    timeline, _ = run_step(step, "maxplus")
+    return memory_report(step, timeline).peak_bytes
+
+
+def _savings(scenario: Scenario, peak_bytes: float) -> list[tuple[str, float]]:
+    saved = [
+        (name, peak_bytes - peak_memory_bytes(other))
+        for name, other in applicable(scenario).items()
+    ]
+    return [(name, saving) for name, saving in saved if saving > 0]
+
+
+def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryReport) -> Report:
+    scenario = step.scenario
+    training, plan = scenario.training, scenario.plan
+    step_s = timeline.makespan_s
+    rank, replica = busiest_rank(timeline)
+    owner = step.replicas[replica if step.side_by_side else replica_class]
+    terms = time_terms(timeline, step.table, rank=rank, replica=replica, speed=owner.speeds[rank])
+    tokens = training.global_batch_size * training.seq_length
+    rates = _flops_rates(step, step_s)
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        scenario=scenario.normalised,
+        step_time_s=step_s,
+        tokens_per_s=tokens / step_s,
+        tokens_per_s_per_device=tokens / step_s / plan.num_devices,
+        model_flops_per_s_per_device=rates["palm"].flops_per_s_per_device,
+        hardware_flops_per_s_per_device=rates["hardware"].flops_per_s_per_device,
+        mfu=rates["palm"].utilisation,
+        hfu=rates["hardware"].utilisation,
+        flops_convention="palm",
+        flops=rates,
+        time={term: terms.get(term, 0.0) for term in TIME_TERMS},
+        memory=memory,
+        devices=plan.num_devices,
+        kernels=_kernel_shares(step, rank),
+        assumptions=_assumptions(scenario),
+        provenance=_provenance(step, timeline),
+        timeline=timeline,
+    )
+
+
+def executed_flops(step: Step) -> float:
+    """Matrix FLOPs that all devices execute in a step, recomputation included."""
+    plan = step.scenario.plan
+    per_rank = sum(
+        float(step.costs.stage_cost(stage, phase).flops)
+        for stage in range(step.schedule.num_stages)
+        for phase in _phases(step)
+    )
+    return per_rank * step.schedule.num_microbatches * plan.tp * plan.cp * plan.dp
+
+
+def _phases(step: Step) -> tuple[Phase, ...]:
+    return tuple(Phase) if step.schedule.splits_backward else (Phase.F, Phase.B)
+
+
+def _flops_rates(step: Step, step_s: float) -> dict[str, FlopsRates]:
+    scenario = step.scenario
+    training, devices = scenario.training, scenario.plan.num_devices
+    peak = scenario.cluster.node.accelerator.peak_flops_per_s[training.precision]
+    counts = {
+        name: count(scenario.model, training.global_batch_size, training.seq_length)
+        for name, count in CONVENTIONS.items()
+    } | {"hardware": executed_flops(step)}
+    return {
+        name: FlopsRates(flops, flops / step_s / devices, flops / step_s / devices / peak)
+        for name, flops in counts.items()
+    }
+
+
+def _kernel_shares(step: Step, rank: int) -> tuple[KernelShare, ...]:
+    """Kernels of one rank over the step by family, longest first."""
+    sums: dict[str, list[float]] = {}
+    for stage in np.flatnonzero(step.schedule.stage_rank == rank).tolist():
+        for phase in _phases(step):
+            for cost, count in step.costs.stage_cost(stage, phase).kernels:
+                times = count * step.schedule.num_microbatches
+                row = sums.setdefault(cost.family, [0.0, 0.0, 0.0])
+                for i, value in enumerate((cost.total_s, cost.flops, cost.moved_bytes)):
+                    row[i] += float(value) * times
+    shares = [KernelShare(name, *row) for name, row in sums.items() if row[0] > 0]
+    return tuple(sorted(shares, key=lambda share: (-share.time_s, share.name)))
+
+
+def _assumptions(scenario: Scenario) -> tuple[Assumption, ...]:
+    cluster = scenario.cluster
+    taken = (
+        *scenario.assumptions,
+        *cluster.node.accelerator.assumptions,
+        *cluster.node.assumptions,
+        *cluster.assumptions,
+        *scenario.stack.assumptions,
+    )
+    return tuple(dict.fromkeys(taken))
+
+
+def _provenance(step: Step, timeline: Timeline) -> dict[str, str]:
+    text = json.dumps(step.scenario.normalised, sort_keys=True)
+    return {
+        "version": __version__,
+        "engine": timeline.engine,
+        "ops": str(step.graph.num_ops),
+        "op_classes": str(len(step.table.names)),
+        "replica_classes": str(len(step.replicas)),
+        "scenario_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }

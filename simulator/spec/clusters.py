@@ -1,0 +1,160 @@
+"""Schema of ``hardware/clusters/*.yaml``: nodes of one kind and the network between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from itertools import pairwise
+
+from pydantic import field_validator
+
+from simulator.errors import SpecError
+from simulator.machine import Cluster, FabricTier, Node, Torus
+from simulator.spec.collectives import NetworkSpec
+from simulator.spec.quantity import (
+    MAX_DEVICES,
+    AssumptionSpec,
+    BytesPerSecond,
+    Count,
+    Oversubscription,
+    Seconds,
+    Sourced,
+    Text,
+    assumptions,
+)
+from simulator.spec.validate import Spec
+
+
+class FabricTierSpec(Spec):
+    """One level of switches; see ``machine.FabricTier``."""
+
+    name: Text
+    nodes_per_group: Count
+    oversubscription: Oversubscription
+    hop: Seconds
+    source: Text
+
+
+class TorusSpec(Spec):
+    """Devices of a pod on a torus.
+
+    An axis wraps around if its length is a multiple of ``wrap_multiple``; a slice smaller than
+    the pod may lose its wrap links.
+    """
+
+    shape: Sourced[tuple[Count, ...]]
+    wrap_multiple: Sourced[Count]
+    link_bandwidth: Sourced[BytesPerSecond]
+    hop: Sourced[Seconds]
+
+    def build(self, num_devices: int) -> Torus:
+        """The torus of ``num_devices`` devices: the whole pod, several pods, or a slice."""
+        shape = self.shape.value
+        if num_devices < math.prod(shape):
+            shape = slice_shape(num_devices, shape)
+        multiple = self.wrap_multiple.value
+        return Torus(
+            shape=shape,
+            link_bytes_per_s=self.link_bandwidth.value,
+            hop_s=self.hop.value,
+            wraps=tuple(length % multiple == 0 for length in shape),
+        )
+
+
+def slice_shape(num_devices: int, pod: tuple[int, ...]) -> tuple[int, ...]:
+    """The most cubic box of ``num_devices`` devices that fits in a pod, longest axis last.
+
+    Raises:
+        SpecError: if no box of that many devices fits.
+    """
+    boxes = [
+        tuple(sorted(box))
+        for box in _boxes(num_devices, len(pod))
+        if all(a <= b for a, b in zip(sorted(box), sorted(pod), strict=True))
+    ]
+    if not boxes:
+        raise SpecError(
+            f"{num_devices} devices form no box inside the torus {' x '.join(map(str, pod))}",
+            hint="choose a product of axis lengths, such as a power of 2",
+        )
+    return min(boxes, key=sum)
+
+
+def _boxes(volume: int, dims: int) -> list[tuple[int, ...]]:
+    """All ways to write a volume as a product of ``dims`` ascending lengths."""
+    if dims == 1:
+        return [(volume,)]
+    lengths = [d for d in range(1, round(volume ** (1 / dims)) + 1) if volume % d == 0]
+    return [(d, *rest) for d in lengths for rest in _boxes(volume // d, dims - 1) if rest[0] >= d]
+
+
+class ClusterSpec(Spec):
+    """Nodes and fabric; ``node`` is a preset's name, a path, or a whole description."""
+
+    name: Text
+    node: str | dict[str, object]
+    num_nodes: Sourced[Count]
+    tiers: tuple[FabricTierSpec, ...] = ()
+    network: NetworkSpec
+    torus: TorusSpec | None = None
+    assumptions: tuple[AssumptionSpec, ...] = ()
+
+    @field_validator("tiers")
+    @classmethod
+    def _ascending(cls, tiers: tuple[FabricTierSpec, ...]) -> tuple[FabricTierSpec, ...]:
+        for below, above in pairwise(tiers):
+            if above.nodes_per_group % below.nodes_per_group:
+                raise SpecError(
+                    f"tier '{above.name}' groups {above.nodes_per_group} nodes, which is no "
+                    f"multiple of the {below.nodes_per_group} of tier '{below.name}' below it",
+                    hint="list tiers from the nodes upwards",
+                )
+        return tiers
+
+    def build(self, node: Node, num_nodes: int | None) -> Cluster:
+        """The frozen form with ``num_nodes`` of the nodes (None for all).
+
+        Raises:
+            SpecError: if there are fewer nodes than asked for, or too many devices.
+        """
+        available = self.num_nodes.value
+        count = available if num_nodes is None else num_nodes
+        if not 1 <= count <= available:
+            raise SpecError(
+                f"{count} nodes asked of cluster '{self.name}', which has {available}",
+                hint=f"ask for 1 to {available}, or describe a larger cluster with "
+                f"'extends: {self.name}'",
+            )
+        if count * node.num_devices > MAX_DEVICES:
+            raise SpecError(
+                f"{count} nodes of {node.num_devices} devices are {count * node.num_devices:,} "
+                f"devices, more than {MAX_DEVICES:,}"
+            )
+        if count > 1 and node.num_nics == 0 and self.torus is None:
+            raise SpecError(
+                f"{count} nodes of kind '{node.name}', which has no NIC",
+                hint="ask for 1 node, or give the node NICs",
+            )
+        return Cluster(
+            name=self.name,
+            node=node,
+            num_nodes=count,
+            tiers=self._tiers(count),
+            network=self.network.curve(),
+            torus=self.torus.build(count * node.num_devices) if self.torus else None,
+            assumptions=assumptions(self.assumptions),
+        )
+
+    def _tiers(self, num_nodes: int) -> tuple[FabricTier, ...]:
+        """Tiers up to the first that spans all nodes; the top one always does."""
+        tiers: list[FabricTier] = []
+        for spec in self.tiers:
+            tiers.append(
+                FabricTier(spec.name, spec.nodes_per_group, spec.oversubscription, spec.hop)
+            )
+            if spec.nodes_per_group >= num_nodes:
+                return tuple(tiers)
+        if not tiers:
+            return (FabricTier("network", num_nodes, 1.0, 0.0),)
+        top = dataclasses.replace(tiers[-1], nodes_per_group=num_nodes)
+        return (*tiers[:-1], top)

@@ -1,0 +1,107 @@
+"""Schema of the measured collective curves: inside a node and between nodes."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from simulator.errors import SpecError
+from simulator.machine import CollectiveCurve, NetworkCurve, ProtocolLine
+from simulator.spec.quantity import BytesPerSecond, Count, Fraction, Positive, Seconds, Text
+from simulator.spec.validate import Spec
+
+
+class BulkSpec(Spec):
+    """The bulk protocol; its bandwidth depends on the group's size and is given apart."""
+
+    base: Seconds
+    hop: Seconds
+
+
+class LineSpec(Spec):
+    """One alpha-beta line."""
+
+    base: Seconds
+    hop: Seconds = 0.0
+    bandwidth: BytesPerSecond
+
+    def line(self) -> ProtocolLine:
+        """The frozen form."""
+        return ProtocolLine(self.base, self.hop, self.bandwidth)
+
+
+class InNetworkSpec(Spec):
+    """Reduction in the switch."""
+
+    base: Seconds
+    bandwidth: BytesPerSecond
+    min_size: Count
+
+
+class CollectiveSpec(Spec):
+    """Constants of ``machine.CollectiveCurve``; the keys of the three maps are group sizes."""
+
+    source: Text
+    ll: LineSpec
+    ll128: LineSpec
+    simple: BulkSpec
+    ring: dict[int, BytesPerSecond]
+    all_reduce: dict[int, BytesPerSecond]
+    small_group_factor: dict[int, Positive] = Field(default_factory=dict)
+    in_network: InNetworkSpec | None = None
+    all_to_all: LineSpec
+    all_to_all_small: LineSpec
+
+    @field_validator("ring", "all_reduce")
+    @classmethod
+    def _has_sizes(cls, rates: dict[int, float]) -> dict[int, float]:
+        if not rates or min(rates) < 2:
+            raise SpecError(
+                f"group sizes {sorted(rates)} are no group sizes",
+                hint="give a bandwidth for at least one size of 2 or more",
+            )
+        return dict(sorted(rates.items()))
+
+    def curve(self) -> CollectiveCurve:
+        """The frozen form."""
+        tree = self.in_network
+        return CollectiveCurve(
+            ll=self.ll.line(),
+            ll128=self.ll128.line(),
+            simple=ProtocolLine(self.simple.base, self.simple.hop, max(self.ring.values())),
+            ring_bytes_per_s=self.ring,
+            all_reduce_bytes_per_s=self.all_reduce,
+            small_group_factor=dict(sorted(self.small_group_factor.items())),
+            in_network=ProtocolLine(tree.base, 0.0, tree.bandwidth) if tree else None,
+            in_network_min_size=tree.min_size if tree else 0,
+            all_to_all=self.all_to_all.line(),
+            all_to_all_small=self.all_to_all_small.line(),
+        )
+
+
+class NetworkSpec(Spec):
+    """Constants of ``machine.NetworkCurve``.
+
+    ``fill_bandwidth`` is the payload per second of pipeline fill at each tree level,
+    1 / kappa; ``fill_max`` is its cap C.
+    """
+
+    source: Text
+    bandwidth_fraction: Fraction
+    base: Seconds
+    hop: Seconds
+    fill_bandwidth: BytesPerSecond
+    fill_max: Seconds
+    ring_hop: Seconds
+    message: Seconds
+
+    def curve(self) -> NetworkCurve:
+        """The frozen form."""
+        return NetworkCurve(
+            bandwidth_fraction=self.bandwidth_fraction,
+            base_s=self.base,
+            hop_s=self.hop,
+            chunk_s_per_byte=1 / self.fill_bandwidth,
+            chunk_s=self.fill_max,
+            ring_hop_s=self.ring_hop,
+            message_s=self.message,
+        )

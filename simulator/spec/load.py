@@ -1,0 +1,272 @@
+"""From a scenario file, or plain data, to a checked ``Scenario``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel
+
+from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError
+from simulator.machine import Assumption, Cluster
+from simulator.model import TransformerConfig
+from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
+from simulator.scenario import Scenario, check
+from simulator.sharding import SHARDING
+from simulator.spec.hardware import load_cluster
+from simulator.spec.models import load_model
+from simulator.spec.optimizers import optimizer_config
+from simulator.spec.overrides import Override, apply_overrides, parse_override
+from simulator.spec.scenario import ClusterPreset, PlanSpec, ScenarioSpec, TrainingSpec
+from simulator.spec.stacks import load_stack
+from simulator.spec.validate import validate
+from simulator.spec.yaml_file import data_dir, read_yaml
+from simulator.stack import Stack
+
+
+def list_scenarios() -> tuple[str, ...]:
+    """Names of the shipped scenarios, sorted."""
+    return tuple(sorted(path.stem for path in data_dir("scenarios").glob("*.yaml")))
+
+
+def find_scenario(name: str | Path) -> Path:
+    """The file that a user means: a path, or else the name of a shipped scenario.
+
+    Raises:
+        UnknownNameError: if there is neither.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = data_dir("scenarios") / f"{path.name.removesuffix('.yaml').lower()}.yaml"
+    if path.parent in (Path(), Path("scenarios")) and path.name and shipped.is_file():
+        return shipped
+    raise UnknownNameError.of("scenario", str(name), list_scenarios())
+
+
+def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario of a file, with ``key=value`` assignments made on top.
+
+    Args:
+        path: a file, or the name of a shipped scenario.
+        overrides: assignments such as ``plan.tp=8``.
+
+    Raises:
+        TrainsimError: if anything in the file or the assignments is wrong, with its place.
+    """
+    file = find_scenario(path)
+    data = read_yaml(file)
+    if isinstance(data, dict):
+        data = {"name": file.stem, **cast("dict[str, object]", data)}
+    assignments = [parse_override(text) for text in overrides]
+    try:
+        return parse_scenario(apply_overrides(data, assignments), str(file), file.parent)
+    except TrainsimError as error:
+        raise _blame(error, str(file), assignments) from None
+
+
+def parse_scenario(data: object, where: str = "scenario", base_dir: Path = Path()) -> Scenario:
+    """The checked scenario that plain data describes.
+
+    Args:
+        data: nested mappings as YAML gives them.
+        where: name of the origin, for errors.
+        base_dir: directory against which paths in the data are resolved.
+
+    Raises:
+        TrainsimError: if anything in it is wrong, with its place.
+    """
+    spec = validate(ScenarioSpec, data, where)
+    model, model_notes = load_model(spec.model, f"{where}: model", base_dir)
+    stack = _stack(spec.stack, f"{where}: stack", base_dir)
+    cluster = _cluster(spec.cluster, f"{where}: cluster", base_dir)
+    training = _training(spec.training, stack, where)
+    try:
+        plan = _plan(spec.plan, cluster, stack)
+        scenario = Scenario(
+            name=spec.name,
+            model=model,
+            training=training,
+            plan=plan,
+            cluster=cluster,
+            stack=stack,
+            normalised=_normalised(spec, model, training, plan, cluster),
+            assumptions=(*_defaults(spec, training, plan), *model_notes),
+            stragglers=tuple((s.rank, s.speed) for s in spec.stragglers),
+        )
+        check(scenario)
+    except TrainsimError as error:
+        place = f"{where}: {error.where}" if error.where else where
+        raise type(error)(error.problem, where=place, hint=error.hint) from None
+    return scenario
+
+
+def _blame(error: TrainsimError, file: str, assignments: Sequence[Override]) -> TrainsimError:
+    """Moves an error from the file to the ``--set`` that caused it."""
+    for assignment in reversed(assignments):
+        if error.where.removeprefix(f"{file}: ").replace(": ", ".").startswith(assignment.path):
+            place = f"--set {assignment.path}={assignment.value}"
+            return type(error)(error.problem, where=place, hint=error.hint)
+    return error
+
+
+def _stack(data: Mapping[str, object], where: str, base_dir: Path) -> Stack:
+    preset = data.get("preset")
+    if not isinstance(preset, str):
+        raise SpecError(
+            "'preset' is missing" if preset is None else f"{preset!r} is not a name",
+            where=where,
+            hint="name the stack to start from, for example 'preset: megatron-core-2024'",
+        )
+    overrides = {key: value for key, value in data.items() if key != "preset"}
+    try:
+        return load_stack(preset, overrides, where=where, base_dir=base_dir)
+    except TrainsimError as error:
+        raise error.at(f"{where}.preset") from None
+
+
+def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
+    try:
+        if "preset" not in data:
+            return load_cluster(data, base_dir=base_dir)
+        spec = validate(ClusterPreset, data, where)
+        is_path = spec.preset.endswith((".yaml", ".yml"))
+        # A bare name always means the shipped cluster, which is then read only once.
+        return load_cluster(
+            spec.preset, num_nodes=spec.nodes, base_dir=base_dir if is_path else None
+        )
+    except TrainsimError as error:
+        raise error.at(where) from None
+
+
+def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:
+    return TrainingConfig(
+        global_batch_size=spec.global_batch_size,
+        micro_batch_size=spec.micro_batch_size,
+        seq_length=spec.seq_length,
+        precision=spec.precision,
+        optimizer=optimizer_config(
+            spec.optimizer, spec.precision, stack, f"{where}: training.optimizer"
+        ),
+        recompute=Recompute(spec.recompute.mode, spec.recompute.num_layers),
+    )
+
+
+def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
+    overlap = spec.overlap
+    return ParallelismPlan(
+        tp=spec.tp,
+        pp=spec.pp,
+        dp=spec.dp or _remaining(spec, cluster),
+        cp=spec.cp,
+        virtual_stages=spec.virtual_stages,
+        schedule=spec.schedule or ("interleaved" if spec.virtual_stages > 1 else "1f1b"),
+        sharding=SHARDING[spec.sharding],
+        # There is nothing to split over one rank.
+        sequence_parallel=spec.sequence_parallel and spec.tp > 1,
+        axis_order=spec.axis_order,
+        layers_per_stage=spec.layers_per_stage,
+        shard_group_size=spec.shard_group_size,
+        prefetch_depth=spec.prefetch_depth,
+        overlap_dp=stack.overlap_dp if overlap.dp is None else overlap.dp,
+        overlap_tp=stack.overlap_tp if overlap.tp is None else overlap.tp,
+        overlap_pp=stack.overlap_pp if overlap.pp is None else overlap.pp,
+        bucket_bytes=spec.bucket_bytes,
+    )
+
+
+def _remaining(spec: PlanSpec, cluster: Cluster) -> int:
+    """The data-parallel degree that uses every device."""
+    replica = spec.tp * spec.cp * spec.pp
+    if cluster.num_devices % replica:
+        raise PlanError(
+            f"the {cluster.num_devices} devices of {cluster.name} are not divisible by "
+            f"tp * cp * pp = {spec.tp} * {spec.cp} * {spec.pp} = {replica}",
+            where="plan.dp",
+            hint="give plan.dp to leave some devices idle, or change a degree or cluster.nodes",
+        )
+    return cluster.num_devices // replica
+
+
+def _normalised(
+    spec: ScenarioSpec,
+    model: TransformerConfig,
+    training: TrainingConfig,
+    plan: ParallelismPlan,
+    cluster: Cluster,
+) -> dict[str, object]:
+    """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
+    nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
+    plan_data = asdict(plan)
+    overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
+    lists = {
+        "axis_order": list(plan.axis_order),
+        "layers_per_stage": plan.layers_per_stage and list(plan.layers_per_stage),
+    }
+    return {
+        "name": spec.name,
+        "model": asdict(model),
+        "training": asdict(training),
+        "plan": {
+            **plan_data,
+            **lists,
+            "ep": spec.plan.ep,
+            "sharding": plan.sharding.name,
+            "overlap": overlap,
+            "bucket_bytes": f"{plan.bucket_bytes:.17g} B",
+        },
+        "cluster": {**spec.cluster, **nodes},
+        "stack": spec.stack,
+        "stragglers": [straggler.model_dump() for straggler in spec.stragglers],
+    }
+
+
+def _defaults(
+    spec: ScenarioSpec, training: TrainingConfig, plan: ParallelismPlan
+) -> tuple[Assumption, ...]:
+    """Every value of the training, the plan and the stack that was not given."""
+    taken = [
+        Assumption(f"training.{key}", _shown(getattr(training, key)), "default")
+        for key in _unset(spec.training)
+    ]
+    reasons = {
+        "dp": "default: all devices of the cluster",
+        "schedule": "default for this number of virtual stages",
+        "overlap": "default of the stack",
+    }
+    optional = ("layers_per_stage", "shard_group_size", "ep", "overlap")
+    taken += [
+        Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
+        for key in _unset(spec.plan)
+        if key not in optional
+    ]
+    taken += [
+        Assumption(
+            f"plan.overlap.{axis}",
+            _shown(getattr(plan, f"overlap_{axis}")),
+            "default of the stack",
+        )
+        for axis in _unset(spec.plan.overlap)
+    ]
+    if "stack" not in spec.model_fields_set:
+        taken.append(Assumption("stack", str(spec.stack["preset"]), "default"))
+    if spec.plan.sequence_parallel and not plan.sequence_parallel:
+        note = Assumption("plan.sequence_parallel", "false", "ignored: tp = 1 splits nothing")
+        taken.append(note)
+    return tuple(taken)
+
+
+def _unset(spec: BaseModel) -> list[str]:
+    return [key for key in type(spec).model_fields if key not in spec.model_fields_set]
+
+
+def _shown(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ", ".join(map(str, cast("tuple[object, ...]", value)))
+        case _:
+            return str(getattr(value, "name", None) or getattr(value, "mode", None) or value)

@@ -1,0 +1,155 @@
+"""Schema of ``scenarios/*.yaml``, with every default that a scenario may leave out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    Strict,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from simulator.errors import PlanError, UnknownNameError
+from simulator.machine import Precision
+from simulator.plan import AxisName, RecomputeMode
+from simulator.schedule.table import SCHEDULES
+from simulator.sharding import SHARDING, SHARDING_ALIASES
+from simulator.spec.models import ModelInput
+from simulator.spec.optimizers import OptimizerSpec
+from simulator.spec.overrides import SHORT_FORMS
+from simulator.spec.quantity import Bytes, Count, Fraction, Text
+from simulator.spec.validate import Spec
+
+DEFAULT_STACK: Final = "megatron-core-2024"
+Rank = Annotated[int, Strict(), Field(ge=0)]
+Samples = Annotated[int, Strict(), Field(ge=1, le=10**9)]
+Layers = Annotated[int, Strict(), Field(ge=0, le=10_000)]
+BucketSize = Annotated[Bytes, WithJsonSchema({"type": "string", "examples": ["1 GB"]})]
+
+
+def _short_form(path: str) -> BeforeValidator:
+    """Lets one word stand for a mapping: ``model: gpt2`` for ``model: {preset: gpt2}``."""
+    return BeforeValidator(
+        lambda data: {SHORT_FORMS[path]: data} if isinstance(data, str) else data
+    )
+
+
+class RecomputeSpec(Spec):
+    """What the backward pass computes again; ``num_layers`` per virtual stage, with ``full``."""
+
+    mode: RecomputeMode
+    num_layers: Count | None = None
+
+    @model_validator(mode="after")
+    def _layers_only_with_full(self) -> Self:
+        if self.num_layers is not None and self.mode != "full":
+            raise PlanError(
+                f"num_layers {self.num_layers} has no meaning with mode '{self.mode}'",
+                hint="set mode: full, or leave num_layers out",
+            )
+        return self
+
+
+class TrainingSpec(Spec):
+    """How much is trained per step, and in which numbers."""
+
+    global_batch_size: Samples
+    micro_batch_size: Samples = 1
+    seq_length: Samples
+    precision: Precision = "bf16"
+    optimizer: Annotated[OptimizerSpec, _short_form("training.optimizer")] = OptimizerSpec(
+        name="adam"
+    )
+    recompute: Annotated[RecomputeSpec, _short_form("training.recompute")] = RecomputeSpec(
+        mode="none"
+    )
+
+
+class OverlapSpec(Spec):
+    """Which communication runs beside compute; what is left out is as the stack does it."""
+
+    dp: StrictBool | None = None
+    tp: StrictBool | None = None
+    pp: StrictBool | None = None
+
+
+class PlanSpec(Spec):
+    """Degrees of every axis and the policies on them. ``dp`` left out: all devices there are."""
+
+    tp: Count = 1
+    pp: Count = 1
+    virtual_stages: Count = 1
+    dp: Count | None = None
+    cp: Count = 1
+    ep: Count = 1
+    sequence_parallel: StrictBool = False
+    schedule: Text | None = None
+    sharding: Text = "ddp"
+    layers_per_stage: tuple[Layers, ...] | None = None
+    shard_group_size: Count | None = None
+    prefetch_depth: Count = 1
+    axis_order: tuple[AxisName, ...] = ("tp", "cp", "dp", "pp")
+    overlap: OverlapSpec = OverlapSpec()
+    bucket_bytes: BucketSize = 1e9
+
+    @field_validator("ep")
+    @classmethod
+    def _no_experts(cls, value: int) -> int:
+        if value != 1:
+            raise PlanError(
+                f"ep = {value}, but only dense models are simulated, which have no experts",
+                hint="leave plan.ep out or set it to 1",
+            )
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, value: str | None) -> str | None:
+        if value is not None and value not in SCHEDULES:
+            raise UnknownNameError.of("schedule", value, SCHEDULES)
+        return value
+
+    @field_validator("sharding")
+    @classmethod
+    def _known_sharding(cls, value: str) -> str:
+        name = SHARDING_ALIASES.get(value, value)
+        if name not in SHARDING:
+            raise UnknownNameError.of("sharding", value, [*SHARDING, *SHARDING_ALIASES])
+        return name
+
+
+class ClusterPreset(Spec):
+    """A shipped cluster or a file, and how many of its nodes; all of them when left out."""
+
+    preset: Text
+    nodes: Count | None = None
+
+
+class StragglerSpec(Spec):
+    """A rank that computes at a fraction of the speed of the others."""
+
+    rank: Rank
+    speed: Fraction
+
+
+class ScenarioSpec(Spec):
+    """One training job on one machine.
+
+    ``cluster`` is a name, ``{preset, nodes}``, or a whole description; ``stack`` is a name, or
+    ``{preset: ...}`` with values that replace those of the stack.
+    """
+
+    name: Text = "scenario"
+    model: Annotated[ModelInput, _short_form("model")]
+    training: TrainingSpec
+    plan: PlanSpec = PlanSpec()
+    cluster: Annotated[dict[str, object], _short_form("cluster")]
+    stack: Annotated[dict[str, object], _short_form("stack")] = Field(
+        default_factory=lambda: {"preset": DEFAULT_STACK}
+    )
+    stragglers: tuple[StragglerSpec, ...] = ()

@@ -1,0 +1,158 @@
+"""Software stacks of ``hardware/stacks/*.yaml``: each figure with its source, some by descent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+from pydantic import Field, Strict, StrictBool
+
+from simulator.errors import SpecError
+from simulator.machine import Assumption
+from simulator.plan import AttentionKernel
+from simulator.spec.hardware import merge
+from simulator.spec.quantity import (
+    AssumptionSpec,
+    BytesOrZero,
+    FractionOrZero,
+    NotNegative,
+    Positive,
+    Seconds,
+    Sourced,
+    Text,
+    assumptions,
+)
+from simulator.spec.validate import Spec, validate
+from simulator.spec.yaml_file import find_data, read_yaml
+from simulator.stack import Stack
+
+ElementBytes = Annotated[float, Strict(), Field(gt=0, le=8, allow_inf_nan=False)]
+ASSUMED: Final = "assumed"
+"""A figure whose source starts with this word is listed among a report's assumptions."""
+_YAML_NAME: Final = {
+    "layer_overhead_s": "layer_overhead",
+    "microbatch_overhead_s": "microbatch_overhead",
+    "step_overhead_s": "step_overhead",
+    "framework_bytes": "framework_memory",
+    "communicator_bytes": "communicator_memory",
+}
+"""Field of ``Stack`` -> its key in YAML, where a quantity carries its own unit."""
+
+
+class StackSpec(Spec):
+    """One framework of one era; see ``stack.Stack`` for the fields.
+
+    ``source`` says where the switches (which kernels, which overlaps) are documented.
+    """
+
+    name: Text
+    framework: Text
+    source: Text
+    attention: AttentionKernel
+    fused_softmax: StrictBool
+    fused_bias_gelu: StrictBool
+    fused_norm: StrictBool
+    fused_bias_dropout_add: StrictBool
+    dropout: StrictBool
+    fused_cross_entropy: StrictBool
+    backward_tp_overlap: StrictBool
+    overlap_dp: StrictBool
+    overlap_tp: StrictBool
+    overlap_pp: StrictBool
+    gemm_scale: Sourced[Positive]
+    memory_scale: Sourced[Positive]
+    attention_scale: Sourced[Positive]
+    layer_overhead: Sourced[Seconds]
+    microbatch_overhead: Sourced[Seconds]
+    step_overhead: Sourced[Seconds]
+    blocking_p2p_scale: Sourced[NotNegative]
+    network_scale: Sourced[Positive]
+    framework_memory: Sourced[BytesOrZero]
+    communicator_memory: Sourced[BytesOrZero]
+    fragmentation: Sourced[FractionOrZero]
+    gradient_bytes: Sourced[ElementBytes]
+    gradient_reduce_bytes: Sourced[ElementBytes]
+    optimizer_bytes_per_parameter: Sourced[Positive]
+    assumptions: tuple[AssumptionSpec, ...] = ()
+
+    def build(self) -> Stack:
+        """The stack without the sources; figures that were only assumed stay listed as such."""
+        figures = {key: getattr(self, key) for key in SOURCED_KEYS}
+        notes = tuple(
+            Assumption(f"stack.{key}", str(figure.value), figure.source)
+            for key, figure in figures.items()
+            if figure.source.lower().startswith(ASSUMED)
+        )
+        values = {
+            field: figures[_YAML_NAME.get(field, field)].value
+            for field in Stack.__dataclass_fields__
+            if _YAML_NAME.get(field, field) in figures
+        }
+        switches = self.model_dump(exclude={"source", "assumptions", *SOURCED_KEYS})
+        return Stack(**switches, **values, assumptions=(*assumptions(self.assumptions), *notes))
+
+
+def _is_sourced(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Sourced)
+
+
+SOURCED_KEYS: Final = frozenset(
+    key for key, field in StackSpec.model_fields.items() if _is_sourced(field.annotation)
+)
+
+
+def load_stack(
+    name: str,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    where: str = "stack",
+    base_dir: Path | None = None,
+) -> Stack:
+    """A shipped stack, or one of the user's, with some of its values replaced.
+
+    Args:
+        name: file stem of ``hardware/stacks``, or the path of a YAML file.
+        overrides: values of ``StackSpec``; a figure may be written without ``source``.
+        where: place of the overrides, for errors.
+        base_dir: directory to which a path is relative.
+
+    Raises:
+        SpecError: if a file or an override is wrong, or ``extends`` goes in a circle.
+    """
+    data, file = _resolve(name, base_dir or Path(), ())
+    if not overrides:
+        return validate(StackSpec, data, file).build()
+    return validate(StackSpec, merge(data, _with_sources(overrides, where)), where).build()
+
+
+def _with_sources(overrides: Mapping[str, object], where: str) -> dict[str, object]:
+    return {
+        key: {"value": value, "source": f"given at {where}"}
+        if key in SOURCED_KEYS and not isinstance(value, Mapping)
+        else value
+        for key, value in overrides.items()
+    }
+
+
+def _resolve(name: str, base_dir: Path, seen: tuple[str, ...]) -> tuple[dict[str, object], str]:
+    """The description with all that it extends merged in, and its file."""
+    is_path = name.endswith((".yaml", ".yml"))
+    path = base_dir / name if is_path else find_data("stacks", name)
+    if str(path) in seen:
+        raise SpecError(
+            f"'extends' goes in a circle: {' -> '.join((*seen, str(path)))}",
+            where=str(path),
+            hint="remove one of them",
+        )
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise SpecError("a stack is a mapping", where=str(path), hint="write 'key: value' lines")
+    data = {"name": path.stem, **cast("dict[str, object]", content)}
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data, str(path)
+    if not isinstance(parent, str):
+        raise SpecError(f"{parent!r} is not the name of a stack", where=f"{path}: extends")
+    base, _ = _resolve(parent, path.parent, (*seen, str(path)))
+    return merge(base, data), str(path)

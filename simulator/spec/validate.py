@@ -1,0 +1,121 @@
+"""Checks data against a pydantic schema and reports the first problem as one ``SpecError``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeVar, cast, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from simulator.errors import SpecError, TrainsimError
+
+
+class Spec(BaseModel):
+    """Base of every schema: unknown keys are errors, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SpecT = TypeVar("SpecT", bound=BaseModel)
+_SHOWN: Final = 80
+"""Characters of a wrong value that a message repeats."""
+
+
+def validate(schema: type[SpecT], data: object, where: str) -> SpecT:
+    """``data`` as an instance of ``schema``.
+
+    Args:
+        schema: a ``Spec``.
+        data: what ``read_yaml`` returned, or a part of it.
+        where: the file, and the path of ``data`` in it if it is only a part.
+
+    Raises:
+        SpecError: for the first problem, with its place and a hint. A ``TrainsimError`` that a
+            validator raised keeps its own class.
+    """
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        # A mistyped key is reported both as unknown and as missing: the former explains it.
+        problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
+        raise _as_spec_error(problems[0], schema, data, where) from None
+
+
+def _as_spec_error(
+    problem: ErrorDetails, schema: type[BaseModel], data: object, where: str
+) -> TrainsimError:
+    path = _path(problem["loc"], data)
+    place = f"{where}: {path}" if path else where
+    name = str(problem["loc"][-1]) if problem["loc"] else ""
+    value = _shown(problem["input"])
+    context: dict[str, object] = problem.get("ctx", {})
+    cause = context.get("error")
+    message = problem["msg"].removeprefix("Value error, ")
+    match problem["type"]:
+        case "extra_forbidden":
+            known = _known_keys(schema, problem["loc"][:-1])
+            return SpecError(f"unknown key '{name}'", where=place, hint=_near(name, known))
+        case "missing":
+            return SpecError(f"'{name}' is missing", where=place, hint=f"add the key '{name}'")
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return SpecError(
+                f"{value} is not a mapping", where=place, hint="write keys and values, 'key: value'"
+            )
+        case "literal_error" | "enum":
+            expected = str(context.get("expected", ""))
+            return SpecError(f"{value} is not one of {expected}", where=place)
+        case _ if isinstance(cause, TrainsimError):
+            return type(cause)(cause.problem, where=cause.where or place, hint=cause.hint)
+        case _:
+            text = message.replace("Input should be", "must be").replace("Input", "value")
+            return SpecError(f"{name or 'value'} {text}, got {value}", where=place)
+
+
+def _shown(value: object) -> str:
+    text = f"'{value}'" if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """A hint with the nearest known key, or with all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+
+
+def _path(location: Sequence[int | str], data: object) -> str:
+    """The dotted path of a problem, without the union tags pydantic puts into it."""
+    parts: list[str] = []
+    for position, part in enumerate(location):
+        inside, data = _descend(data, part)
+        if inside or position == len(location) - 1:
+            parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+    return "".join(parts).removeprefix(".")
+
+
+def _descend(data: object, part: int | str) -> tuple[bool, object]:
+    """Whether ``data`` holds ``part``, and the value there (``data`` itself otherwise)."""
+    values: dict[str, object] = {}
+    if isinstance(data, Mapping):
+        values = {str(k): v for k, v in cast("Mapping[object, object]", data).items()}
+    elif isinstance(data, list):
+        values = {str(i): v for i, v in enumerate(cast("list[object]", data))}
+    return (True, values[str(part)]) if str(part) in values else (False, cast("object", data))
+
+
+def _known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Keys of the schema at a location; a part that is no field (index, tag) stays in place."""
+    schemas = [schema]
+    for part in location:
+        fields = [s.model_fields[str(part)] for s in schemas if str(part) in s.model_fields]
+        schemas = [s for f in fields for s in _schemas(f.annotation)] or schemas
+    return sorted({name for s in schemas for name in s.model_fields})
+
+
+def _schemas(annotation: object) -> Iterator[type[BaseModel]]:
+    """All schemas named in an annotation such as ``dict[str, Foo] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _schemas(argument)

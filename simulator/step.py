@@ -1,0 +1,191 @@
+"""A scenario as a priced op graph: what the engines run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from simulator.cost.activation import (
+    MicrobatchShape,
+    backward_working_bytes,
+    embedding_activation_bytes,
+    logits_bytes,
+    output_activation_bytes,
+    stage_activation_bytes,
+)
+from simulator.cost.footprint import bytes_per_weight
+from simulator.machine import Cluster
+from simulator.numeric import FloatArray
+from simulator.plan import (
+    ProcessGroup,
+    num_microbatches,
+    process_group,
+    replica_group,
+    shard_group,
+    stage_layers,
+)
+from simulator.scenario import Scenario
+from simulator.schedule import build_schedule
+from simulator.schedule.action import Schedule
+from simulator.topology import Topology
+from simulator.workload.classes import CostTable
+from simulator.workload.fold import ReplicaClass, fold_replicas
+from simulator.workload.linear import Split
+from simulator.workload.lower import lower
+from simulator.workload.op import OpGraph
+from simulator.workload.price import PriceContext
+from simulator.workload.stage import StageKind, StagePricer
+from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
+
+MAX_SIDE_BY_SIDE = 8
+"""Replica classes lowered into one graph; more run as a batch of one replica's graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One training step, ready to run.
+
+    Attributes:
+        replicas: classes of data-parallel replicas.
+        side_by_side: the graph holds all of them; otherwise it holds one, and they are rows of a
+            batch, coupled at their collectives.
+    """
+
+    scenario: Scenario
+    schedule: Schedule
+    costs: StepCosts
+    graph: OpGraph
+    table: CostTable
+    replicas: tuple[ReplicaClass, ...]
+    side_by_side: bool
+
+    def durations_s(self) -> FloatArray:
+        """Seconds of every op, each at its rank's speed.
+
+        Returns:
+            [ops], or [replica classes, ops] when the replicas are not side by side.
+        """
+        speeds = np.array([replica.speeds for replica in self.replicas])
+        rank = np.array([stream.rank for stream in self.graph.streams])[self.graph.stream]
+        if not self.side_by_side:
+            return self._at(speeds[:, rank])
+        replica = np.array([stream.replica for stream in self.graph.streams])[self.graph.stream]
+        return self._at(speeds[replica, rank])
+
+    def _at(self, speed: FloatArray) -> FloatArray:
+        device, waiting = self.table.device_s, self.table.waiting_s
+        return device[self.graph.op_class] / speed + waiting[self.graph.op_class]
+
+
+@lru_cache(maxsize=64)
+def topology_of(cluster: Cluster) -> Topology:
+    """The topology of a cluster, built once."""
+    return Topology.of(cluster)
+
+
+def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
+    """How a microbatch lies on the ranks."""
+    plan, training = scenario.plan, scenario.training
+    return MicrobatchShape(
+        micro_batch_size=training.micro_batch_size,
+        seq_length=training.seq_length,
+        tp=plan.tp,
+        cp=plan.cp,
+        sequence_parallel=plan.sequence_parallel and plan.tp > 1,
+        precision=training.precision,
+    )
+
+
+def stage_kinds(scenario: Scenario) -> tuple[StageKind, ...]:
+    """What every virtual stage holds: embedding on the first, output on the last."""
+    layers = stage_layers(scenario.model, scenario.plan)
+    last = len(layers) - 1
+    return tuple(StageKind(count, i == 0, i == last) for i, count in enumerate(layers))
+
+
+def _activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
+    model, stack, recompute = scenario.model, scenario.stack, scenario.training.recompute
+    shape = microbatch_shape(scenario)
+    held = stage_activation_bytes(model, shape, stack, recompute, kind.num_layers)
+    if kind.has_embedding:
+        held = held + embedding_activation_bytes(model, shape, stack)
+    if kind.has_output:
+        held = held + output_activation_bytes(model, shape) + logits_bytes(model, shape)
+    working = backward_working_bytes(
+        model, shape, stack, recompute.mode, has_output=kind.has_output
+    )
+    return ActivationBytes(float(held), float(working))
+
+
+def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:
+    plan, training, stack = scenario.plan, scenario.training, scenario.stack
+    context = PriceContext(
+        accelerator=scenario.cluster.node.accelerator,
+        stack=stack,
+        precision=training.precision,
+        links={"tp": topology.group_link(process_group(plan, "tp"))},
+    )
+    split = Split(
+        micro_batch=float(training.micro_batch_size),
+        seq_length=training.seq_length,
+        tp=plan.tp,
+        sequence_parallel=plan.sequence_parallel and plan.tp > 1,
+        overlap=plan.overlap_tp,
+        backward_overlap=stack.backward_tp_overlap,
+        element_bytes=context.activation_bytes,
+        tensor_parallel=plan.tp > 1,
+    )
+    return StagePricer(scenario.model, split, training.recompute, splits_backward, context)
+
+
+def step_costs(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StepCosts:
+    """Prices of the scenario's ops."""
+    plan = scenario.plan
+    pipeline = process_group(plan, "pp")
+    ends = ProcessGroup("pp", min(plan.pp, 2), pipeline.stride * max(plan.pp - 1, 1))
+    kinds = stage_kinds(scenario)
+    activations = {kind: _activations(scenario, kind) for kind in dict.fromkeys(kinds)}
+    return StepCosts(
+        model=scenario.model,
+        plan=plan,
+        pricer=_pricer(scenario, topology, splits_backward=splits_backward),
+        links=Links(
+            shard=topology.group_link(shard_group(plan)),
+            replica=topology.group_link(replica_group(plan)),
+            embedding=topology.group_link(ends),
+        ),
+        kinds=kinds,
+        activations=tuple(activations[kind] for kind in kinds),
+        weight_bytes=bytes_per_weight(scenario.training.precision),
+        gradient_reduce_bytes=scenario.training.optimizer.gradient_reduce_bytes,
+    )
+
+
+def build_step(
+    scenario: Scenario, *, speeds: Mapping[int, float] | None = None, fold: bool = True
+) -> Step:
+    """Lowers a scenario.
+
+    Args:
+        scenario: checked (``scenario.check``).
+        speeds: global rank -> relative speed, beside the scenario's own stragglers.
+        fold: simulate replicas that behave alike once.
+
+    Raises:
+        PlanError: if the plan does not fit the model or the machine.
+        ScheduleError: if the schedule cannot run.
+    """
+    plan = scenario.plan
+    topology = topology_of(scenario.cluster)
+    count = num_microbatches(scenario.training, plan)
+    schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
+    costs = step_costs(scenario, topology, splits_backward=schedule.splits_backward)
+    everyone = dict(scenario.stragglers) | dict(speeds or {})
+    replicas = fold_replicas(plan, topology, schedule.stage_rank, everyone, fold=fold)
+    side_by_side = len(replicas) <= MAX_SIDE_BY_SIDE or not fold
+    lowered = replicas if side_by_side else replicas[:1]
+    graph = lower(schedule, costs, [replica.paths for replica in lowered])
+    return Step(scenario, schedule, costs, graph, costs.table.build(), replicas, side_by_side)

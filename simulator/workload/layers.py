@@ -1,0 +1,189 @@
+"""The kernels of one transformer layer, of the embedding and of the vocabulary projection.
+
+Everything is per microbatch and per rank. Source for the kernel list: Megatron-LM's
+``ParallelTransformerLayer``; Korthikanti et al. 2022 (arXiv 2205.05198) figures 2-5.
+"""
+
+from __future__ import annotations
+
+from simulator.cost.attention import AttentionShape
+from simulator.cost.footprint import padded_vocab
+from simulator.model import TransformerConfig
+from simulator.numeric import Numeric
+from simulator.stack import Stack
+from simulator.workload.kernel import (
+    Block,
+    Collective,
+    Elementwise,
+    FusedAttention,
+    Kernel,
+    Matmul,
+)
+from simulator.workload.linear import Split, column_linear, row_linear
+
+
+def _elementwise(name: str, family: str, elements: Numeric) -> Block:
+    return Block(
+        (Elementwise(name, family, elements),),
+        (Elementwise(f"{name}.backward", family, elements, backward=True),),
+    )
+
+
+def norm_block(name: str, model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """One normalisation of the tokens this rank holds."""
+    kind = "fused" if stack.fused_norm else "eager"
+    family = f"{model.normalization}_{kind}"
+    return _elementwise(name, family, split.local_tokens * model.hidden_size)
+
+
+def residual_block(name: str, model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """Bias, dropout and residual addition after a row-parallel linear."""
+    elements = split.local_tokens * model.hidden_size
+    if stack.fused_bias_dropout_add and (stack.dropout or model.use_bias):
+        return _elementwise(name, "bias_dropout_add_fused", elements)
+    block = _elementwise(f"{name}.add", "add", elements)
+    if stack.dropout:
+        block = _elementwise(f"{name}.dropout", "dropout", elements) + block
+    if model.use_bias:
+        block = _elementwise(f"{name}.bias", "bias_add", elements) + block
+    return block
+
+
+def _softmax_block(scores: Numeric, stack: Stack) -> Block:
+    block = _elementwise(
+        "softmax", "softmax_fused" if stack.fused_softmax else "softmax_eager", scores
+    )
+    if stack.dropout:
+        block = block + _elementwise("attention_dropout", "dropout", scores)
+    return block
+
+
+def _unfused_core(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """QK^T, softmax, dropout and PV as separate kernels over the whole score matrix."""
+    heads = model.num_attention_heads / split.tp
+    batch = split.micro_batch * heads
+    queries = keys = float(split.seq_length)
+    dim = float(model.head_dim)
+
+    def product(name: str, m: Numeric, n: Numeric, k: Numeric) -> Matmul:
+        return Matmul(name, m, n, k, batch, in_core=True)
+
+    softmax = _softmax_block(batch * queries * keys, stack)
+    forward = (
+        product("scores", queries, keys, dim),
+        *softmax.forward,
+        product("context", queries, dim, keys),
+    )
+    backward = (
+        product("context.dgrad_scores", queries, keys, dim),
+        product("context.dgrad_values", keys, dim, queries),
+        *softmax.backward,
+        product("scores.dgrad_queries", queries, dim, keys),
+        product("scores.dgrad_keys", keys, dim, queries),
+    )
+    return Block(forward, backward, core=forward)
+
+
+def _fused_core(model: TransformerConfig, split: Split) -> Block:
+    shape = AttentionShape(
+        batch=split.micro_batch,
+        heads=model.num_attention_heads / split.tp,
+        query_tokens=float(split.seq_length),
+        key_tokens=float(split.seq_length),
+        head_dim=model.head_dim,
+        causal=model.causal,
+        window=model.sliding_window,
+    )
+    forward = FusedAttention("flash_attention", shape, backward=False)
+    backward = FusedAttention("flash_attention.backward", shape, backward=True)
+    return Block((forward,), (backward,), core=(forward,))
+
+
+def attention_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """Rotary embedding and the attention core, with the copies that transposes cost."""
+    core = (
+        _unfused_core(model, split, stack)
+        if stack.attention == "unfused"
+        else _fused_core(model, split)
+    )
+    width = (model.query_size + model.key_value_size) / split.tp
+    if model.position_embedding == "rotary":
+        family = "rotary_fused" if stack.attention != "unfused" else "rotary_eager"
+        core = _elementwise("rotary", family, split.tokens * width) + core
+    if stack.attention == "unfused":
+        core = core + _elementwise("transpose", "copy", split.tokens * model.query_size / split.tp)
+    return core
+
+
+def activation_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """The MLP's non-linearity."""
+    elements = split.tokens * model.ffn_hidden_size / split.tp
+    if model.gated_mlp:
+        family = "swiglu_fused" if stack.fused_bias_gelu else "swiglu_eager"
+        return _elementwise("swiglu", family, elements)
+    if stack.fused_bias_gelu:
+        return _elementwise("bias_gelu", "bias_gelu_fused", elements)
+    block = _elementwise("gelu", "gelu_eager", elements)
+    return _elementwise("mlp_bias", "bias_add", elements) + block if model.use_bias else block
+
+
+def layer_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """All kernels of one layer; parallel blocks share one normalisation and one collective pair."""
+    hidden, ffn = model.hidden_size, model.ffn_hidden_size
+    mlp_in = (2 if model.gated_mlp else 1) * ffn
+    query_key_value = model.query_size + 2 * model.key_value_size
+    norm = norm_block("norm", model, split, stack)
+    core = attention_block(model, split, stack)
+    activation = activation_block(model, split, stack)
+    residual = residual_block("residual", model, split, stack)
+    if model.parallel_block:
+        enter = column_linear("qkv_mlp_in", split, inputs=hidden, outputs=query_key_value + mlp_in)
+        leave = row_linear("out_mlp_out", split, inputs=model.query_size + ffn, outputs=hidden)
+        return norm + enter + core + activation + leave + residual
+    attention = (
+        norm
+        + column_linear("qkv", split, inputs=hidden, outputs=query_key_value)
+        + core
+        + row_linear("attention_out", split, inputs=model.query_size, outputs=hidden)
+        + residual
+    )
+    mlp = (
+        norm_block("mlp_norm", model, split, stack)
+        + column_linear("mlp_in", split, inputs=hidden, outputs=mlp_in)
+        + activation
+        + row_linear("mlp_out", split, inputs=ffn, outputs=hidden)
+        + residual_block("mlp_residual", model, split, stack)
+    )
+    return attention + mlp
+
+
+def embedding_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """Table lookup, its sum over tp (each rank holds part of the vocabulary), dropout."""
+    hidden = model.hidden_size
+    block = _elementwise("embedding", "embedding", split.tokens * hidden)
+    if split.tensor_parallel:
+        payload = split.tokens * hidden * split.element_bytes
+        kind = "reduce_scatter" if split.sequence_parallel else "all_reduce"
+        gather: tuple[Kernel, ...] = ()
+        if split.sequence_parallel:
+            gather = (Collective("embedding.all_gather", "all_gather", payload),)
+        block = block + Block((Collective(f"embedding.{kind}", kind, payload),), gather)
+    if stack.dropout:
+        elements = split.local_tokens * hidden
+        block = block + _elementwise("embedding_dropout", "dropout", elements)
+    return block
+
+
+def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """Final normalisation, logits over the local vocabulary, cross-entropy with its reductions."""
+    logits = column_linear(
+        "logits", split, inputs=model.hidden_size, outputs=padded_vocab(model.vocab_size, split.tp)
+    )
+    elements = split.tokens * padded_vocab(model.vocab_size, split.tp) / split.tp
+    family = "cross_entropy_fused" if stack.fused_cross_entropy else "cross_entropy_eager"
+    loss = _elementwise("cross_entropy", family, elements)
+    if split.tensor_parallel:
+        # Maximum, sum of exponentials and target logit: three all-reduces of one fp32 per token.
+        reduce = Collective("cross_entropy.all_reduce", "all_reduce", split.tokens * 4.0)
+        loss = loss + Block((reduce,) * 3, ())
+    return norm_block("final_norm", model, split, stack) + logits + loss

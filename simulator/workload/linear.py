@@ -1,0 +1,109 @@
+"""Column- and row-parallel linear layers and the collectives they need.
+
+Source: Shoeybi et al. 2019 (arXiv 1909.08053) section 3 for the conjugate f and g operators;
+Korthikanti et al. 2022 (arXiv 2205.05198) section 4.2.2 for their sequence-parallel form and for
+what the backward pass hides behind the weight gradient; Jiang et al. 2024 (arXiv 2402.15627)
+section 3.2 for all-gather and reduce-scatter fused with the products (``overlap``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.numeric import Numeric
+from simulator.workload.kernel import Block, Collective, Kernel, Matmul, Overlapped
+
+OVERLAP_CHUNKS = 4
+"""Pieces a product and its collective are cut into when fused (MegaScale section 3.2: "chunks")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How the tensors of one microbatch are cut over ranks.
+
+    Attributes:
+        micro_batch: sequences, seq_length: tokens of each (whole), before any cut.
+        tp: tensor-parallel ranks.
+        sequence_parallel: activations outside the linears are cut over tp.
+        overlap: collectives run chunk by chunk beside the products that need or make them.
+        backward_overlap: without ``overlap``, the input-gradient collective hides behind the
+            weight gradient.
+        element_bytes: of activations on the wire.
+    """
+
+    micro_batch: Numeric
+    seq_length: int
+    tp: Numeric
+    sequence_parallel: bool
+    overlap: bool
+    backward_overlap: bool
+    element_bytes: float
+    tensor_parallel: bool
+
+    @property
+    def tokens(self) -> Numeric:
+        """Tokens of one microbatch."""
+        return self.micro_batch * self.seq_length
+
+    @property
+    def local_tokens(self) -> Numeric:
+        """Tokens whose activations outside the linears this rank holds."""
+        return self.tokens / self.tp if self.sequence_parallel else self.tokens
+
+
+def _beside(split: Split, collective: Collective, compute: Matmul, *, fused: bool) -> list[Kernel]:
+    if fused and split.overlap:
+        return [Overlapped(collective, compute, OVERLAP_CHUNKS)]
+    if not fused and (split.overlap or split.backward_overlap):
+        return [Overlapped(collective, compute)]
+    return [compute, collective]
+
+
+def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) -> Block:
+    """Y = X A with A [inputs, outputs] cut by columns over tp.
+
+    Forward: all-gather X (sequence parallel) then the product. Backward: input gradient, whose
+    sum over tp is reduce-scattered or all-reduced, and weight gradient.
+    """
+    tokens = split.tokens
+    columns = outputs / split.tp
+    product = Matmul(name, tokens, columns, inputs)
+    dgrad = Matmul(f"{name}.dgrad", tokens, inputs, columns)
+    wgrad = Matmul(f"{name}.wgrad", columns, inputs, tokens, accumulates=True)
+    if not split.tensor_parallel:
+        return Block((product,), (dgrad, wgrad))
+    payload = tokens * inputs * split.element_bytes
+    if not split.sequence_parallel:
+        reduce = Collective(f"{name}.all_reduce", "all_reduce", payload)
+        return Block((product,), (dgrad, *_beside(split, reduce, wgrad, fused=False)))
+    gather = Collective(f"{name}.all_gather", "all_gather", payload)
+    scatter = Collective(f"{name}.reduce_scatter", "reduce_scatter", payload)
+    forward = [Overlapped(gather, product, OVERLAP_CHUNKS)] if split.overlap else [gather, product]
+    backward = [
+        *_beside(split, gather, dgrad, fused=False),
+        *_beside(split, scatter, wgrad, fused=False),
+    ]
+    return Block(tuple(forward), tuple(backward))
+
+
+def row_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) -> Block:
+    """Y = X A with A [inputs, outputs] cut by rows over tp.
+
+    Forward: the product, then all-reduce or reduce-scatter of Y. Backward: all-gather of dY
+    (sequence parallel), input and weight gradients.
+    """
+    tokens = split.tokens
+    rows = inputs / split.tp
+    product = Matmul(name, tokens, outputs, rows)
+    dgrad = Matmul(f"{name}.dgrad", tokens, rows, outputs)
+    wgrad = Matmul(f"{name}.wgrad", outputs, rows, tokens, accumulates=True)
+    if not split.tensor_parallel:
+        return Block((product,), (dgrad, wgrad))
+    payload = tokens * outputs * split.element_bytes
+    if not split.sequence_parallel:
+        reduce = Collective(f"{name}.all_reduce", "all_reduce", payload)
+        return Block(tuple(_beside(split, reduce, product, fused=True)), (dgrad, wgrad))
+    scatter = Collective(f"{name}.reduce_scatter", "reduce_scatter", payload)
+    gather = Collective(f"{name}.all_gather", "all_gather", payload)
+    backward = [Overlapped(gather, dgrad, OVERLAP_CHUNKS)] if split.overlap else [gather, dgrad]
+    return Block(tuple(_beside(split, scatter, product, fused=True)), (*backward, wgrad))

@@ -1,0 +1,132 @@
+"""Schedule -> op graph, in small passes: passes, sends, gradients, weights, the optimizer step.
+
+A pass reads the ids of those before it and adds ops and edges. Data-parallel replicas that behave
+alike are one replica here; different ones are lowered side by side and tied together wherever a
+collective spans them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from simulator.machine import PathLink
+from simulator.schedule.action import Schedule
+from simulator.workload.draft import GraphDraft
+from simulator.workload.lower_data import add_gradient_reduce, add_weight_gather
+from simulator.workload.lower_passes import add_dependencies, add_passes, piece_counts
+from simulator.workload.op import OpGraph, OpPhase
+from simulator.workload.pieces import cut_into_pieces
+from simulator.workload.replica import CoupledOps, Replica
+from simulator.workload.step_costs import StepCosts
+
+START_OF_STEP = -4.0
+"""Place of the step's fixed overhead, before everything else."""
+
+
+def lower(
+    schedule: Schedule, costs: StepCosts, replica_paths: Sequence[Sequence[PathLink | None]]
+) -> OpGraph:
+    """The graph of one step.
+
+    Args:
+        schedule: order of the passes.
+        costs: gives every op its row of the cost table.
+        replica_paths: one entry per replica in the graph: path from every virtual stage to the
+            next, None where both are on one rank.
+
+    Raises:
+        ScheduleError: if ops wait for each other in a cycle.
+    """
+    draft = GraphDraft()
+    pieces = cut_into_pieces(schedule, piece_counts(schedule, costs))
+    replicas = [
+        Replica(draft, schedule, costs, paths, pieces, index, tied=len(replica_paths) > 1)
+        for index, paths in enumerate(replica_paths)
+    ]
+    for replica in replicas:
+        add_passes(replica)
+        add_dependencies(replica)
+        _add_overhead(replica)
+        add_gradient_reduce(replica)
+        _add_tied_embedding(replica)
+        _add_optimizer(replica)
+        add_weight_gather(replica)
+    for ops in zip(*(replica.coupled for replica in replicas), strict=True):
+        _tie(draft, costs, ops)
+    return draft.build(costs.table.names)
+
+
+def _add_overhead(replica: Replica) -> None:
+    for rank in range(replica.schedule.num_ranks):
+        replica.draft.add_ops(
+            replica.costs.overhead_row(),
+            replica.stream("compute", rank),
+            order=START_OF_STEP,
+            phase=int(OpPhase.STEP_OVERHEAD),
+        )
+
+
+def _add_tied_embedding(replica: Replica) -> None:
+    """First and last pipeline rank sum their copies' gradients after all passes."""
+    stage_rank = replica.schedule.stage_rank
+    first, last = int(stage_rank[0]), int(stage_rank[-1])
+    if first == last or not replica.costs.model.tied_embeddings:
+        return
+    ready = [
+        replica.draft.add_ops(
+            replica.costs.join_row(),
+            replica.stream("compute", rank),
+            order=replica.pieces.end,
+            phase=int(OpPhase.JOIN),
+        )
+        for rank in (first, last)
+    ]
+    for rank, other in ((first, ready[1]), (last, ready[0])):
+        reduce = replica.draft.add_ops(
+            replica.costs.tied_embedding_row(),
+            replica.stream("compute", rank),
+            order=replica.pieces.end + 0.5,
+            phase=int(OpPhase.REDUCE_GRADIENTS),
+        )
+        replica.draft.add_edges(other, reduce)
+
+
+def _add_optimizer(replica: Replica) -> None:
+    """The optimizer starts everywhere at once: it needs the norm of all gradients."""
+    place = replica.pieces.end + 2
+    streams = {
+        stream: None
+        for rank in range(replica.schedule.num_ranks)
+        for stream in (replica.stream("compute", rank), replica.dp_stream(rank))
+    }
+    ready = replica.draft.add_ops(
+        replica.costs.join_row(), np.array(list(streams)), order=place, phase=int(OpPhase.JOIN)
+    )
+    norm = replica.draft.add_ops(
+        replica.costs.join_row(), -1, phase=int(OpPhase.JOIN), coupled=True
+    )
+    replica.coupled.append(CoupledOps(norm, norm))
+    replica.draft.add_edges(ready, norm)
+    for rank in range(replica.schedule.num_ranks):
+        step = replica.draft.add_ops(
+            replica.costs.optimizer_row(replica.stages_of(rank)),
+            replica.stream("compute", rank),
+            order=place + 1,
+            phase=int(OpPhase.OPTIMIZER),
+        )
+        replica.draft.add_edges(norm, step)
+
+
+def _tie(draft: GraphDraft, costs: StepCosts, replicas: tuple[CoupledOps, ...]) -> None:
+    """Collectives start when they are ready in every replica."""
+    if len(replicas) == 1:
+        return
+    join = draft.add_ops(
+        np.full(replicas[0].entry.size, costs.join_row()), -1, phase=int(OpPhase.JOIN)
+    )
+    for ops in replicas:
+        draft.add_edges(ops.entry, join)
+        if ops.ids is not ops.entry:
+            draft.add_edges(join, ops.ids)

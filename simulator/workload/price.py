@@ -1,0 +1,187 @@
+"""Kernels -> seconds: the one ``match`` on kernel kinds.
+
+Every number may be a column of a batch; nothing here branches on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+import numpy as np
+
+from simulator.cost.attention import attention_curve, attention_flops, flash_attention_s
+from simulator.cost.collective import collective_s
+from simulator.cost.compute import Matmul as MatmulShape
+from simulator.cost.compute import matmul_s
+from simulator.cost.memory_bound import elementwise_s, moved_bytes
+from simulator.machine import BYTES_PER_ELEMENT, Accelerator, GroupLink
+from simulator.numeric import Numeric
+from simulator.stack import Stack
+from simulator.workload.kernel import (
+    Collective,
+    Elementwise,
+    FusedAttention,
+    Kernel,
+    Matmul,
+    Overlapped,
+)
+
+OVERLAP_SLOWDOWN: Final = 0.189
+"""Share by which compute is slower while a collective runs beside it: it holds SMs and memory
+bandwidth. Source: mean over 4xA100, H100, MI250 and MI210 of arXiv 2507.03114 (abstract)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceContext:
+    """Where kernels run.
+
+    Attributes:
+        links: axis name -> what its group sees of the machine.
+        precision: of the linear layers; attention runs in 16 bits when they run in fp8.
+    """
+
+    accelerator: Accelerator
+    stack: Stack
+    precision: str
+    links: Mapping[str, GroupLink]
+
+    @property
+    def activation_bytes(self) -> float:
+        """Bytes of one activation element: 16 bits unless training in fp32."""
+        return max(BYTES_PER_ELEMENT[self.precision], 2.0)
+
+    @property
+    def attention_precision(self) -> str:
+        """Precision of products between activations."""
+        return "bf16" if self.precision == "fp8" else self.precision
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCost:
+    """Seconds of one kernel on an undisturbed device.
+
+    Attributes:
+        device_s: time the device computes; scales with a rank's speed.
+        exposed_s: time it waits for communication.
+        flops: matrix FLOPs, moved_bytes: DRAM traffic (memory-bound kernels only).
+        family: what the report groups it under.
+    """
+
+    family: str
+    device_s: Numeric
+    exposed_s: Numeric
+    flops: Numeric
+    moved_bytes: Numeric
+
+    @property
+    def total_s(self) -> Numeric:
+        """Device time and exposed communication."""
+        return self.device_s + self.exposed_s
+
+
+def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
+    precision = context.attention_precision if kernel.in_core else context.precision
+    shape = MatmulShape(
+        kernel.m,
+        kernel.n,
+        kernel.k,
+        batch=kernel.batch,
+        element_bytes=BYTES_PER_ELEMENT[precision],
+        # An fp32 accumulator is read and written.
+        out_bytes=8.0 if kernel.accumulates else context.activation_bytes,
+    )
+    seconds = matmul_s(shape, context.accelerator, precision)
+    flops = 2.0 * kernel.m * kernel.n * kernel.k * kernel.batch
+    family = "attention" if kernel.in_core else "linear"
+    return KernelCost(family, seconds * context.stack.gemm_scale, 0.0, flops, 0.0)
+
+
+def _attention_cost(kernel: FusedAttention, context: PriceContext) -> KernelCost:
+    accelerator = context.accelerator
+    curve, _ = attention_curve(accelerator, context.stack.attention, kernel.shape.head_dim)
+    seconds = flash_attention_s(kernel.shape, curve, accelerator.num_sms, backward=kernel.backward)
+    # The backward kernel computes the scores again: five products for the forward's two.
+    flops = attention_flops(kernel.shape) * (2.5 if kernel.backward else 1.0)
+    return KernelCost("attention", seconds * context.stack.attention_scale, 0.0, flops, 0.0)
+
+
+def _elementwise_cost(kernel: Elementwise, context: PriceContext) -> KernelCost:
+    element_bytes = context.activation_bytes
+    moved = moved_bytes(kernel.family, kernel.elements, element_bytes, backward=kernel.backward)
+    seconds = elementwise_s(
+        kernel.family,
+        kernel.elements,
+        element_bytes,
+        context.accelerator,
+        backward=kernel.backward,
+    )
+    return KernelCost(kernel.family, seconds * context.stack.memory_scale, 0.0, 0.0, moved)
+
+
+def _collective_cost(kernel: Collective, context: PriceContext) -> KernelCost:
+    seconds = collective_s(kernel.kind, kernel.payload_bytes, context.links[kernel.axis])
+    return KernelCost(f"{kernel.axis} {kernel.kind}", 0.0, seconds, 0.0, 0.0)
+
+
+def _overlapped_cost(kernel: Overlapped, context: PriceContext) -> KernelCost:
+    """Longest of the two, plus the slow-down of compute under communication, plus pipeline fill.
+
+    With C chunks, 1/C of the shorter one cannot overlap. Never slower than one after the other.
+    """
+    compute = _matmul_cost(kernel.compute, context)
+    comm_s = _collective_cost(kernel.collective, context).exposed_s
+    shorter = np.minimum(compute.device_s, comm_s)
+    fill = shorter / kernel.chunks if kernel.chunks > 1 else 0.0
+    together = np.maximum(compute.device_s, comm_s) + fill + OVERLAP_SLOWDOWN * shorter
+    total = np.minimum(together, compute.device_s + comm_s)
+    return KernelCost(
+        compute.family, compute.device_s, total - compute.device_s, compute.flops, 0.0
+    )
+
+
+def kernel_cost(kernel: Kernel, context: PriceContext) -> KernelCost:
+    """Seconds, FLOPs and bytes of one kernel."""
+    match kernel:
+        case Matmul():
+            return _matmul_cost(kernel, context)
+        case FusedAttention():
+            return _attention_cost(kernel, context)
+        case Elementwise():
+            return _elementwise_cost(kernel, context)
+        case Collective():
+            return _collective_cost(kernel, context)
+        case Overlapped():
+            return _overlapped_cost(kernel, context)
+        case _:
+            assert_never(kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCost:
+    """Sum over the kernels of one pass through some layers.
+
+    Attributes:
+        launches: kernels launched.
+        by_kernel: the costs that were summed, for the report's kernel table.
+    """
+
+    device_s: Numeric
+    exposed_s: Numeric
+    flops: Numeric
+    launches: int
+    by_kernel: tuple[KernelCost, ...]
+
+
+def phase_cost(kernels: Iterable[Kernel], context: PriceContext) -> PhaseCost:
+    """Cost of kernels that run one after another."""
+    costs = tuple(kernel_cost(kernel, context) for kernel in kernels)
+    device: Numeric = 0.0
+    exposed: Numeric = 0.0
+    flops: Numeric = 0.0
+    for cost in costs:
+        device = device + cost.device_s
+        exposed = exposed + cost.exposed_s
+        flops = flops + cost.flops
+    return PhaseCost(device, exposed, flops, len(costs), costs)

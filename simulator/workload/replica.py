@@ -1,0 +1,103 @@
+"""One data-parallel replica while it is being lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.machine import PathLink
+from simulator.numeric import FloatArray, IntArray, Integral
+from simulator.plan import ParallelismPlan
+from simulator.schedule.action import Phase, Schedule
+from simulator.workload.draft import GraphDraft
+from simulator.workload.op import OpPhase, Stream
+from simulator.workload.pieces import Pieces
+from simulator.workload.step_costs import StepCosts
+
+
+class CoupledOps(NamedTuple):
+    """Collectives over the replicas: ``entry`` is what waits, ``ids`` what runs."""
+
+    entry: IntArray
+    ids: IntArray
+
+
+@dataclass(slots=True)
+class Replica:
+    """The state that lowering passes share.
+
+    Attributes:
+        paths: [stages - 1], path from a virtual stage to the next; None within a rank.
+        index: number of this replica among those in the graph.
+        tied: other replicas are in the graph too, so collectives wait for theirs.
+        pieces, ids: passes of the schedule and their op ids.
+        coupled: collectives over the replicas, in the same order in every replica.
+    """
+
+    draft: GraphDraft
+    schedule: Schedule
+    costs: StepCosts
+    paths: Sequence[PathLink | None]
+    pieces: Pieces
+    index: int = 0
+    tied: bool = False
+    ids: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    coupled: list[CoupledOps] = field(default_factory=list[CoupledOps])
+
+    @property
+    def plan(self) -> ParallelismPlan:
+        """The parallelism plan."""
+        return self.costs.plan
+
+    @property
+    def last_phase(self) -> Phase:
+        """Phase that completes a gradient."""
+        return Phase.W if self.schedule.splits_backward else Phase.B
+
+    def stages_of(self, rank: int) -> tuple[int, ...]:
+        """Virtual stages that a pipeline rank holds."""
+        return tuple(int(stage) for stage in np.flatnonzero(self.schedule.stage_rank == rank))
+
+    def stream(self, name: str, rank: int) -> int:
+        """Index of a stream of a pipeline rank."""
+        return self.draft.add_stream(Stream(name, rank, self.index))
+
+    def dp_stream(self, rank: int) -> int:
+        """Where data-parallel collectives run: beside compute if they overlap."""
+        return self.stream("dp" if self.plan.overlap_dp else "compute", rank)
+
+    def nic(self, rank: int) -> int:
+        """The NIC share of a rank, shared by its sends and data-parallel collectives."""
+        return self.draft.add_resource(f"nic of rank {rank}, replica {self.index}")
+
+    def _dp_resource(self, rank: int) -> int:
+        both_overlap = self.plan.overlap_dp and self.plan.overlap_pp and self.plan.pp > 1
+        crosses = bool(np.any(np.asarray(self.costs.links.shard.num_nodes) > 1))
+        return self.nic(rank) if both_overlap and crosses else -1
+
+    def add_coupled(
+        self, rows: Integral, rank: int, order: FloatArray, phase: OpPhase, stage: int
+    ) -> CoupledOps:
+        """Adds data-parallel collectives of a rank, which start when every replica is ready."""
+        stream = self.dp_stream(rank)
+        ids = self.draft.add_ops(
+            rows,
+            stream,
+            order=order,
+            phase=int(phase),
+            stage=stage,
+            resource=self._dp_resource(rank),
+            coupled=True,
+        )
+        entry = ids
+        if self.tied:
+            # Half a microplace earlier, so that nothing comes between an op and its readiness.
+            entry = self.draft.add_ops(
+                self.costs.join_row(), stream, order=order - 1e-6, phase=int(OpPhase.JOIN)
+            )
+        ops = CoupledOps(entry, ids)
+        self.coupled.append(ops)
+        return ops

@@ -1,0 +1,168 @@
+"""Cost of one pass of one microbatch through one pipeline stage.
+
+A stage is its number of layers and whether it holds the embedding or the output; equal stages
+share one ``StageKind``, so the cost of a 64-stage pipeline is computed three times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.model import TransformerConfig
+from simulator.numeric import Numeric
+from simulator.plan import Recompute
+from simulator.schedule.action import Phase
+from simulator.workload.kernel import Block, Kernel, Matmul, Overlapped
+from simulator.workload.layers import embedding_block, layer_block, output_block
+from simulator.workload.linear import Split
+from simulator.workload.price import KernelCost, PhaseCost, PriceContext, phase_cost
+
+
+@dataclass(frozen=True, slots=True)
+class StageKind:
+    """What a virtual stage holds."""
+
+    num_layers: int
+    has_embedding: bool
+    has_output: bool
+
+    @property
+    def label(self) -> str:
+        """``12 layers + embedding``."""
+        embedding = " + embedding" if self.has_embedding else ""
+        output = " + output" if self.has_output else ""
+        return f"{self.num_layers} layers{embedding}{output}"
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """Seconds of one phase of a stage, by time term, for one microbatch.
+
+    Attributes:
+        compute_s, recompute_s, overhead_s: scale with the speed of the rank.
+        tp_comm_s: exposed tensor-parallel communication.
+        flops: matrix FLOPs, recomputed ones included; recompute_flops: those alone.
+        kernels: (cost of one kernel, times it runs).
+    """
+
+    compute_s: Numeric
+    recompute_s: Numeric
+    overhead_s: Numeric
+    tp_comm_s: Numeric
+    flops: Numeric
+    recompute_flops: Numeric
+    kernels: tuple[tuple[KernelCost, int], ...]
+
+    @property
+    def total_s(self) -> Numeric:
+        """All terms."""
+        return self.compute_s + self.recompute_s + self.overhead_s + self.tp_comm_s
+
+
+def _weight_gradient(kernel: Kernel) -> tuple[tuple[Kernel, ...], tuple[Kernel, ...]]:
+    """A backward kernel as (what stays in B, what moves to W) when the backward is split."""
+    match kernel:
+        case Matmul(accumulates=True):
+            return (), (kernel,)
+        case Overlapped(collective=collective, compute=Matmul(accumulates=True) as product):
+            return (collective,), (product,)
+        case _:
+            return (kernel,), ()
+
+
+def _backward_kernels(block: Block, phase: Phase, *, splits: bool) -> tuple[Kernel, ...]:
+    if not splits:
+        return block.backward
+    parts = [_weight_gradient(kernel) for kernel in block.backward]
+    side = 1 if phase is Phase.W else 0
+    return tuple(kernel for part in parts for kernel in part[side])
+
+
+def _recomputed(
+    block: Block, kind: StageKind, recompute: Recompute
+) -> tuple[tuple[Kernel, ...], int]:
+    """Kernels run again per recomputing layer, and how many layers do."""
+    match recompute.mode:
+        case "none":
+            return (), 0
+        case "selective":
+            return block.core, kind.num_layers
+        case "full":
+            layers = kind.num_layers if recompute.num_layers is None else recompute.num_layers
+            return block.forward, min(layers, kind.num_layers)
+
+
+@dataclass(frozen=True, slots=True)
+class StagePricer:
+    """Prices the phases of any stage of one model under one split."""
+
+    model: TransformerConfig
+    split: Split
+    recompute: Recompute
+    splits_backward: bool
+    context: PriceContext
+
+    def cost(self, kind: StageKind, phase: Phase) -> StageCost:
+        """Cost of one phase of one microbatch.
+
+        Assumes: the host launches kernels ahead of the device, so its time shows only where it
+        exceeds the device's (``stack.layer_overhead_s`` per layer and pass).
+        """
+        stack = self.context.stack
+        layer = layer_block(self.model, self.split, stack)
+        parts: list[tuple[PhaseCost, int]] = [
+            (self._price(self._kernels(layer, phase)), kind.num_layers)
+        ]
+        if kind.has_embedding:
+            parts.append((self._price(self._kernels(self._embedding(), phase)), 1))
+        if kind.has_output:
+            parts.append((self._price(self._kernels(self._output(), phase)), 1))
+        again, num_again = _recomputed(layer, kind, self.recompute)
+        recomputed = self._price(again if phase is Phase.B else ())
+        device, exposed, flops = _totals(parts)
+        extra, extra_comm = recomputed.device_s * num_again, recomputed.exposed_s * num_again
+        passes = kind.num_layers + (
+            num_again if phase is Phase.B and self.recompute.mode == "full" else 0
+        )
+        host_s = stack.layer_overhead_s * passes
+        hidden_by = device + exposed + extra + extra_comm
+        return StageCost(
+            compute_s=device,
+            recompute_s=extra,
+            overhead_s=np.maximum(host_s - hidden_by, 0.0) + stack.microbatch_overhead_s,
+            tp_comm_s=exposed + extra_comm,
+            flops=flops + recomputed.flops * num_again,
+            recompute_flops=recomputed.flops * num_again,
+            kernels=tuple(
+                (cost, count)
+                for part, count in [*parts, (recomputed, num_again)]
+                for cost in part.by_kernel
+            ),
+        )
+
+    def _kernels(self, block: Block, phase: Phase) -> tuple[Kernel, ...]:
+        if phase is Phase.F:
+            return block.forward
+        return _backward_kernels(block, phase, splits=self.splits_backward)
+
+    def _price(self, kernels: tuple[Kernel, ...]) -> PhaseCost:
+        return phase_cost(kernels, self.context)
+
+    def _embedding(self) -> Block:
+        return embedding_block(self.model, self.split, self.context.stack)
+
+    def _output(self) -> Block:
+        return output_block(self.model, self.split, self.context.stack)
+
+
+def _totals(parts: list[tuple[PhaseCost, int]]) -> tuple[Numeric, Numeric, Numeric]:
+    device: Numeric = 0.0
+    exposed: Numeric = 0.0
+    flops: Numeric = 0.0
+    for part, count in parts:
+        device = device + part.device_s * count
+        exposed = exposed + part.exposed_s * count
+        flops = flops + part.flops * count
+    return device, exposed, flops

@@ -1,0 +1,232 @@
+"""Prices of everything one step of one data-parallel replica does, as rows of a cost table.
+
+The methods of ``StepCosts`` name an op ("forward of stage 3, sending over the network") and
+return its row; equal ops share a row however many times the graph runs them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from simulator.cost.collective import collective_s
+from simulator.cost.footprint import padded_vocab, stage_parameters
+from simulator.cost.memory_bound import memory_bound_s
+from simulator.cost.transfer import p2p_s
+from simulator.machine import GroupLink, PathLink
+from simulator.model import TransformerConfig
+from simulator.numeric import Numeric, as_float
+from simulator.plan import ParallelismPlan
+from simulator.schedule.action import Phase
+from simulator.units import format_si
+from simulator.workload.classes import CostTableDraft
+from simulator.workload.kernel import CollectiveKind
+from simulator.workload.stage import StageCost, StageKind, StagePricer
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationBytes:
+    """Memory that passes take and give back.
+
+    Attributes:
+        held: from the forward to the backward of a microbatch.
+        working: only while the backward runs (recomputed activations, logit gradients).
+    """
+
+    held: float
+    working: float
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Links of the communicators outside the layers.
+
+    Attributes:
+        shard, replica: data-parallel groups that share, and that hold copies of, a shard.
+        embedding: first and last pipeline rank (tied embeddings).
+    """
+
+    shard: GroupLink
+    replica: GroupLink
+    embedding: GroupLink
+
+
+@dataclass(slots=True)
+class StepCosts:
+    """Rows of the cost table of one step; see the module's docstring.
+
+    Attributes:
+        kinds: [stages], what every virtual stage holds.
+        activations: [stages].
+        table: collects the rows.
+    """
+
+    model: TransformerConfig
+    plan: ParallelismPlan
+    pricer: StagePricer
+    links: Links
+    kinds: tuple[StageKind, ...]
+    activations: tuple[ActivationBytes, ...]
+    weight_bytes: float
+    gradient_reduce_bytes: float
+    table: CostTableDraft = field(default_factory=CostTableDraft)
+    _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
+        default_factory=dict[tuple[StageKind, Phase], StageCost]
+    )
+
+    def stage_cost(self, stage: int, phase: Phase) -> StageCost:
+        """Cost of one phase of a stage, computed once for every kind of stage."""
+        key = (self.kinds[stage], phase)
+        if key not in self._stage_costs:
+            self._stage_costs[key] = self.pricer.cost(*key)
+        return self._stage_costs[key]
+
+    def parameters(self, stage: int) -> float:
+        """Parameters of a virtual stage on one tensor-parallel rank, before sharding."""
+        kind = self.kinds[stage]
+        return float(
+            stage_parameters(
+                self.model,
+                kind.num_layers,
+                has_embedding=kind.has_embedding,
+                has_output=kind.has_output,
+                tp=self.plan.tp,
+            )
+        )
+
+    def rank_parameters(self, stages: tuple[int, ...]) -> float:
+        """Parameters of a pipeline rank; a tied table is held once where both ends meet."""
+        total = sum(self.parameters(stage) for stage in stages)
+        ends = {0, len(self.kinds) - 1}
+        if self.model.tied_embeddings and len(self.kinds) > 1 and ends <= set(stages):
+            total -= self._table_parameters()
+        return total
+
+    def _table_parameters(self) -> float:
+        """Parameters of the vocabulary table on one tensor-parallel rank."""
+        rows = padded_vocab(self.model.vocab_size, self.plan.tp) / self.plan.tp
+        return float(rows * self.model.hidden_size)
+
+    def pass_row(
+        self,
+        stage: int,
+        phase: Phase,
+        *,
+        send: PathLink | None,
+        piece: int = 0,
+        num_pieces: int = 1,
+    ) -> int:
+        """Row of one phase of a stage, or of one of its equal pieces.
+
+        Args:
+            stage: virtual stage.
+            phase: forward or backward.
+            send: path of a blocking send after it, None where nothing is sent.
+            piece: which piece; the first takes memory, the last sends and gives memory back.
+            num_pieces: pieces the phase is cut into.
+        """
+        cost = self.stage_cost(stage, phase)
+        last = piece == num_pieces - 1
+        position = (
+            "whole" if num_pieces == 1 else "last" if last else "first" if piece == 0 else "middle"
+        )
+        terms: dict[str, Numeric] = {
+            "compute": cost.compute_s / num_pieces,
+            "recompute": cost.recompute_s / num_pieces,
+            "overhead": cost.overhead_s / num_pieces,
+            "tp_comm": cost.tp_comm_s / num_pieces,
+        }
+        path = ""
+        if send is not None and last:
+            terms["pp_comm"] = self.send_s(send) * self.pricer.context.stack.blocking_p2p_scale
+            path = f" and send at {format_si(as_float(send.bandwidth_bytes_per_s), 'B/s')}"
+        held = self.activations[stage]
+        releases = Phase.W if self.pricer.splits_backward else Phase.B
+        alloc = held.held if phase is Phase.F else held.working if phase is Phase.B else 0.0
+        free = (held.held if phase is releases else 0.0) + (
+            held.working if phase is Phase.B else 0.0
+        )
+        part = "" if num_pieces == 1 else f" ({position} of {num_pieces})"
+        name = f"{phase.name} {self.kinds[stage].label}{part}{path}"
+        return self.table.add(
+            name,
+            terms,
+            alloc_bytes=alloc if piece == 0 else 0.0,
+            free_bytes=free if last else 0.0,
+        )
+
+    def send_s(self, path: PathLink) -> Numeric:
+        """Transfer of a microbatch's activations or gradients to the next stage.
+
+        Every tensor-parallel rank sends its 1/tp; without sequence parallelism the receivers
+        then all-gather the whole inside the node.
+        Source: Narayanan et al. 2021 (arXiv 2104.04473) section 4.1, scatter/gather.
+        """
+        split = self.pricer.split
+        whole = split.tokens * self.model.hidden_size * split.element_bytes
+        seconds = p2p_s(whole / split.tp, path)
+        if split.tensor_parallel and not split.sequence_parallel:
+            seconds = seconds + collective_s("all_gather", whole, self.pricer.context.links["tp"])
+        return seconds
+
+    def send_row(self, path: PathLink) -> int:
+        """Row of a send beside compute."""
+        rate = format_si(as_float(path.bandwidth_bytes_per_s), "B/s")
+        return self.table.add(f"send at {rate}", {"pp_comm": self.send_s(path)})
+
+    def _collective_s(self, kind: CollectiveKind, payload: Numeric, link: GroupLink) -> Numeric:
+        scale = self.pricer.context.stack.network_scale
+        slow_down = np.where(np.asarray(link.num_nodes) > 1, 1 / scale, 1.0)
+        return collective_s(kind, payload, link) * slow_down
+
+    def reduce_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
+        """Row of the gradient reduction of some virtual stages, or of one of its equal buckets.
+
+        Shard group first (all-reduce or reduce-scatter), then all-reduce of the shard over the
+        replicas of an HSDP plan.
+        """
+        payload = self.gradient_payload(stages) / num_pieces
+        policy = self.plan.sharding
+        seconds = self._collective_s(policy.reduce, payload, self.links.shard)
+        shard = payload / self.plan.shard_size if policy.reduce == "reduce_scatter" else payload
+        seconds = seconds + self._collective_s("all_reduce", shard, self.links.replica)
+        return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})
+
+    def gradient_payload(self, stages: tuple[int, ...]) -> float:
+        """Bytes of gradients that a rank contributes for some virtual stages."""
+        return self.rank_parameters(stages) * self.gradient_reduce_bytes
+
+    def gather_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
+        """Row of the all-gather of the weights of some virtual stages over the shard group."""
+        parameters = self.rank_parameters(stages)
+        payload = parameters * self.weight_bytes / num_pieces
+        seconds = self._collective_s("all_gather", payload, self.links.shard)
+        return self.table.add(f"gather {payload:.0f} B of weights", {"dp_comm": seconds})
+
+    def tied_embedding_row(self) -> int:
+        """Row of the all-reduce of the tied table's gradient between first and last stage."""
+        payload = self._table_parameters() * self.gradient_reduce_bytes
+        seconds = self._collective_s("all_reduce", payload, self.links.embedding)
+        return self.table.add("reduce tied embedding", {"dp_comm": seconds})
+
+    def optimizer_row(self, stages: tuple[int, ...]) -> int:
+        """Row of the optimizer step on this rank's share of the parameters."""
+        parameters = self.rank_parameters(stages)
+        policy = self.plan.sharding
+        owned = parameters / self.plan.shard_size if policy.shard_optimizer else parameters
+        stack = self.pricer.context.stack
+        moved = owned * stack.optimizer_bytes_per_parameter
+        seconds = memory_bound_s(moved, "adam_fused", self.pricer.context.accelerator)
+        return self.table.add(
+            f"optimizer on {owned:.0f} parameters", {"optimizer": seconds * stack.memory_scale}
+        )
+
+    def overhead_row(self) -> int:
+        """Row of what a step costs beside the model: data, logging, gradient norm."""
+        seconds = self.pricer.context.stack.step_overhead_s
+        return self.table.add("step overhead", {"overhead": seconds})
+
+    def join_row(self) -> int:
+        """Row of ops that take no time."""
+        return self.table.add("join", {"overhead": 0.0})
