@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from simulator import __version__
-from simulator.engine.breakdown import busiest_rank, time_terms
+from simulator.engine.breakdown import busiest_rank, period_s, time_terms
 from simulator.engine.maxplus import solve_batch
 from simulator.engine.run import Engine, execute
 from simulator.engine.timeline import Timeline
@@ -92,7 +92,8 @@ def _savings(scenario: Scenario, peak_bytes: float) -> list[tuple[str, float]]:
 def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryReport) -> Report:
     scenario = step.scenario
     training, plan = scenario.training, scenario.plan
-    step_s = timeline.makespan_s
+    joined = step.schedule.joins_before_optimizer
+    step_s = period_s(timeline, joined=joined)
     rank, replica = busiest_rank(timeline)
     owner = step.replicas[replica if step.side_by_side else replica_class]
     terms = time_terms(timeline, step.table, rank=rank, replica=replica, speed=owner.speeds[rank])

@@ -15,6 +15,7 @@ from simulator.cost.activation import (
     logits_bytes,
     output_activation_bytes,
     stage_activation_bytes,
+    weight_gradient_held_bytes,
 )
 from simulator.cost.footprint import bytes_per_weight
 from simulator.machine import Cluster
@@ -117,7 +118,8 @@ def _activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
     working = backward_working_bytes(
         model, shape, stack, recompute.mode, has_output=kind.has_output
     )
-    return ActivationBytes(float(held), float(working))
+    for_weights = kind.num_layers * weight_gradient_held_bytes(model, shape)
+    return ActivationBytes(float(held), float(working), float(np.minimum(for_weights, held)))
 
 
 def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:

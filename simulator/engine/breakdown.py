@@ -43,10 +43,38 @@ def busiest_rank(timeline: Timeline) -> tuple[int, int]:
     return chosen.rank, chosen.replica
 
 
+def period_s(timeline: Timeline, *, joined: bool) -> float:
+    """Time from one step to the next when steps follow one another.
+
+    With a barrier in the step (``joined``) that is the makespan. Without one every rank starts
+    its next step when it is done, and the busiest rank, from its first pass to its end, sets the
+    period (its overhead included).
+    """
+    if joined:
+        return timeline.makespan_s
+    rank, replica = busiest_rank(timeline)
+    ops = compute_ops(timeline, rank, replica)
+    return timeline.makespan_s - _idle_ends_s(timeline, ops)
+
+
+def _idle_ends_s(timeline: Timeline, ops: IntArray) -> float:
+    """What a rank waits before its first pass and after its last op."""
+    first_pass = int(np.flatnonzero(timeline.graph.phase[ops] == OpPhase.F)[0])
+    began = float(timeline.end_s[ops[first_pass - 1]]) if first_pass else 0.0
+    lead = float(timeline.start_s[ops[first_pass]]) - began
+    return lead + timeline.makespan_s - float(timeline.end_s[ops[-1]])
+
+
 def time_terms(
-    timeline: Timeline, table: CostTable, *, rank: int, replica: int = 0, speed: float = 1.0
+    timeline: Timeline,
+    table: CostTable,
+    *,
+    rank: int,
+    replica: int = 0,
+    speed: float = 1.0,
+    joined: bool = True,
 ) -> dict[str, float]:
-    """Seconds of one rank by term, ``bubble`` included; they sum to the makespan.
+    """Seconds of one rank by term, ``bubble`` included; they sum to the step's period.
 
     Ops of the compute stream give their own terms. A gap before an op belongs to the
     communication it waited for, as far as that ran inside the gap; the rest is bubble.
@@ -56,6 +84,8 @@ def time_terms(
         table: [classes, terms] costs of one run.
         rank, replica: whose time.
         speed: relative speed of the rank.
+        joined: see ``period_s``; without a barrier the wait before the first pass and after the
+            last op belongs to the neighbouring steps.
     """
     ops = compute_ops(timeline, rank, replica)
     scale = np.where(SPEED_SCALED, 1.0 / speed, 1.0)
@@ -70,10 +100,10 @@ def time_terms(
         waited = _waited_for(timeline, table, int(ops[place]), float(previous_end[place]))
         for term, seconds in waited.items():
             terms[term] += seconds
-    tail = timeline.makespan_s - float(timeline.end_s[ops[-1]])
-    terms["bubble"] += tail
-    # Rounding of the sums goes to the bubble, so that the terms sum to the step exactly enough.
-    terms["bubble"] = max(terms["bubble"] + timeline.makespan_s - sum(terms.values()), 0.0)
+    idle_ends_s = 0.0 if joined else _idle_ends_s(timeline, ops)
+    # What no op and no wait accounts for is bubble: the tail after the last op, and rounding.
+    accounted = sum(terms.values()) - terms["bubble"]
+    terms["bubble"] = max(timeline.makespan_s - idle_ends_s - accounted, 0.0)
     return terms
 
 

@@ -59,13 +59,24 @@ def _batch(row: PublishedRow, dp: int, pp: int) -> tuple[int, int, list[str]]:
             raise CannotRunError("global_batch is not stated")
         return micro, micro * count * dp, []
     if micro is not None:
-        return micro, batch, []
+        return micro, *_whole_batch(batch, dp * micro)
     if count is not None and batch % (count * dp) == 0:
         return batch // (count * dp), batch, []
     if pp == 1:
         # Without a pipeline, one microbatch per step is as usual as one sequence per microbatch.
         raise CannotRunError("micro_batch is not stated")
     return 1, batch, ["micro_batch not stated: 1"]
+
+
+def _whole_batch(batch: int, per_pass: int) -> tuple[int, list[str]]:
+    """The batch filled up to whole microbatches, where that changes it by at most 2 %.
+
+    Some frameworks run a smaller last microbatch, which a scenario has no form for.
+    """
+    filled = ceil_div(batch, per_pass) * per_pass
+    if filled == batch or filled > 1.02 * batch:
+        return batch, []
+    return filled, [f"global_batch {batch} filled up to {filled}"]
 
 
 def plan_settings(

@@ -9,6 +9,7 @@ from typing import Final
 from simulator.numeric import ceil_div
 from simulator.published.families import Settings
 from simulator.published.rows import CannotRunError, PublishedRow
+from simulator.spec.hardware import load_cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,19 +17,24 @@ class Machine:
     """One rule: rows whose columns match run on ``cluster``.
 
     Attributes:
-        source: matches the file stem.
-        gpu: matches the lower-case ``gpu`` column followed by the memory, ``a100 80``.
-        network: matches the lower-case ``interconnect_inter`` column.
+        source: matches the beginning of the file stem.
+        gpu: matches the beginning of the lower-case ``gpu`` column and the memory, ``a100 80``.
+        network: found in the lower-case ``interconnect_inter`` column.
         devices_per_node: of the cluster's node.
-        nearest: why this is only the nearest description, empty when it is the machine itself.
+        nearest: what differs where this is only the nearest description, else empty.
+        num_nics: NICs per node where the row's machine has another number than the cluster's.
+        used_per_node: devices a job takes of each node where it spans several nodes and cannot
+            fill them (racks of 72, of which jobs in powers of two take 64).
     """
 
     source: str
     gpu: str
     network: str
     cluster: str
-    devices_per_node: int
+    devices_per_node: int = 8
     nearest: str = ""
+    num_nics: int | None = None
+    used_per_node: int | None = None
 
     def matches(self, row: PublishedRow) -> bool:
         """Whether the rule is for this row."""
@@ -41,36 +47,50 @@ class Machine:
         )
 
 
+_A100_40: Final = r"a100-(sxm4-)?40gb|a100 40"
+
 MACHINES: Final = (
-    Machine("sc21|kort|mtnlg", r"a100", "", "selene", 8),
-    Machine("megascale", r"a100", "", "clos-a100-12288", 8),
-    Machine("bloomA100", r"a100", "", "jean-zay-a100", 8),
-    Machine("bsGPT2", r"v100-32gb", "", "jean-zay-v100", 4),
-    Machine("azure", r"a100", "", "azure-ndmv4", 8),
-    Machine("llama3", r"h100", "", "meta-h100-roce-24k", 8),
-    Machine("", r"mi250x", "", "frontier", 8),
+    Machine("sc21|kort|mtnlg", r"a100", "", "selene"),
+    Machine("megascale", r"a100", "", "clos-a100-12288"),
+    Machine("bloomA100", r"a100", "", "jean-zay-a100"),
+    Machine("bsGPT2", r"v100-32gb", "", "dgx-1v-cluster", nearest="4 of the 8 devices of a node"),
+    Machine("azure", r"a100", "", "azure-ndmv4-cluster"),
+    Machine("llama3", r"h100", "", "meta-h100-roce-24k"),
+    Machine("", r"mi250x", "", "frontier"),
+    Machine("", r"mi300x", "", "mi300x-cluster"),
     Machine("", r"tpuv3", "", "tpu-v3-pod", 4),
     Machine("", r"tpuv4", "", "tpu-v4-pod", 4),
     Machine("", r"tpuv5e", "", "tpu-v5e-pod", 4),
     Machine("", r"tpuv5p", "", "tpu-v5p-pod", 4),
     Machine("", r"tpuv6e", "", "tpu-v6e-pod", 4),
+    Machine("", r"rtx ?3090", "", "pcie-8xrtx3090-cluster"),
+    Machine("", r"rtx ?4090", "", "pcie-8xrtx4090-cluster"),
+    Machine("", r"l40s", "", "l40s-8-cluster"),
+    Machine("", r"a10g", "", "a10g-8-cluster"),
     Machine("", r"v100-sxm3", "", "dgx-2-cluster", 16),
-    Machine("", r"v100 16", "", "dgx-1-cluster", 8),
-    Machine("", r"v100", "", "dgx-2-cluster", 16, "V100 of another form factor"),
-    Machine("", r"a100-(sxm4-)?40gb|a100 40", "efa|4x100|400", "aws-p4d", 8),
-    Machine("", r"a100-(sxm4-)?40gb|a100 40", "", "azure-ndv4", 8, "network not this one"),
-    Machine("", r"a100", "selene", "selene", 8),
-    Machine("", r"a100", "4x ?hdr", "selene", 8, "half as many NICs per node"),
-    Machine("", r"a100", "roce 1600|2 tb/s|roce rdma", "clos-a100-12288", 8, "same RoCE bandwidth"),
-    Machine("", r"a100", "4x100|400 gb", "jean-zay-a100", 8, "the same 400 Gb/s per node"),
-    Machine("", r"a100", "", "selene", 8, "network not stated"),
-    Machine("", r"h100", "efa", "aws-p5", 8),
-    Machine("", r"h100", "roce", "meta-h100-roce-24k", 8, "same RoCE bandwidth"),
-    Machine("", r"h100", "ndr|infiniband", "dgx-h100-superpod", 8),
-    Machine("", r"h100", "", "dgx-h100-superpod", 8, "network not stated"),
-    Machine("", r"h200", "", "hgx-h200-cluster", 8),
-    Machine("", r"b200", "", "hgx-b200-cluster", 8),
-    Machine("", r"gb200", "", "gb200-nvl72-cluster", 4),
+    Machine("", r"v100(-16gb)? 16", "4x edr", "dgx-1v-16gb-cluster", num_nics=1),
+    Machine("", r"v100(-16gb)? 16", "", "dgx-1v-16gb-cluster"),
+    Machine("", r"v100", "", "dgx-1v-cluster"),
+    Machine("", _A100_40, "efa", "aws-p4d-cluster"),
+    Machine("", _A100_40, "4x hdr", "dgx-a100-40gb-cluster", num_nics=4),
+    Machine("", _A100_40, "", "dgx-a100-40gb-cluster"),
+    Machine("", r"a100", "selene", "selene"),
+    Machine("", r"a100", "4x ?hdr", "dgx-a100-cluster", num_nics=4),
+    Machine("", r"a100", "efa", "aws-p4de-cluster"),
+    Machine("", r"a100", r"4x100|400 ?gb", "dgx-a100-cluster", 8, "2 x 200 Gb/s for 400", 2),
+    Machine("", r"a100", "roce", "clos-a100-12288", nearest="the same NICs, RoCE"),
+    Machine("", r"a100", "", "dgx-a100-cluster"),
+    Machine("", r"a800", "4x100", "a800-cluster", num_nics=2),
+    Machine("", r"a800", "", "a800-cluster"),
+    Machine("", r"h100", "efa", "aws-p5-cluster"),
+    Machine("", r"h100", "roce", "meta-h100-roce-24k", nearest="the same NICs, RoCE"),
+    Machine("", r"h100", "", "dgx-h100-superpod"),
+    Machine("", r"h800", "", "h800-cluster"),
+    Machine("", r"h200", "", "dgx-h200-cluster"),
+    Machine("", r"b200", "", "hgx-b200-cluster"),
+    Machine("", r"b300", "", "hgx-b300-cluster"),
+    Machine("", r"gb200", "", "gb200-nvl72-cluster", 72, used_per_node=64),
+    Machine("", r"gb300", "", "gb300-nvl72-cluster", 72, used_per_node=64),
 )
 """First match wins; the rules for one source come before those for any source."""
 
@@ -87,9 +107,30 @@ def cluster_settings(row: PublishedRow, num_devices: int) -> tuple[Settings, lis
         raise CannotRunError(
             f"accelerator {gpu} is not in the catalogue" if gpu else "gpu is not stated"
         )
+    # One node has no network, so that nothing is assumed about it.
+    if num_devices <= machine.devices_per_node:
+        return {"preset": machine.cluster, "nodes": 1}, []
     notes = list[str]()
-    # One node has no network, so that nothing was assumed about it.
-    if machine.nearest and (num_devices > machine.devices_per_node or "form" in machine.nearest):
+    if machine.nearest:
         notes.append(f"nearest machine {machine.cluster} ({machine.nearest})")
-    nodes = ceil_div(num_devices, machine.devices_per_node)
-    return {"preset": machine.cluster, "nodes": nodes}, notes
+    elif not row.text("interconnect_inter"):
+        notes.append(f"network not stated: that of {machine.cluster}")
+    used = machine.used_per_node or machine.devices_per_node
+    nodes = ceil_div(num_devices, used)
+    if machine.num_nics is None and machine.used_per_node is None:
+        return {"preset": machine.cluster, "nodes": nodes}, notes
+    return _changed(machine, row, used, nodes), notes
+
+
+def _changed(machine: Machine, row: PublishedRow, used: int, nodes: int) -> Settings:
+    """The cluster with another number of NICs or of devices per node."""
+    source = row.text("citation") or row.where
+
+    def count(value: int) -> Settings:
+        return {"value": value, "source": source}
+
+    node = load_cluster(machine.cluster).node
+    changes: Settings = {"extends": node.name, "num_devices": count(used)}
+    nics = machine.num_nics or node.num_nics * used // machine.devices_per_node
+    changes["nics"] = {"count": count(nics)}
+    return {"extends": machine.cluster, "node": changes, "num_nodes": count(nodes)}

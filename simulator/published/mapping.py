@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from simulator.published.megascale import apply_features
 from simulator.published.rows import CannotRunError, PublishedRow
 from simulator.published.software import stack_settings
 from simulator.scenario import Scenario
-from simulator.spec.scenario import parse_scenario
+from simulator.spec.load import parse_scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def scenario_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     Raises:
         CannotRunError: if something is missing, or is not modelled.
     """
-    if row.number("fits") == 0 and "oom" not in row.lower("note"):
+    if row.number("fits") == 0 and re.search("not available|other error", row.lower("note")):
         raise CannotRunError("it failed for another reason than memory")
     model, model_notes = model_settings(row)
     degrees, degree_notes = degrees_of(row)

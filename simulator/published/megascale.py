@@ -45,8 +45,7 @@ def apply_features(
     if "megascale" not in row.lower("framework"):
         return []
     present = features(row)
-    for name in ("overlap_tp", "overlap_pp", "overlap_dp"):
-        plan[name] = name in present
+    plan["overlap"] = {axis: f"overlap_{axis}" in present for axis in ("tp", "pp", "dp")}
     stack["preset"] = "megascale" if "kernels" in present else "megatron-lm-2023"
     if "parallel_block" in present:
         model["parallel_block"] = True

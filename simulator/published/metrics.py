@@ -48,5 +48,5 @@ def error_statistics(errors: Sequence[float]) -> ErrorStatistics:
 
 
 def relative_error(predicted: float, measured: float) -> float:
-    """predicted / measured - 1."""
+    """Signed error of a prediction, predicted / measured - 1."""
     return predicted / measured - 1.0

@@ -74,6 +74,8 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     attention = attention_kernel(row)
     if attention:
         settings["attention"] = attention
+    if "torch attention" in row.lower("flash_attn"):
+        settings["fused_softmax"] = False
     name = row.text("framework")
     if software.nearest:
         unknown = f"framework '{name}'" if name else "framework not stated"

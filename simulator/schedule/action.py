@@ -39,6 +39,9 @@ class Schedule:
         phase, stage, microbatch: [ranks, actions]; ``stage`` is the virtual stage in model order.
         stage_rank: [stages], the rank that holds a stage.
         splits_backward: W actions exist and B is the backward of inputs only.
+        joins_before_optimizer: all ranks wait for one another before the optimizer (gradient
+            norm). Zero-bubble schedules validate afterwards instead (arXiv 2401.10241, section
+            4), so a rank that ends early starts its next step early.
     """
 
     num_ranks: int
@@ -49,6 +52,7 @@ class Schedule:
     microbatch: IntArray
     stage_rank: IntArray
     splits_backward: bool
+    joins_before_optimizer: bool = True
 
     @property
     def num_stages(self) -> int:

@@ -65,6 +65,7 @@ def assemble(ranks: Sequence[IntArray], stage_rank: IntArray, num_microbatches: 
         microbatch=np.ascontiguousarray(rows[..., 2]),
         stage_rank=stage_rank,
         splits_backward=bool((rows[..., 0] == Phase.W).any()),
+        joins_before_optimizer=not bool((rows[..., 0] == Phase.W).any()),
     )
 
 

@@ -122,7 +122,9 @@ class AcceleratorSpec(Spec):
     l2: Sourced[Bytes]
     power: Sourced[Watts]
     gemm: GemmSpec
-    attention: dict[AttentionKernel, dict[int, AttentionSpec]] = Field(default_factory=dict)
+    attention: dict[AttentionKernel, dict[int, AttentionSpec]] = Field(
+        default_factory=dict[AttentionKernel, dict[int, AttentionSpec]]
+    )
     memory_bound: MemoryBoundSpec
     assumptions: tuple[AssumptionSpec, ...] = ()
 

@@ -103,11 +103,13 @@ class ClusterSpec(Spec):
     @classmethod
     def _ascending(cls, tiers: tuple[FabricTierSpec, ...]) -> tuple[FabricTierSpec, ...]:
         for below, above in pairwise(tiers):
-            if above.nodes_per_group % below.nodes_per_group:
+            inner = above is not tiers[-1]
+            remainder = above.nodes_per_group % below.nodes_per_group if inner else 0
+            if remainder or above.nodes_per_group < below.nodes_per_group:
                 raise SpecError(
-                    f"tier '{above.name}' groups {above.nodes_per_group} nodes, which is no "
-                    f"multiple of the {below.nodes_per_group} of tier '{below.name}' below it",
-                    hint="list tiers from the nodes upwards",
+                    f"tier '{above.name}' groups {above.nodes_per_group} nodes, which does not "
+                    f"hold whole groups of {below.nodes_per_group} of tier '{below.name}' below it",
+                    hint="list tiers from the nodes upwards; only the top one may be part full",
                 )
         return tiers
 

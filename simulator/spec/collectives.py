@@ -46,7 +46,7 @@ class CollectiveSpec(Spec):
     simple: BulkSpec
     ring: dict[int, BytesPerSecond]
     all_reduce: dict[int, BytesPerSecond]
-    small_group_factor: dict[int, Positive] = Field(default_factory=dict)
+    small_group_factor: dict[int, Positive] = Field(default_factory=dict[int, float])
     in_network: InNetworkSpec | None = None
     all_to_all: LineSpec
     all_to_all_small: LineSpec

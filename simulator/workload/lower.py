@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.machine import PathLink
+from simulator.numeric import IntArray
 from simulator.schedule.action import Schedule
 from simulator.workload.draft import GraphDraft
 from simulator.workload.lower_data import add_gradient_reduce, add_weight_gather
@@ -94,29 +95,38 @@ def _add_tied_embedding(replica: Replica) -> None:
 
 
 def _add_optimizer(replica: Replica) -> None:
-    """The optimizer starts everywhere at once: it needs the norm of all gradients."""
-    place = replica.pieces.end + 2
-    streams = {
-        stream: None
-        for rank in range(replica.schedule.num_ranks)
+    """The optimizer steps; where the norm of all gradients is needed, everywhere at once."""
+    place = replica.pieces.end + 3
+    ranks = range(replica.schedule.num_ranks)
+    streams = dict.fromkeys(
+        stream
+        for rank in ranks
         for stream in (replica.stream("compute", rank), replica.dp_stream(rank))
-    }
-    ready = replica.draft.add_ops(
-        replica.costs.join_row(), np.array(list(streams)), order=place, phase=int(OpPhase.JOIN)
     )
+    ready = replica.draft.add_ops(
+        replica.costs.join_row(), np.array(list(streams)), order=place - 1, phase=int(OpPhase.JOIN)
+    )
+    last_of = dict(zip(streams, ready.tolist(), strict=True))
+    norm = _gradient_norm(replica, ready) if replica.schedule.joins_before_optimizer else None
+    for rank in ranks:
+        step = replica.draft.add_ops(
+            replica.costs.optimizer_row(replica.stages_of(rank)),
+            replica.stream("compute", rank),
+            order=place,
+            phase=int(OpPhase.OPTIMIZER),
+        )
+        before = np.array([last_of[replica.dp_stream(rank)]]) if norm is None else norm
+        replica.draft.add_edges(before, step)
+
+
+def _gradient_norm(replica: Replica, ready: IntArray) -> IntArray:
+    """An op that every rank of every replica must reach."""
     norm = replica.draft.add_ops(
         replica.costs.join_row(), -1, phase=int(OpPhase.JOIN), coupled=True
     )
     replica.coupled.append(CoupledOps(norm, norm))
     replica.draft.add_edges(ready, norm)
-    for rank in range(replica.schedule.num_ranks):
-        step = replica.draft.add_ops(
-            replica.costs.optimizer_row(replica.stages_of(rank)),
-            replica.stream("compute", rank),
-            order=place + 1,
-            phase=int(OpPhase.OPTIMIZER),
-        )
-        replica.draft.add_edges(norm, step)
+    return norm
 
 
 def _tie(draft: GraphDraft, costs: StepCosts, replicas: tuple[CoupledOps, ...]) -> None:

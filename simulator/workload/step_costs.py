@@ -32,10 +32,21 @@ class ActivationBytes:
     Attributes:
         held: from the forward to the backward of a microbatch.
         working: only while the backward runs (recomputed activations, logit gradients).
+        for_weights: the part of ``held`` that a separate backward of weights still needs.
     """
 
     held: float
     working: float
+    for_weights: float
+
+    def acquired(self, phase: Phase) -> float:
+        """What a pass takes when it starts."""
+        return {Phase.F: self.held, Phase.B: self.working, Phase.W: 0.0}[phase]
+
+    def released(self, phase: Phase, *, splits_backward: bool) -> float:
+        """What a pass gives back when it ends."""
+        kept = self.for_weights if splits_backward else 0.0
+        return {Phase.F: 0.0, Phase.B: self.held + self.working - kept, Phase.W: kept}[phase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +152,9 @@ class StepCosts:
         if send is not None and last:
             terms["pp_comm"] = self.send_s(send) * self.pricer.context.stack.blocking_p2p_scale
             path = f" and send at {format_si(as_float(send.bandwidth_bytes_per_s), 'B/s')}"
-        held = self.activations[stage]
-        releases = Phase.W if self.pricer.splits_backward else Phase.B
-        alloc = held.held if phase is Phase.F else held.working if phase is Phase.B else 0.0
-        free = (held.held if phase is releases else 0.0) + (
-            held.working if phase is Phase.B else 0.0
-        )
+        memory = self.activations[stage]
+        alloc = memory.acquired(phase)
+        free = memory.released(phase, splits_backward=self.pricer.splits_backward)
         part = "" if num_pieces == 1 else f" ({position} of {num_pieces})"
         name = f"{phase.name} {self.kinds[stage].label}{part}{path}"
         return self.table.add(

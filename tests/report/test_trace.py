@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -53,7 +54,7 @@ def assert_nested(events: list[dict]):
     assert lanes
     for spans in lanes.values():
         spans.sort()
-        for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+        for (_, end), (start, _) in itertools.pairwise(spans):
             # Times are whole nanoseconds; half of one is far above the error of the sum.
             assert start >= end - 0.0005
 

@@ -1,0 +1,133 @@
+"""What validation found: one result per row, one summary per source, and their JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from simulator.published.metrics import ErrorStatistics, error_statistics
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """One row: what was measured, what is predicted, or why it could not be run.
+
+    Attributes:
+        notes: of a skipped row the reason; of one that ran what was assumed or derived.
+        error: predicted / measured step time - 1; None where no time was measured.
+        range_low_s, range_high_s: bounds of the prediction; None until it has any.
+        fits_measured: None where it is unknown whether the row ran.
+    """
+
+    row_id: str
+    source: str
+    role: str
+    tier: str
+    status: Literal["ok", "skipped"]
+    notes: tuple[str, ...]
+    measured_step_time_s: float | None = None
+    predicted_step_time_s: float | None = None
+    error: float | None = None
+    range_low_s: float | None = None
+    range_high_s: float | None = None
+    measured_memory_bytes: float | None = None
+    predicted_memory_bytes: float | None = None
+    memory_error: float | None = None
+    fits_measured: bool | None = None
+    fits_predicted: bool | None = None
+
+    def to_json(self) -> Json:
+        """JSON data; ``reason`` joins the notes."""
+        record = asdict(self)
+        reason = "; ".join(self.notes)
+        head = {"id": record.pop("row_id"), "source": self.source, "role": self.role}
+        record.pop("notes")
+        return head | {"tier": self.tier, "status": self.status, "reason": reason} | record
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Statistics of a set of rows.
+
+    Attributes:
+        count: all rows of the set, of which ``skipped`` could not be run.
+        test: errors of the step time over rows marked test, which no constant was fitted on.
+        calibration: the same over rows on which constants may have been fitted.
+        memory: errors of the peak memory over rows marked test.
+        fits_compared, fits_right: test rows for which it is known whether they fit, and of these
+            those predicted right.
+    """
+
+    count: int
+    skipped: int
+    test: ErrorStatistics
+    calibration: ErrorStatistics
+    memory: ErrorStatistics
+    fits_compared: int
+    fits_right: int
+
+    def to_json(self) -> Json:
+        """JSON data; the statistics of test rows stand at the top level."""
+        covered = (self.count - self.skipped) / self.count if self.count else None
+        head: Json = {"count": self.count, "skipped": self.skipped, "coverage": covered}
+        return (
+            head
+            | asdict(self.test)
+            | {
+                "calibration": asdict(self.calibration),
+                "memory": asdict(self.memory),
+                "fits": {"compared": self.fits_compared, "right": self.fits_right},
+            }
+        )
+
+
+def summarise(rows: Sequence[RowResult]) -> Summary:
+    """Statistics of some rows."""
+    test = [row for row in rows if row.role == "test"]
+    calibration = [row for row in rows if row.role == "calibration"]
+    known = [
+        row for row in test if row.fits_measured is not None and row.fits_predicted is not None
+    ]
+    return Summary(
+        count=len(rows),
+        skipped=sum(row.status == "skipped" for row in rows),
+        test=error_statistics([row.error for row in test if row.error is not None]),
+        calibration=error_statistics([row.error for row in calibration if row.error is not None]),
+        memory=error_statistics([row.memory_error for row in test if row.memory_error is not None]),
+        fits_compared=len(known),
+        fits_right=sum(row.fits_measured == row.fits_predicted for row in known),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """All rows, in the order of the files, with a summary per source, per tier and overall."""
+
+    rows: tuple[RowResult, ...]
+    sources: Mapping[str, Summary]
+    tiers: Mapping[str, Summary]
+    overall: Summary
+
+    def to_json(self) -> Json:
+        """The JSON of ``trainsim validate --json``."""
+        return {
+            "rows": [row.to_json() for row in self.rows],
+            "sources": {name: summary.to_json() for name, summary in self.sources.items()},
+            "tiers": {name: summary.to_json() for name, summary in self.tiers.items()},
+            "overall": self.overall.to_json(),
+        }
+
+
+def validation_result(rows: Sequence[RowResult]) -> ValidationResult:
+    """Groups and summarises results."""
+    sources = dict.fromkeys(row.source for row in rows)
+    tiers = sorted({row.tier for row in rows if row.tier})
+    return ValidationResult(
+        rows=tuple(rows),
+        sources={name: summarise([r for r in rows if r.source == name]) for name in sources},
+        tiers={name: summarise([r for r in rows if r.tier == name]) for name in tiers},
+        overall=summarise(rows),
+    )

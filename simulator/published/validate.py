@@ -1,0 +1,125 @@
+"""Runs published rows through the simulator and compares what it says with what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import track
+
+from simulator.errors import SpecError, TrainsimError
+from simulator.published.mapping import Case, Skipped, map_row
+from simulator.published.metrics import relative_error
+from simulator.published.results import RowResult, ValidationResult, validation_result
+from simulator.published.rows import PublishedRow, read_rows
+from simulator.report.report import RankMemory, Report
+from simulator.scenario import Scenario
+from simulator.simulate import simulate
+from simulator.spec.yaml_file import data_dir
+
+_OTHER_TABLES: Final = ("memory-facts",)
+"""Shipped tables that hold statements about memory in other columns, not runs."""
+
+
+def published_paths() -> tuple[Path, ...]:
+    """The shipped tables of runs, sorted by name."""
+    paths = sorted(data_dir("published").glob("*.csv"))
+    return tuple(path for path in paths if path.stem not in _OTHER_TABLES)
+
+
+def validate(
+    paths: Sequence[Path] | None = None,
+    progress: bool = False,
+    run: Callable[[Scenario], Report] = simulate,
+) -> ValidationResult:
+    """Predicts every row and compares it with its measurement.
+
+    Args:
+        paths: tables to read; None for the shipped ones.
+        progress: shows a progress bar on stderr.
+        run: what predicts; the simulator unless a test says otherwise.
+
+    Raises:
+        SpecError: if a table cannot be read. A row that cannot be run is a result, not an error.
+    """
+    chosen = published_paths() if paths is None else tuple(paths)
+    if not chosen:
+        raise SpecError("no table of published runs was given", hint="name a CSV file")
+    rows = [row for path in chosen for row in read_rows(path)]
+    return validation_result([check_row(row, run) for row in _tracked(rows, progress)])
+
+
+def _tracked(rows: Sequence[PublishedRow], progress: bool) -> Iterator[PublishedRow]:
+    console = Console(stderr=True)
+    shown: Iterable[PublishedRow] = track(
+        rows, "Published rows", console=console, transient=True, disable=not progress
+    )
+    yield from shown
+
+
+def check_row(row: PublishedRow, run: Callable[[Scenario], Report]) -> RowResult:
+    """The result of one row."""
+    case = map_row(row)
+    if isinstance(case, Skipped):
+        return _skipped(row, case.reason)
+    try:
+        report = run(case.scenario)
+    except TrainsimError as error:
+        return _skipped(row, error.problem)
+    return _compared(case, report)
+
+
+def _skipped(row: PublishedRow, reason: str) -> RowResult:
+    return RowResult(row.row_id, row.source, row.role, row.text("tier"), "skipped", (reason,))
+
+
+def _compared(case: Case, report: Report) -> RowResult:
+    row, measured, memory = case.row, case.step_time_s, case.memory_bytes
+    predicted = comparable_memory_bytes(report, row.lower("memory_kind"))
+    return RowResult(
+        row_id=row.row_id,
+        source=row.source,
+        role=row.role,
+        tier=row.text("tier"),
+        status="ok",
+        notes=case.notes,
+        measured_step_time_s=measured,
+        predicted_step_time_s=report.step_time_s,
+        error=None if measured is None else relative_error(report.step_time_s, measured),
+        measured_memory_bytes=memory,
+        predicted_memory_bytes=predicted,
+        memory_error=None if memory is None else relative_error(predicted, memory),
+        fits_measured=case.fits,
+        fits_predicted=report.memory.fits,
+    )
+
+
+def comparable_memory_bytes(report: Report, kind: str) -> float:
+    """Peak memory as the row's tool sees it.
+
+    A framework's allocator does not see the device context nor the communicators, and counts
+    fragmentation only in what it has reserved; a driver sees everything.
+
+    Args:
+        report: of the row.
+        kind: the ``memory_kind`` column in lower case.
+    """
+    rank = _observed_rank(report, kind)
+    unseen: tuple[str, ...] = ()
+    if "allocated" in kind:
+        unseen = ("framework", "communicators", "fragmentation")
+    elif "reserved" in kind:
+        unseen = ("framework", "communicators")
+    return rank.peak_bytes - sum(rank.terms.get(term, 0.0) for term in unseen)
+
+
+def _observed_rank(report: Report, kind: str) -> RankMemory:
+    ranks = report.memory.rank_classes
+    if "last rank" in kind:
+        return ranks[-1]
+    if "rank-0" in kind:
+        return ranks[0]
+    worst = report.memory.worst_rank_class
+    return next(rank for rank in ranks if rank.rank_class == worst)

@@ -1,0 +1,287 @@
+"""A report as one HTML page: no scripts, nothing loaded from elsewhere, light and dark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+
+import yaml
+
+from simulator.report.breakdown import (
+    FLOPS_LABELS,
+    MEMORY_LABELS,
+    TIME_LABELS,
+    count,
+    dense_peak_flops_per_s,
+    flops_rate,
+    fraction,
+    gigabytes,
+    memory_terms,
+    ordered_terms,
+    percent,
+    scenario_name,
+    seconds,
+    time_terms,
+    worst_rank,
+)
+from simulator.report.charts import (
+    MAX_CLASSES,
+    memory_bars,
+    memory_history,
+    term_css,
+    time_bar,
+    waterfall_chart,
+)
+from simulator.report.gantt import gantt, gantt_note
+from simulator.report.report import MEMORY_TERMS, Report
+from simulator.report.svg import element, escape
+
+
+def render_page(report: Report) -> str:
+    """The report as a self-contained HTML document."""
+    name = scenario_name(report)
+    head = (
+        '<meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(name)}</title>"
+        f"<style>{(files('simulator.report') / 'page.css').read_text('utf-8')}</style>"
+    )
+    body = "\n".join(
+        (
+            f'<header><h1>{escape(name)}</h1><p class="note">{report.devices} devices</p></header>',
+            _headline(report),
+            _out_of_memory(report),
+            _section("Where the time goes", _time(report)),
+            _section("From the dense peak to the MFU", _waterfall(report)),
+            _section("Pipeline timeline", _timeline(report)),
+            _section("Memory per rank class", _memory(report)),
+            _section("Memory over time", _history(report)),
+            _section("Kernels of the critical rank", _kernels(report)),
+            _section("FLOP conventions", _flops(report)),
+            _section("Assumptions", _assumptions(report)),
+            _section("Scenario", _scenario(report)),
+            _provenance(report),
+        )
+    )
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _section(title: str, content: str) -> str:
+    if not content:
+        return ""
+    return element("section", element("h2", escape(title)), content)
+
+
+def _note(words: str) -> str:
+    return element("p", escape(words), class_="note") if words else ""
+
+
+def _drawing(svg: str) -> str:
+    return element("div", svg, class_="scroll")
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1) -> str:
+    """A table of markup; the first ``num_texts`` columns hold words, the others numbers."""
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        return "".join(
+            element(tag, cell, class_="" if i < num_texts else "number")
+            for i, cell in enumerate(row)
+        )
+
+    body = "".join(element("tr", cells("td", row)) for row in rows)
+    head = element("thead", element("tr", cells("th", [escape(h) for h in headers])))
+    return _drawing(element("table", head, element("tbody", body)))
+
+
+def _swatch(css: str, words: str) -> str:
+    return element("span", class_=f"swatch {css}") + escape(words)
+
+
+def _headline(report: Report) -> str:
+    memory = report.memory
+    verdict = element(
+        "span",
+        "fits" if memory.fits else "does not fit",
+        class_="good" if memory.fits else "bad",
+    )
+    peak = flops_rate(dense_peak_flops_per_s(report))
+    cards = [
+        ("step time", seconds(report.step_time_s), ""),
+        (
+            "tokens per second",
+            count(report.tokens_per_s),
+            f"{count(report.tokens_per_s_per_device)} per device",
+        ),
+        (
+            "MFU",
+            percent(report.mfu),
+            f"{flops_rate(report.model_flops_per_s_per_device)} of {peak} dense peak per device; "
+            f"model FLOPs counted as {escape(repr(report.flops_convention))}",
+        ),
+        (
+            "HFU",
+            percent(report.hfu),
+            f"{flops_rate(report.hardware_flops_per_s_per_device)} per device; executed FLOPs, "
+            "recompute counted",
+        ),
+        (
+            "peak memory",
+            gigabytes(memory.peak_bytes),
+            f"{verdict}: {gigabytes(memory.capacity_bytes)} per device; worst is "
+            f"{escape(memory.worst_rank_class)}",
+        ),
+    ]
+    return element(
+        "dl",
+        *(
+            element(
+                "div",
+                element("dt", escape(title)),
+                element("dd", escape(value)),
+                element("dd", note, class_="note", style="font-weight:400") if note else "",
+                class_="card",
+            )
+            for title, value, note in cards
+        ),
+        class_="cards",
+    )
+
+
+def _out_of_memory(report: Report) -> str:
+    oom = report.memory.out_of_memory
+    if oom is None:
+        return ""
+    reason = (
+        f"{report.memory.worst_rank_class} needs {gigabytes(oom.demand_bytes)} and has "
+        f"{gigabytes(oom.capacity_bytes)}: {gigabytes(oom.demand_bytes - oom.capacity_bytes)} too "
+        f"much. The largest term is {MEMORY_LABELS.get(oom.largest_term, oom.largest_term)}."
+    )
+    levers = [[escape(change), gigabytes(saved_bytes)] for change, saved_bytes in oom.levers]
+    return element(
+        "div",
+        element("strong", "Out of memory"),
+        element("p", escape(reason)),
+        _table(("what would help", "saves"), levers) if levers else "",
+        class_="alarm",
+    )
+
+
+def _time(report: Report) -> str:
+    rows = [
+        [
+            _swatch(term_css("time", term, TIME_LABELS), TIME_LABELS.get(term, term)),
+            seconds(value),
+            percent(fraction(value, report.step_time_s)),
+        ]
+        for term, value in time_terms(report)
+    ]
+    rows.append([element("strong", "step"), seconds(report.step_time_s), percent(1.0)])
+    note = "Every instant of the critical rank is counted once; communication is the exposed part."
+    return _drawing(time_bar(report)) + _note(note) + _table(("term", "time", "of step"), rows)
+
+
+def _waterfall(report: Report) -> str:
+    note = (
+        "In percent of the dense peak. A term that takes a share of the step takes the same share "
+        "of the peak; what remains of the compute time is what kernels lose while they run."
+    )
+    return _drawing(waterfall_chart(report)) + _note(note)
+
+
+def _timeline(report: Report) -> str:
+    if report.timeline is None:
+        return _note("A report read from JSON holds no timeline; run the scenario again for it.")
+    if report.timeline.makespan_s <= 0:
+        return ""
+    return _drawing(gantt(report.timeline)) + _note(gantt_note(report.timeline))
+
+
+def _memory(report: Report) -> str:
+    classes = report.memory.rank_classes
+    if not classes:
+        return ""
+    used = {term: 1.0 for rank in classes for term, _ in memory_terms(rank)}
+    terms = [term for term, _ in ordered_terms(used, MEMORY_TERMS)]
+    rows = [
+        [
+            escape(rank.rank_class),
+            str(rank.num_ranks),
+            *(gigabytes(rank.terms.get(term, 0.0)) for term in terms),
+            element("strong", gigabytes(rank.peak_bytes)),
+        ]
+        for rank in classes
+    ]
+    headers = ["rank class", "ranks", *(MEMORY_LABELS.get(t, t) for t in terms), "peak"]
+    legend = " &ensp; ".join(
+        _swatch(term_css("memory", t, MEMORY_LABELS), MEMORY_LABELS.get(t, t)) for t in terms
+    )
+    hidden = len(classes) - MAX_CLASSES
+    note = f"The {MAX_CLASSES} classes with the highest peaks are drawn." if hidden > 0 else ""
+    return (
+        _drawing(memory_bars(report.memory))
+        + element("p", legend, class_="note")
+        + _note(note)
+        + _table(headers, rows)
+    )
+
+
+def _history(report: Report) -> str:
+    worst = worst_rank(report)
+    if worst is None or not worst.history_s:
+        return ""
+    note = (
+        f"{worst.rank_class}: {gigabytes(worst.peak_bytes)} at {seconds(worst.peak_at_s)}, with "
+        f"the activations of {worst.inflight_microbatches:.3g} microbatches in flight."
+    )
+    chart = memory_history(worst, report.memory.capacity_bytes, report.step_time_s)
+    return _drawing(chart) + _note(note)
+
+
+def _kernels(report: Report) -> str:
+    rows = [
+        [
+            escape(kernel.name),
+            seconds(kernel.time_s),
+            percent(fraction(kernel.time_s, report.step_time_s)),
+            flops_rate(fraction(kernel.flops, kernel.time_s)) if kernel.flops else "",
+            f"{gigabytes(fraction(kernel.moved_bytes, kernel.time_s))}/s",
+        ]
+        for kernel in report.kernels
+    ]
+    return _table(("family", "time", "of step", "rate", "memory bandwidth"), rows) if rows else ""
+
+
+def _flops(report: Report) -> str:
+    rows = [
+        [
+            element("code", escape(name)),
+            escape(FLOPS_LABELS.get(name, "")),
+            count(rates.flops_per_step),
+            flops_rate(rates.flops_per_s_per_device),
+            percent(rates.utilisation),
+        ]
+        for name, rates in report.flops.items()
+    ]
+    headers = ("convention", "counts", "FLOPs per step", "per device", "of dense peak")
+    return _table(headers, rows, num_texts=2)
+
+
+def _assumptions(report: Report) -> str:
+    if not report.assumptions:
+        return ""
+    rows = [[escape(a.name), escape(a.value), escape(a.source)] for a in report.assumptions]
+    summary = element("summary", f"{len(rows)} values that were taken, not given")
+    return element("details", summary, _table(("name", "value", "source"), rows, num_texts=3))
+
+
+def _scenario(report: Report) -> str:
+    # Through JSON, because YAML writes plain dicts and lists only.
+    plain: object = json.loads(json.dumps(dict(report.scenario)))
+    return element("pre", escape(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)))
+
+
+def _provenance(report: Report) -> str:
+    facts = ", ".join(f"{name} {value}" for name, value in sorted(report.provenance.items()))
+    return element("footer", escape(facts)) if facts else ""

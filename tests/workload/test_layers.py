@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.cost.attention import attention_flops
+from simulator.model import TransformerConfig, layer_matrix_parameters
+from simulator.spec.stacks import load_stack
+from simulator.workload.kernel import (
+    Block,
+    Collective,
+    Elementwise,
+    FusedAttention,
+    Kernel,
+    Matmul,
+    Overlapped,
+)
+from simulator.workload.layers import embedding_block, layer_block, output_block
+from simulator.workload.linear import Split, column_linear, row_linear
+
+GPT = TransformerConfig(
+    name="gpt",
+    num_layers=2,
+    hidden_size=1024,
+    ffn_hidden_size=4096,
+    num_attention_heads=16,
+    num_query_groups=16,
+    head_dim=64,
+    vocab_size=51200,
+)
+UNFUSED = replace(load_stack("ideal"), attention="unfused")
+FLASH = replace(load_stack("ideal"), attention="flash2")
+
+
+def split(tp: int = 1, *, sequence_parallel: bool = False, overlap: bool = False) -> Split:
+    return Split(
+        micro_batch=2.0,
+        seq_length=512,
+        tp=tp,
+        sequence_parallel=sequence_parallel,
+        overlap=overlap,
+        backward_overlap=False,
+        element_bytes=2.0,
+        tensor_parallel=tp > 1,
+    )
+
+
+def matmuls(kernels: tuple[Kernel, ...]) -> list[Matmul]:
+    found = [k.compute if isinstance(k, Overlapped) else k for k in kernels]
+    return [k for k in found if isinstance(k, Matmul)]
+
+
+def collectives(kernels: tuple[Kernel, ...]) -> list[Collective]:
+    found = [k.collective if isinstance(k, Overlapped) else k for k in kernels]
+    return [k for k in found if isinstance(k, Collective)]
+
+
+def flops(kernels: tuple[Kernel, ...]) -> float:
+    products = sum(2.0 * k.m * k.n * k.k * k.batch for k in matmuls(kernels))
+    fused = sum(
+        attention_flops(k.shape) * (2.5 if k.backward else 1.0)
+        for k in kernels
+        if isinstance(k, FusedAttention)
+    )
+    return float(products + fused)
+
+
+def test_forward_flops_of_a_gpt_layer_are_24_b_s_h2_and_4_b_s2_h() -> None:
+    # b = 2, s = 512, h = 1024: 24 * 2 * 512 * 1024^2 + 4 * 2 * 512^2 * 1024
+    expected = 24 * 2 * 512 * 1024**2 + 4 * 2 * 512**2 * 1024
+    assert flops(layer_block(GPT, split(), UNFUSED).forward) == expected
+
+
+def test_backward_is_twice_the_forward_without_fused_attention() -> None:
+    block = layer_block(GPT, split(), UNFUSED)
+    assert flops(block.backward) == 2 * flops(block.forward)
+
+
+@settings(deadline=None)
+@given(
+    tp=st.sampled_from([1, 2, 4, 8]),
+    gated=st.booleans(),
+    groups=st.sampled_from([8, 16]),
+    parallel=st.booleans(),
+    sequence_parallel=st.booleans(),
+    overlap=st.booleans(),
+)
+def test_matrix_flops_are_two_per_weight_and_token(
+    tp: int, gated: bool, groups: int, parallel: bool, sequence_parallel: bool, overlap: bool
+) -> None:
+    model = replace(GPT, gated_mlp=gated, num_query_groups=groups, parallel_block=parallel)
+    cut = split(tp, sequence_parallel=sequence_parallel, overlap=overlap)
+    block = layer_block(model, cut, FLASH)
+    linear = sum(2.0 * k.m * k.n * k.k for k in matmuls(block.forward))
+    assert linear * tp == pytest.approx(2 * 2 * 512 * layer_matrix_parameters(model), rel=1e-12)
+    assert sum(2.0 * k.m * k.n * k.k for k in matmuls(block.backward)) == pytest.approx(2 * linear)
+
+
+@pytest.mark.parametrize(
+    ("sequence_parallel", "forward", "backward"),
+    [
+        (False, ["all_reduce"] * 2, ["all_reduce"] * 2),
+        (
+            True,
+            ["all_gather", "reduce_scatter"] * 2,
+            # row: gather dY; column: gather X again, scatter dX
+            ["all_gather", "all_gather", "reduce_scatter"] * 2,
+        ),
+    ],
+)
+def test_collectives_of_a_layer(
+    sequence_parallel: bool, forward: list[str], backward: list[str]
+) -> None:
+    block = layer_block(GPT, split(8, sequence_parallel=sequence_parallel), UNFUSED)
+    assert [c.kind for c in collectives(block.forward)] == forward
+    assert [c.kind for c in collectives(block.backward)] == backward
+    assert {c.payload_bytes for c in collectives(block.forward)} == {2 * 512 * 1024 * 2.0}
+
+
+def test_parallel_block_halves_the_collectives() -> None:
+    serial = layer_block(GPT, split(8), FLASH)
+    parallel = layer_block(replace(GPT, parallel_block=True), split(8), FLASH)
+    assert len(collectives(parallel.forward)) * 2 == len(collectives(serial.forward))
+
+
+def test_no_collectives_without_tensor_parallelism() -> None:
+    block = layer_block(GPT, split(1), UNFUSED)
+    assert collectives(block.forward + block.backward) == []
+
+
+def test_selective_recomputation_runs_the_attention_core_again() -> None:
+    core = layer_block(GPT, split(), UNFUSED).core
+    assert flops(core) == 4 * 2 * 512**2 * 1024  # both products of the scores
+    assert [k.name for k in core if isinstance(k, Elementwise)] == ["softmax"]
+
+
+def test_overlap_pairs_every_collective_with_the_product_beside_it() -> None:
+    block = layer_block(GPT, split(8, sequence_parallel=True, overlap=True), FLASH)
+    assert not any(isinstance(k, Collective) for k in block.forward + block.backward)
+    assert len([k for k in block.forward if isinstance(k, Overlapped)]) == 4
+
+
+def test_column_and_row_linear_weight_gradients_accumulate() -> None:
+    for make in (column_linear, row_linear):
+        block = make("x", split(2), inputs=64.0, outputs=128.0)
+        assert [k.accumulates for k in matmuls(block.backward)] == [False, True]
+
+
+def test_output_block_projects_onto_the_padded_vocabulary() -> None:
+    model = replace(GPT, vocab_size=50257)
+    logits = matmuls(output_block(model, split(8), FLASH).forward)[0]
+    # 50257 -> multiple of 128 * 8 = 1024: 51200; each rank has 6400
+    assert (logits.m, logits.n, logits.k) == (1024, 6400, 1024)
+
+
+def test_embedding_sums_over_the_tensor_parallel_group() -> None:
+    assert [c.kind for c in collectives(embedding_block(GPT, split(8), FLASH).forward)] == [
+        "all_reduce"
+    ]
+
+
+def test_blocks_concatenate_forward_and_reverse_backward() -> None:
+    a = Block((Matmul("a", 1, 1, 1),), (Matmul("a'", 1, 1, 1),))
+    b = Block((Matmul("b", 1, 1, 1),), (Matmul("b'", 1, 1, 1),))
+    both = a + b
+    assert [k.name for k in matmuls(both.forward)] == ["a", "b"]
+    assert [k.name for k in matmuls(both.backward)] == ["b'", "a'"]

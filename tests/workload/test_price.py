@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simulator.cost.attention import AttentionShape
+from simulator.cost.collective import collective_s
+from simulator.numeric import Numeric
+from simulator.workload.kernel import (
+    Collective,
+    Elementwise,
+    FusedAttention,
+    Kernel,
+    Matmul,
+    Overlapped,
+)
+from simulator.workload.price import OVERLAP_SLOWDOWN, PriceContext, kernel_cost, phase_cost
+
+SIZES = np.array([512.0, 1024.0, 4096.0])
+
+
+def kernels(size: Numeric) -> list[Kernel]:
+    product = Matmul("m", size, 1024.0, 1024.0)
+    gather = Collective("g", "all_gather", size * 2048.0)
+    return [
+        product,
+        replace(product, accumulates=True),
+        replace(product, in_core=True, batch=4.0),
+        FusedAttention("a", AttentionShape(size, 8.0, 512.0, 512.0, 128), backward=True),
+        Elementwise("e", "add", size),
+        gather,
+        Overlapped(gather, product, chunks=4),
+        Overlapped(gather, product),
+    ]
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_a_row_of_a_batch_costs_what_it_costs_alone(place: int, context: PriceContext) -> None:
+    stack = replace(context.stack, attention="flash2")
+    context = replace(context, stack=stack)
+    batch = kernel_cost(kernels(SIZES)[place], context)
+    for row, size in enumerate(SIZES.tolist()):
+        alone = kernel_cost(kernels(size)[place], context)
+        for field in ("device_s", "exposed_s", "flops", "moved_bytes"):
+            value = np.broadcast_to(getattr(batch, field), SIZES.shape)[row]
+            assert value == pytest.approx(getattr(alone, field), rel=1e-14)
+
+
+def test_gemm_scale_multiplies_products_only(context: PriceContext) -> None:
+    slow = replace(context, stack=replace(context.stack, gemm_scale=2.0))
+    product, move = Matmul("m", 4096.0, 4096.0, 4096.0), Elementwise("e", "add", 1e6)
+    assert kernel_cost(product, slow).device_s == 2 * kernel_cost(product, context).device_s
+    assert kernel_cost(move, slow).device_s == kernel_cost(move, context).device_s
+
+
+def test_overlap_exposes_what_does_not_fit_beside_compute(context: PriceContext) -> None:
+    product = Matmul("m", 8192.0, 8192.0, 8192.0)
+    gather = Collective("g", "all_gather", 1e6)
+    compute_s = float(kernel_cost(product, context).device_s)
+    comm_s = float(collective_s("all_gather", 1e6, context.links["tp"]))
+    assert comm_s < compute_s
+    both = kernel_cost(Overlapped(gather, product), context)
+    assert both.device_s == compute_s
+    assert both.exposed_s == pytest.approx(OVERLAP_SLOWDOWN * comm_s)
+
+
+def test_overlap_is_never_slower_than_one_after_the_other(context: PriceContext) -> None:
+    for payload in (1e4, 1e6, 1e8, 1e10):
+        gather, product = (
+            Collective("g", "all_gather", payload),
+            Matmul("m", 2048.0, 2048.0, 2048.0),
+        )
+        apart = kernel_cost(gather, context).exposed_s + kernel_cost(product, context).device_s
+        for chunks in (1, 2, 8):
+            assert kernel_cost(Overlapped(gather, product, chunks), context).total_s <= apart
+
+
+def test_phase_cost_sums_its_kernels(context: PriceContext) -> None:
+    parts = [Matmul("m", 1024.0, 1024.0, 1024.0), Collective("g", "all_reduce", 1e6)]
+    whole = phase_cost(parts, context)
+    assert whole.device_s == kernel_cost(parts[0], context).device_s
+    assert whole.exposed_s == kernel_cost(parts[1], context).exposed_s
+    assert whole.flops == 2 * 1024.0**3
+    assert whole.launches == 2
