@@ -29,8 +29,8 @@ from simulator.plan import (
     stage_layers,
 )
 from simulator.scenario import Scenario
-from simulator.schedule import build_schedule
 from simulator.schedule.action import Schedule
+from simulator.schedule.table import build_schedule
 from simulator.topology import Topology
 from simulator.workload.classes import CostTable
 from simulator.workload.fold import ReplicaClass, fold_replicas

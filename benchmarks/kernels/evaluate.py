@@ -195,9 +195,10 @@ class System:
     curve: NetworkCurve
 
 
-def _network(
+def network(
     base_us: float, hop_us: float, fill_us_per_mb: float, fill_us: float, ring_us: float
 ) -> NetworkCurve:
+    """Constants between nodes, in microseconds (fill: per MB, and its cap)."""
     return NetworkCurve(
         1.0, base_us * 1e-6, hop_us * 1e-6, fill_us_per_mb * 1e-12, fill_us * 1e-6, ring_us * 1e-6,
         ring_us * 1e-6,
@@ -205,13 +206,14 @@ def _network(
 
 
 SYSTEMS = {
-    "h100-nvlstree": System("h100-sxm5-80gb", 371e9, _network(32.2, 19.7, 2.06, 23.1, 10.9)),
-    "h100-default": System("h100-sxm5-80gb", 345e9, _network(31.9, 20.3, 2.29, 25.8, 15.7)),
-    "p5": System("h100-sxm5-80gb", 376e9, _network(82.7, 12.0, 4.05, 109.0, 15.0)),
-    "p4de": System("a100-sxm4-80gb", 42e9, _network(147.0, 30.0, 27.6, 293.0, 15.0)),
-    "p6-b200": System("b200-sxm-180gb", 387e9, _network(274.0, 25.0, 1.19, 46.2, 15.0)),
+    "h100-nvlstree": System("h100-sxm5-80gb", 371e9, network(32.2, 19.7, 2.06, 23.1, 10.9)),
+    "h100-default": System("h100-sxm5-80gb", 345e9, network(31.9, 20.3, 2.29, 25.8, 15.7)),
+    "p5": System("h100-sxm5-80gb", 376e9, network(82.7, 12.0, 4.05, 109.0, 15.0)),
+    "p4de": System("a100-sxm4-80gb", 42e9, network(147.0, 30.0, 27.6, 293.0, 15.0)),
+    "p6-b200": System("b200-sxm-180gb", 387e9, network(274.0, 25.0, 1.19, 46.2, 15.0)),
 }
-"""The first two are fitted on rows of at most 32 nodes; the others on all their rows."""
+"""The first two are fitted on rows of at most 32 nodes (fit_network.py), the others, of two and
+four nodes, on all their rows."""
 
 FITTED_NODES = 32
 
@@ -251,7 +253,7 @@ def network_link(system: System, nodes: FloatArray, ranks: FloatArray) -> GroupL
 
 def _link(
     curve: CollectiveCurve,
-    network: NetworkCurve,
+    between: NetworkCurve,
     network_bytes_per_s: float,
     nodes: FloatArray,
     ranks: FloatArray,
@@ -281,12 +283,12 @@ def _link(
         all_to_all_small_base_s=curve.all_to_all_small.base_s,
         all_to_all_small_bytes_per_s=curve.all_to_all_small.bandwidth_bytes_per_s,
         network_bytes_per_s=network_bytes_per_s,
-        network_base_s=network.base_s,
-        network_hop_s=network.hop_s,
-        network_chunk_s_per_byte=network.chunk_s_per_byte,
-        network_chunk_s=network.chunk_s,
-        network_ring_hop_s=network.ring_hop_s,
-        network_message_s=network.message_s,
+        network_base_s=between.base_s,
+        network_hop_s=between.hop_s,
+        network_chunk_s_per_byte=between.chunk_s_per_byte,
+        network_chunk_s=between.chunk_s,
+        network_ring_hop_s=between.ring_hop_s,
+        network_message_s=between.message_s,
     )
 
 

@@ -108,6 +108,7 @@ def memory_bars(memory: MemoryReport) -> str:
         marks.append(text(max(x + 6, _LEFT), middle, gigabytes(rank.peak_bytes), css="halo"))
     bottom = top + row_height * len(classes)
     capacity = _LEFT + memory.capacity_bytes * scale
+    marks.append(line(capacity, top - 6, capacity, bottom, "limit-halo"))
     marks.append(line(capacity, top - 6, capacity, bottom, "limit"))
     words = f"capacity {gigabytes(memory.capacity_bytes)}"
     marks.append(text(capacity, top - 14, words, anchor="end", css="limit-label"))

@@ -155,7 +155,7 @@ def _exact(lane: _Lane, end_s: float) -> str:
         css = _css(_KINDS[phase])
         marks.append(rect(x, lane.y, width, lane.height, f"op {css}", title=title))
         number = str(microbatch)
-        has_room = lane.height == _COMPUTE_HEIGHT and width > text_width(number) + 4
+        has_room = lane.height == _COMPUTE_HEIGHT and width > text_width(number)
         if microbatch >= 0 and has_room:
             middle = lane.y + lane.height / 2
             marks.append(text(x + width / 2, middle, number, anchor="middle", css=f"on on-{css}"))

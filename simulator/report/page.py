@@ -96,7 +96,8 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: 
 
 
 def _swatch(css: str, words: str) -> str:
-    return element("span", class_=f"swatch {css}") + escape(words)
+    square = element("span", class_=f"swatch {css}")
+    return element("span", square, escape(words), class_="term")
 
 
 def _headline(report: Report) -> str:
@@ -208,13 +209,13 @@ def _memory(report: Report) -> str:
         [
             escape(rank.rank_class),
             str(rank.num_ranks),
-            *(gigabytes(rank.terms.get(term, 0.0)) for term in terms),
             element("strong", gigabytes(rank.peak_bytes)),
+            *(gigabytes(rank.terms.get(term, 0.0)) for term in terms),
         ]
         for rank in classes
     ]
-    headers = ["rank class", "ranks", *(MEMORY_LABELS.get(t, t) for t in terms), "peak"]
-    legend = " &ensp; ".join(
+    headers = ["rank class", "ranks", "peak", *(MEMORY_LABELS.get(t, t) for t in terms)]
+    legend = "".join(
         _swatch(term_css("memory", t, MEMORY_LABELS), MEMORY_LABELS.get(t, t)) for t in terms
     )
     hidden = len(classes) - MAX_CLASSES

@@ -71,8 +71,15 @@ def test_a_flow_that_ends_as_another_comes_is_not_delayed() -> None:
     assert serve([(1.0, 1.0), (0.0, 1.0)]) == [2.0, 1.0]
 
 
-def test_an_idle_resource_starts_afresh() -> None:
-    assert serve([(0.0, 1.0), (5.0, 2.0)]) == [1.0, 7.0]
+def test_an_idle_resource_starts_afresh_to_the_last_bit() -> None:
+    # With 0.3 s of virtual time left over, rounding would give 5.6000000000000005.
+    assert serve([(0.0, 0.3), (1.7, 3.9)]) == [0.3, 1.7 + 3.9]
+
+
+def test_rounding_never_asks_for_a_negative_delay() -> None:
+    # Three flows end at 91 + 3 * 0.3, where 91.9 - 91 rounds to more than 0.9.
+    ends = serve([(91.0, 0.3)] * 3 + [(91.9, 1.0)])
+    assert ends == pytest.approx([91.9, 91.9, 91.9, 92.9], rel=1e-15)
 
 
 def test_a_flow_without_demand_ends_at_once() -> None:

@@ -94,6 +94,8 @@ def test_a_deadlock_names_its_ops() -> None:
     draft.add_edges(ops0[1], ops1[0])
     draft.add_edges(ops1[1], ops0[0])
     draft.add_edges(ops0[1], after)
+    gathered = draft.add_ops(0, -1, phase=OpPhase.GATHER_WEIGHTS)
+    draft.add_edges(gathered, ops0)
     with pytest.raises(ScheduleError) as caught:
         draft.build(["op"])
     message = str(caught.value)
@@ -101,6 +103,7 @@ def test_a_deadlock_names_its_ops() -> None:
     for op in ("B stage 0 microbatch 0 on compute of rank 0", "F stage 1 microbatch 1"):
         assert op in message
     assert "OPTIMIZER" not in message  # blocked by the cycle, but no part of it
+    assert "GATHER_WEIGHTS" not in message  # the cycle waits for it, but it can run
 
 
 def test_a_long_cycle_is_cut_short() -> None:

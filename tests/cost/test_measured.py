@@ -1,0 +1,104 @@
+"""Cost functions against measured kernels: errors stay below a bar per device.
+
+Bars are the errors known when the constants were fitted plus about half a point of room for the
+sampling of 400 (GEMM) or 120 (attention) rows; docs/kernels.md prints the present values.
+"""
+
+import pytest
+
+from benchmarks.kernels import evaluate
+
+GEMM = {
+    "a100-sxm4-80gb": 0.055,
+    "h100-sxm5-80gb": 0.050,
+    "h200-sxm-141gb": 0.045,
+    "b200-sxm-180gb": 0.055,
+    "gb200-186gb": 0.052,
+    "b300-sxm-288gb": 0.057,
+    "l40s-48gb": 0.082,
+    "v100-sxm2-16gb": 0.038,
+}
+ATTENTION = {
+    "a100-sxm4-80gb flash2 d=128": 0.095,
+    "h100-sxm5-80gb flash3 d=64": 0.105,
+    "h100-sxm5-80gb flash3 d=128": 0.090,
+    "h100-sxm5-80gb flash3 d=256": 0.110,
+    "h200-sxm-141gb flash3 d=64": 0.115,
+    "h200-sxm-141gb flash3 d=128": 0.090,
+    "h200-sxm-141gb flash3 d=256": 0.110,
+    "b200-sxm-180gb flash3 d=64": 0.125,
+    "b200-sxm-180gb flash3 d=128": 0.090,
+    "b200-sxm-180gb flash3 d=256": 0.090,
+}
+# vidur's add runs partly from L2 (docs/kernels.md), so it is reported but not held to a bar
+MEMORY_BOUND = {
+    "a100-sxm4-80gb input_layernorm": 0.15,
+    "a100-sxm4-80gb mlp_act": 0.075,
+    "h100-sxm5-80gb input_layernorm": 0.15,
+    "h100-sxm5-80gb mlp_act": 0.075,
+}
+NETWORK = {
+    ("h100-nvlstree", "all"): 0.060,
+    ("h100-nvlstree", "64 MiB and more"): 0.030,
+    ("h100-nvlstree", "extrapolated: over 32 nodes"): 0.055,
+    ("h100-default", "all"): 0.040,
+    ("h100-default", "64 MiB and more"): 0.035,
+    ("h100-default", "extrapolated: over 32 nodes"): 0.050,
+    ("p5", "64 MiB and more"): 0.045,
+    ("p4de", "64 MiB and more"): 0.030,
+    ("p6-b200", "64 MiB and more"): 0.045,
+}
+
+
+def by_key(samples):
+    return {(s.subject, s.subset): s for s in samples}
+
+
+def test_gemm():
+    samples = by_key(evaluate.gemm_samples())
+    for device, bar in GEMM.items():
+        sample = samples.get((device, "holdout")) or samples[device, "fit"]
+        assert sample.mape < bar, device
+        # shapes of training are easier, and the time they add up to is what a step sees
+        assert samples[device, "m >= 2048, n and k >= 1024"].mape < bar, device
+        assert abs(sample.sum_error) < 0.025, device
+
+
+def test_every_gemm_device_has_a_bar():
+    assert {s.subject for s in evaluate.gemm_samples()} == set(GEMM)
+
+
+def test_attention():
+    samples = by_key(evaluate.attention_samples())
+    for curve, bar in ATTENTION.items():
+        assert samples[curve, "all"].mape < bar, curve
+        assert samples[curve, "b h >= 16, s >= 2048"].mape < 0.08, curve
+
+
+def test_attention_figures():
+    # rates read off bars (about 2 %), other clocks and batches than the fitted tables
+    for sample in evaluate.attention_figure_samples():
+        assert sample.mape < 0.20, (sample.subject, sample.subset)
+
+
+def test_memory_bound():
+    samples = by_key(evaluate.memory_bound_samples())
+    for kernel, bar in MEMORY_BOUND.items():
+        assert samples[kernel, "all"].mape < bar, kernel
+
+
+def test_collectives_in_a_node():
+    samples = evaluate.node_collective_samples()
+    assert {s.subject.split()[0] for s in samples} == set(evaluate.NODES)
+    for sample in samples:
+        # 5-8 % per kind in the fit; all-to-all has no curve for 2 ranks, and GB200 was measured
+        # at 2 and 4 only
+        if not sample.subject.endswith("all_to_all"):
+            assert sample.mape < 0.085, (sample.subject, sample.subset)
+        elif not sample.subject.startswith("gb200"):
+            assert sample.mape < 0.115, (sample.subject, sample.subset)
+
+
+@pytest.mark.parametrize(("key", "bar"), NETWORK.items(), ids=lambda value: str(value))
+def test_all_reduce_between_nodes(key, bar):
+    assert by_key(evaluate.network_collective_samples())[key].mape < bar
