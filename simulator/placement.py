@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from simulator.numeric import IntArray
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One group on the nodes. Rank r is device ``r % devices_per_node`` of node
-    ``r // devices_per_node``.
+    """One group on the nodes.
+
+    Rank r is device ``r % devices_per_node`` of node ``r // devices_per_node``.
 
     Attributes:
         num_nodes: nodes it lies on.
@@ -27,18 +28,23 @@ class Placement:
     local: tuple[int, ...]
     nodes: IntArray
 
+    @property
+    def num_local(self) -> int:
+        """Members on the node that has most."""
+        return len(self.local)
+
     def crossing_fraction(self, nodes_per_block: int) -> float:
         """Share of the ring's hops from node to node that leave a block of nodes.
 
         The ring visits the nodes in order and returns to the first.
         """
         blocks = self.nodes // nodes_per_block
-        return float(np.mean(blocks != np.roll(blocks, -1)))
+        return int(np.count_nonzero(blocks != np.roll(blocks, -1))) / self.num_nodes
 
 
 def placements(
     size: int, stride: int, devices_per_node: int, num_ranks: int
-) -> tuple[Placement, ...]:
+) -> Iterator[Placement]:
     """The placements that occur among the sibling groups, each once up to a shift by nodes.
 
     Siblings differ by the device on which they start; groups that do not divide a node may
@@ -51,10 +57,8 @@ def placements(
         for offset in range(min(stride, devices_per_node)):
             first = block * span + offset
             starts.setdefault(first % devices_per_node, first)
-    return tuple(
-        _place(np.arange(first, first + span, stride), devices_per_node)
-        for first in starts.values()
-    )
+    for first in starts.values():
+        yield _place(np.arange(first, first + span, stride), devices_per_node)
 
 
 def _place(ranks: IntArray, devices_per_node: int) -> Placement:

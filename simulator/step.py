@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -18,15 +17,14 @@ from simulator.cost.activation import (
     weight_gradient_held_bytes,
 )
 from simulator.cost.footprint import bytes_per_weight
-from simulator.machine import Cluster
 from simulator.numeric import FloatArray
 from simulator.plan import (
-    ProcessGroup,
     num_microbatches,
     process_group,
     replica_group,
     shard_group,
     stage_layers,
+    stage_rank,
 )
 from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
@@ -79,12 +77,6 @@ class Step:
     def _at(self, speed: FloatArray) -> FloatArray:
         device, waiting = self.table.device_s, self.table.waiting_s
         return device[self.graph.op_class] / speed + waiting[self.graph.op_class]
-
-
-@lru_cache(maxsize=64)
-def topology_of(cluster: Cluster) -> Topology:
-    """The topology of a cluster, built once."""
-    return Topology.of(cluster)
 
 
 def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
@@ -146,8 +138,6 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
 def step_costs(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StepCosts:
     """Prices of the scenario's ops."""
     plan = scenario.plan
-    pipeline = process_group(plan, "pp")
-    ends = ProcessGroup("pp", min(plan.pp, 2), pipeline.stride * max(plan.pp - 1, 1))
     kinds = stage_kinds(scenario)
     activations = {kind: _activations(scenario, kind) for kind in dict.fromkeys(kinds)}
     return StepCosts(
@@ -157,7 +147,7 @@ def step_costs(scenario: Scenario, topology: Topology, *, splits_backward: bool)
         links=Links(
             shard=topology.group_link(shard_group(plan)),
             replica=topology.group_link(replica_group(plan)),
-            embedding=topology.group_link(ends),
+            ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
         ),
         kinds=kinds,
         activations=tuple(activations[kind] for kind in kinds),
@@ -181,7 +171,7 @@ def build_step(
         ScheduleError: if the schedule cannot run.
     """
     plan = scenario.plan
-    topology = topology_of(scenario.cluster)
+    topology = Topology.of(scenario.cluster)
     count = num_microbatches(scenario.training, plan)
     schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
     costs = step_costs(scenario, topology, splits_backward=schedule.splits_backward)

@@ -7,7 +7,7 @@ active at once, so what they share is divided among them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final
@@ -15,7 +15,8 @@ from typing import Final
 import networkx as nx
 
 from simulator.errors import PlanError
-from simulator.machine import Cluster, GroupLink, PathLink
+from simulator.group_link import TORUS_FRACTION, GroupShape, group_link, on_torus
+from simulator.machine import Cluster, FabricTier, GroupLink, PathLink, Torus
 from simulator.placement import Placement, placements, slowdown
 from simulator.plan import ProcessGroup
 from simulator.rings import Links, ring_bandwidth
@@ -27,15 +28,15 @@ from simulator.topology_graph import (
     node_graph,
     routes,
 )
-from simulator.torus import TorusSpan, torus_span, torus_steps
+from simulator.torus import torus_span, torus_steps
 
 P2P_FRACTION: Final = 0.76
 """Share of a link that one send inside a node reaches. Source: microsoft/vidur
 data/profiling/network: 67 MB in 294 us on A100 (228 of 300 GB/s), 193 us on H100 (348 of 450)."""
 P2P_START_S: Final = 5e-6
 """One small send inside a node. Source: the same tables: 5 to 8 us for 2 KB."""
-TORUS_FRACTION: Final = 0.9
-"""Share of the links that a collective on a torus reaches. Assumes: none published was found."""
+_MAX_GROUPS: Final = 1000
+"""Groups of one size among which the best placed one is searched."""
 
 
 @dataclass(slots=True)
@@ -47,8 +48,11 @@ class Topology:
     nic_bytes_per_s: tuple[float, ...]
     direct: Links
     host_routes: tuple[Mapping[str, Route], ...]
-    _links: dict[tuple[int, int, int], GroupLink] = field(default_factory=dict)
-    _placed: dict[tuple[int, ...], float] = field(default_factory=dict)
+    _links: dict[tuple[int, int, int], GroupLink] = field(
+        default_factory=dict[tuple[int, int, int], GroupLink]
+    )
+    _factors: dict[tuple[int, ...], float] = field(default_factory=dict[tuple[int, ...], float])
+    _best: dict[int, float] = field(default_factory=dict[int, float])
 
     @classmethod
     def of(cls, cluster: Cluster) -> Topology:
@@ -108,15 +112,11 @@ class Topology:
             )
         key = (group.size, group.stride, in_use)
         if key not in self._links:
-            self._links[key] = (
-                self._torus_link(group, in_use)
-                if self.cluster.torus is not None
-                else self._node_link(group, in_use)
-            )
+            self._links[key] = self._link(group, in_use)
         return self._links[key]
 
     def path(self, rank_a: int, rank_b: int) -> PathLink:
-        """A message from one rank to another while all other ranks send alike.
+        """A message from one rank to another while all other ranks send as far.
 
         Raises:
             PlanError: if a rank lies beyond the cluster.
@@ -124,61 +124,135 @@ class Topology:
         last = max(rank_a, rank_b)
         if last >= self.num_devices or min(rank_a, rank_b) < 0:
             raise PlanError(
-                f"rank {last} of {self.num_devices} devices in cluster '{self.cluster.name}'",
+                f"rank {last} is beyond the {self.num_devices} devices of cluster "
+                f"'{self.cluster.name}'",
                 hint="take more nodes or a smaller plan",
             )
-        if self.cluster.torus is not None:
-            return self._torus_path(rank_a, rank_b)
+        torus = self.cluster.torus
+        if rank_a == rank_b:
+            return PathLink(math.inf, 0.0, 0.0)
+        if torus is not None and _pod(rank_a, torus) == _pod(rank_b, torus):
+            hops = torus_steps(rank_a, rank_b, torus)
+            return PathLink(TORUS_FRACTION * torus.link_bytes_per_s, hops * torus.hop_s, 0.0)
         node_a, place_a = divmod(rank_a, self.devices_per_node)
         node_b, place_b = divmod(rank_b, self.devices_per_node)
         if node_a == node_b:
-            return self._local_path(place_a, place_b)
-        network = self.cluster.network
+            route = self.host_routes[place_a][f"gpu{place_b}"]
+            bandwidth = P2P_FRACTION * route.bandwidth_bytes_per_s
+            return PathLink(bandwidth, P2P_START_S + route.latency_s, 0.0)
         share = min(self.nic_bytes_per_s[place_a], self.nic_bytes_per_s[place_b])
-        ratio = 1.0
-        latency_s = network.message_s
-        for tier in self.cluster.tiers:
-            ratio = max(ratio, tier.oversubscription)
-            latency_s += tier.hop_s
-            if node_a // tier.nodes_per_group == node_b // tier.nodes_per_group:
-                break
-        return PathLink(share * network.bandwidth_fraction / ratio, latency_s, 1.0)
+        return self._network_path(node_a, node_b, share)
 
-    def _local_path(self, a: int, b: int) -> PathLink:
-        if a == b:
-            return PathLink(math.inf, 0.0, 0.0)
-        route = self.host_routes[a][f"gpu{b}"]
-        return PathLink(
-            P2P_FRACTION * route.bandwidth_bytes_per_s, P2P_START_S + route.latency_s, 0.0
-        )
+    def _network_path(self, node_a: int, node_b: int, share: float) -> PathLink:
+        """If all nodes send d nodes far, min(1, d / P) of what a block of P sends leaves it."""
+        network = self.cluster.network
+        crossed = _crossed((node_a, node_b), self.cluster.tiers)
+        slow, below = 1.0, 1
+        for tier in crossed:
+            slow = max(slow, tier.oversubscription * min(1.0, abs(node_a - node_b) / below))
+            below = tier.nodes_per_group
+        latency_s = network.message_s + sum(tier.hop_s for tier in crossed)
+        return PathLink(share * network.bandwidth_fraction / slow, latency_s, 1.0)
 
-    def _torus_path(self, rank_a: int, rank_b: int) -> PathLink:
+    def _link(self, group: ProcessGroup, num_ranks: int) -> GroupLink:
+        """The link of the worst placed sibling: most nodes, slowest network, slowest rings."""
         torus = self.cluster.torus
-        assert torus is not None
-        pod = math.prod(torus.shape)
-        if rank_a // pod != rank_b // pod:
-            network = self.cluster.network
-            share = min(self.nic_bytes_per_s) * network.bandwidth_fraction
-            return PathLink(share, network.message_s, 1.0)
-        steps = torus_steps(rank_a % pod, rank_b % pod, torus)
-        return PathLink(TORUS_FRACTION * torus.link_bytes_per_s, steps * torus.hop_s, 0.0)
-
-    def _node_link(self, group: ProcessGroup, num_ranks: int) -> GroupLink:
-        """The link of the worst placed sibling: most nodes, then slowest network, then rings."""
-        siblings = placements(group.size, group.stride, self.devices_per_node, num_ranks)
-        worst = min(
-            siblings, key=lambda p: (-p.num_nodes, self._network(p), self._factor(p.local))
+        scale_up = self.devices_per_node if torus is None else math.prod(torus.shape)
+        siblings = placements(group.size, group.stride, scale_up, num_ranks)
+        if self._equal_devices and (
+            scale_up % (group.size * group.stride) == 0 or group.stride % scale_up == 0
+        ):
+            worst = next(siblings)
+        else:
+            worst = min(
+                siblings,
+                key=lambda p: (-p.num_nodes, self._network(p), self._placed(p.local)),
+            )
+        shape = GroupShape(
+            size=group.size,
+            num_nodes=worst.num_nodes,
+            num_local=worst.num_local,
+            local_factor=self._placed(worst.local),
+            network_bytes_per_s=self._network(worst),
+            extra_hop_s=self._hop_s(worst),
         )
-        network = self._network(worst)
-        return self._link(group.size, worst, network, self._factor(worst.local))
+        link = group_link(self.cluster, shape)
+        if torus is None:
+            return link
+        span = torus_span(worst.num_local, group.stride, torus)
+        return on_torus(link, span, worst.num_local, torus.hop_s)
+
+    @property
+    def _equal_devices(self) -> bool:
+        """Whether it does not matter on which devices of a node a group lies."""
+        uniform = not self.direct or self.cluster.torus is not None
+        return uniform and len(set(self.nic_bytes_per_s)) == 1
 
     def _network(self, placement: Placement) -> float:
-        """Bandwidth of a group's share of the network: NICs of its members on one node."""
+        """Bandwidth of a group's share of the network: the NICs of its members on one node."""
         if placement.num_nodes == 1:
             return math.inf
-        tiers = self.cluster.tiers
+        # On a torus the unit is a pod of many nodes, and no tier lies between pods.
+        tiers = () if self.cluster.torus else self.cluster.tiers
         slow = slowdown(
             placement, [t.nodes_per_group for t in tiers], [t.oversubscription for t in tiers]
         )
-        share = min(self.nic_bytes_per_s[place] for place in placement.local)
+        shares = self.nic_bytes_per_s
+        share = min(shares[place % self.devices_per_node] for place in placement.local)
         return placement.fewest * share * self.cluster.network.bandwidth_fraction / slow
+
+    def _hop_s(self, placement: Placement) -> float:
+        """Latency that the tiers above the lowest add; the measured curve holds the lowest."""
+        if placement.num_nodes == 1 or self.cluster.torus is not None:
+            return 0.0
+        ends = (int(placement.nodes[0]), int(placement.nodes[-1]))
+        return sum(tier.hop_s for tier in _crossed(ends, self.cluster.tiers)[1:])
+
+    def _placed(self, local: tuple[int, ...]) -> float:
+        """Ring bandwidth of these devices over that of the best placed group of their size.
+
+        1 where devices hang on a switch. Devices without a ring of direct links go through the
+        host.
+        """
+        if not self.direct or self.cluster.torus is not None:
+            return 1.0
+        if len(local) in (1, self.devices_per_node):
+            return 1.0
+        if local not in self._factors:
+            own = ring_bandwidth(local, self.direct) or self._through_host(local)
+            self._factors[local] = min(1.0, own / self._best_ring(len(local)))
+        return self._factors[local]
+
+    def _best_ring(self, size: int) -> float:
+        """Ring bandwidth of the best placed group of a size; of the first devices if many."""
+        count = self.devices_per_node
+        groups = (
+            combinations(range(count), size)
+            if math.comb(count, size) <= _MAX_GROUPS
+            else [tuple(range(size))]
+        )
+        if size not in self._best:
+            rings = max(ring_bandwidth(group, self.direct) for group in groups)
+            self._best[size] = rings or self._through_host(tuple(range(size)))
+        return self._best[size]
+
+    def _through_host(self, local: Sequence[int]) -> float:
+        """The narrowest route between neighbours of a group."""
+        return min(
+            self.host_routes[a][f"gpu{b}"].bandwidth_bytes_per_s
+            for a, b in zip(local, (*local[1:], local[0]), strict=True)
+        )
+
+
+def _pod(rank: int, torus: Torus) -> int:
+    return rank // math.prod(torus.shape)
+
+
+def _crossed(nodes: tuple[int, int], tiers: Sequence[FabricTier]) -> list[FabricTier]:
+    """Tiers on the way between two nodes, from the lowest to the one that holds both."""
+    crossed: list[FabricTier] = []
+    for tier in tiers:
+        crossed.append(tier)
+        if nodes[0] // tier.nodes_per_group == nodes[1] // tier.nodes_per_group:
+            break
+    return crossed

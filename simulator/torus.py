@@ -15,12 +15,12 @@ class TorusSpan:
     Attributes:
         bytes_per_s: bus bandwidth of its collectives, summed over the axes it spans.
         steps: links a message passes from one end to the other, over all axes.
-        num_axes: axes it spans.
+        longest: devices of the group along its longest axis.
     """
 
     bytes_per_s: float
     steps: int
-    num_axes: int
+    longest: int
 
 
 def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
@@ -32,7 +32,7 @@ def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
     Source: jax-ml/scaling-book, "How to think about TPUs": an all-gather of S takes S / (2 W n)
         over n axes.
     """
-    bandwidth, steps, axes = 0.0, 0, 0
+    bandwidth, steps, longest = 0.0, 0, 1
     place = 1
     for axis, length in enumerate(torus.shape):
         first, last = max(stride, place), min(stride * size, place * length)
@@ -43,9 +43,9 @@ def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
             directions = 2 if wrapped and extent > 2 else 1
             bandwidth += directions * torus.link_bytes_per_s / interleaved
             steps += (extent // 2 if wrapped else extent - 1) * interleaved
-            axes += 1
+            longest = max(longest, extent)
         place *= length
-    return TorusSpan(bandwidth, steps, axes)
+    return TorusSpan(bandwidth, steps, longest)
 
 
 def torus_steps(rank_a: int, rank_b: int, torus: Torus) -> int:

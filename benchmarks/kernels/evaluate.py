@@ -17,7 +17,7 @@ from simulator.cost.collective import CollectiveKind, bus_bytes, collective_s
 from simulator.cost.compute import Matmul, matmul_flops, matmul_s
 from simulator.machine import CollectiveCurve, GroupLink, NetworkCurve
 from simulator.numeric import BoolArray, FloatArray
-from simulator.spec.hardware import load_accelerator, load_node
+from simulator.spec.hardware import load_accelerator, load_cluster, load_node
 
 HERE = Path(__file__).parent
 MIB = 2.0**20
@@ -217,25 +217,40 @@ four nodes, on all their rows."""
 
 FITTED_NODES = 32
 
+SHIPPED = "h100-nvlstree, dgx-h100-superpod.yaml"
+
+
+def shipped_system() -> System:
+    """The H100 system with the constants of the shipped cluster, fitted on all its rows."""
+    cluster = load_cluster("dgx-h100-superpod")
+    rate = cluster.network.bandwidth_fraction * cluster.node.num_nics * cluster.node.nic_bytes_per_s
+    return System(cluster.node.accelerator.name, rate, cluster.network)
+
 
 def network_collective_samples() -> list[Sample]:
     """All-reduce between nodes; for the H100 systems the rows beyond 32 nodes are held out."""
     samples: list[Sample] = []
-    for (name,), table in Table.read("collective_network").split("system"):
-        system = SYSTEMS[name]
-        nodes, ranks, payload = (table.numbers(c) for c in ("nodes", "ranks", "bytes"))
-        from_bus_s = np.asarray(bus_bytes("all_reduce", payload, ranks)) / (
-            table.numbers("bus_gb_per_s") * 1e9
-        )
-        time_us = table.numbers("time_us")
-        measured = np.where(np.isnan(time_us), from_bus_s, time_us * 1e-6)
-        link = network_link(system, nodes, ranks)
-        predicted = np.asarray(collective_s("all_reduce", payload, link))
-        every = Sample(name, "all", measured, predicted)
-        samples += [every, every.where(payload >= 64 * MIB, "64 MiB and more")]
-        if nodes.max() > FITTED_NODES:
-            beyond = f"extrapolated: over {FITTED_NODES} nodes"
-            samples.append(every.where(nodes > FITTED_NODES, beyond))
+    tables = dict(Table.read("collective_network").split("system"))
+    for name, system in SYSTEMS.items():
+        samples += _network_samples(name, system, tables[(name,)])
+    shipped = _network_samples(SHIPPED, shipped_system(), tables[("h100-nvlstree",)])
+    return [*samples, *shipped[:2]]
+
+
+def _network_samples(name: str, system: System, table: Table) -> list[Sample]:
+    nodes, ranks, payload = (table.numbers(c) for c in ("nodes", "ranks", "bytes"))
+    from_bus_s = np.asarray(bus_bytes("all_reduce", payload, ranks)) / (
+        table.numbers("bus_gb_per_s") * 1e9
+    )
+    time_us = table.numbers("time_us")
+    measured = np.where(np.isnan(time_us), from_bus_s, time_us * 1e-6)
+    link = network_link(system, nodes, ranks)
+    predicted = np.asarray(collective_s("all_reduce", payload, link))
+    every = Sample(name, "all", measured, predicted)
+    samples = [every, every.where(payload >= 64 * MIB, "64 MiB and more")]
+    if nodes.max() > FITTED_NODES:
+        beyond = f"extrapolated: over {FITTED_NODES} nodes"
+        samples.append(every.where(nodes > FITTED_NODES, beyond))
     return samples
 
 

@@ -35,10 +35,12 @@ SECTIONS: tuple[tuple[str, str, Callable[[], list[Sample]]], ...] = (
         "GEMM",
         "bf16, `matmul_s(steady=False)`. `holdout`: 400 shapes per device out of the half of the "
         "table on which no constant was fitted (m, n, k >= 512). V100 (fp16): all 76 shapes, "
-        "also used in the fit.\n\nThe same shapes measured in another campaign on the same device "
-        "differ by 4-7 %, so no model of shapes can do better. On independent measurements with "
-        "other drivers the constants are off by a common factor: -10 to +9 % on A100 and H100, "
-        "-30 % on B200.",
+        "also used in the fit.\n\nHeld-out shapes come from the same campaigns as the fitted ones. "
+        "Another campaign on the same device differs by 4-7 %, so no model of shapes can do "
+        "better; and other drivers, power caps and input data move all shapes together. With the "
+        "constants unchanged, the median prediction is off by -6 % (microsoft/vidur, A100), "
+        "-13 % (vidur, H100), +9 % (LLMCompass, A100), -9 % (SimuMax, A100 PCIe) and -26 % "
+        "(SimuMax, B200); `Stack.gemm_scale` is there to absorb that.",
         gemm_samples,
     ),
     (
@@ -56,9 +58,9 @@ SECTIONS: tuple[tuple[str, str, Callable[[], list[Sample]]], ...] = (
     ),
     (
         "Memory-bound kernels",
-        "vidur tables of inference kernels, tensors above 4 MB. `add` repeats on the same "
-        "tensors and finds part of them in L2, so it runs at 0.86 (A100) to 0.98 (H100) of DRAM "
-        "bandwidth; the shipped 0.75 and 0.84 come from NeuSight. The activation (`mlp_act`) and "
+        "vidur tables of inference kernels, tensors above 4 MB. `add` runs at 0.86 (A100) to 0.98 "
+        "(H100) of DRAM bandwidth there, probably because its repetitions find part of the tensors "
+        "in L2; the shipped 0.75 and 0.84 come from NeuSight. The activation (`mlp_act`) and "
         "two-pass normalisation fractions were read from these tables.",
         memory_bound_samples,
     ),
@@ -73,7 +75,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[], list[Sample]]], ...] = (
         "All-reduce between nodes",
         "Constants of the two H100 systems (4 to 1,024 nodes, bus bandwidths read off plots) are "
         "fitted on at most 32 nodes by `fit_network.py`; the rows beyond are extrapolated. The "
-        "other systems have two or four nodes and are fitted on all rows.",
+        "other systems have two or four nodes and are fitted on all rows. The last two rows use the "
+        "constants that ship, which were fitted on all rows of that plot.",
         network_collective_samples,
     ),
 )

@@ -33,6 +33,8 @@ MAX_ROWS: Final = 32
 """Ranks drawn; beyond, evenly spread ones from the first to the last."""
 _SLICES: Final = 240
 _LEFT, _RIGHT, _TOP = 120.0, WIDTH - 30, 34.0
+_NUMBER_SIZE: Final = 10 / 12
+"""Font size of numbers in ops, as a fraction of that of other text (see ``page.css``)."""
 _COMPUTE_HEIGHT, _COMMUNICATOR_HEIGHT, _GAP = 18.0, 5.0, 7.0
 
 _KINDS: Final[Mapping[OpPhase, str]] = {
@@ -141,6 +143,8 @@ def _css(kind: str) -> str:
 def _exact(lane: _Lane, end_s: float) -> str:
     """A rectangle per op, with the number of its microbatch where there is room."""
     ops, scale = lane.ops, (_RIGHT - _LEFT) / end_s
+    # Room for the widest number, so that one kind of op is numbered throughout or not at all.
+    room = _NUMBER_SIZE * text_width(str(int(ops.microbatch.max(initial=0))))
     marks: list[str] = []
     for row in range(ops.index.size):
         phase, microbatch = OpPhase(int(ops.phase[row])), int(ops.microbatch[row])
@@ -155,7 +159,7 @@ def _exact(lane: _Lane, end_s: float) -> str:
         css = _css(_KINDS[phase])
         marks.append(rect(x, lane.y, width, lane.height, f"op {css}", title=title))
         number = str(microbatch)
-        has_room = lane.height == _COMPUTE_HEIGHT and width > text_width(number)
+        has_room = lane.height == _COMPUTE_HEIGHT and width > room + 1
         if microbatch >= 0 and has_room:
             middle = lane.y + lane.height / 2
             marks.append(text(x + width / 2, middle, number, anchor="middle", css=f"on on-{css}"))

@@ -29,6 +29,7 @@ from simulator.report.charts import (
     MAX_CLASSES,
     memory_bars,
     memory_history,
+    shown_classes,
     term_css,
     time_bar,
     waterfall_chart,
@@ -119,7 +120,7 @@ def _headline(report: Report) -> str:
             "MFU",
             percent(report.mfu),
             f"{flops_rate(report.model_flops_per_s_per_device)} of {peak} dense peak per device; "
-            f"model FLOPs counted as {escape(repr(report.flops_convention))}",
+            f"model FLOPs counted as '{escape(report.flops_convention)}'",
         ),
         (
             "HFU",
@@ -212,14 +213,14 @@ def _memory(report: Report) -> str:
             element("strong", gigabytes(rank.peak_bytes)),
             *(gigabytes(rank.terms.get(term, 0.0)) for term in terms),
         ]
-        for rank in classes
+        for rank in shown_classes(report.memory)
     ]
     headers = ["rank class", "ranks", "peak", *(MEMORY_LABELS.get(t, t) for t in terms)]
     legend = "".join(
         _swatch(term_css("memory", t, MEMORY_LABELS), MEMORY_LABELS.get(t, t)) for t in terms
     )
     hidden = len(classes) - MAX_CLASSES
-    note = f"The {MAX_CLASSES} classes with the highest peaks are drawn." if hidden > 0 else ""
+    note = f"The {MAX_CLASSES} classes with the highest peaks are shown." if hidden > 0 else ""
     return (
         _drawing(memory_bars(report.memory))
         + element("p", legend, class_="note")

@@ -39,8 +39,11 @@ def entries(kind: str) -> tuple[Entry, ...]:
     return tuple(Entry(name, facts) for name, facts in KINDS[kind]())
 
 
-def check_file(path: Path) -> str:
-    """Reads a file of any kind and says in one line what it holds.
+def check_file(path: Path) -> tuple[str, str]:
+    """Reads a file of any kind.
+
+    Returns:
+        What kind it is (``scenario``, ``cluster``, ...) and its facts in one line.
 
     Raises:
         TrainsimError: if it is wrong, or it is none of the known kinds.
@@ -55,7 +58,7 @@ def check_file(path: Path) -> str:
     keys = cast("dict[str, object]", content)
     for kind, (marks, describe) in _CHECKS.items():
         if marks & keys.keys() or path.resolve().parent.name == kind:
-            return f"{kind.removesuffix('s')}: {describe(path)}"
+            return kind.removesuffix("s"), describe(path)
     raise SpecError(
         f"keys {', '.join(map(str, keys)) or 'none'} are of no known kind of file",
         where=str(path),

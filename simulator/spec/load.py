@@ -43,7 +43,8 @@ def find_scenario(name: str | Path) -> Path:
     shipped = data_dir("scenarios") / f"{path.name.removesuffix('.yaml').lower()}.yaml"
     if path.parent in (Path(), Path("scenarios")) and path.name and shipped.is_file():
         return shipped
-    raise UnknownNameError.of("scenario", str(name), list_scenarios())
+    hint = UnknownNameError.of("scenario", path.stem, list_scenarios()).hint
+    raise UnknownNameError(f"there is no file and no shipped scenario '{name}'", hint=hint)
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:

@@ -28,14 +28,14 @@ class OpColumns(TypedDict, total=False):
     """What may be said of new ops: one value for all of them, or one for each.
 
     Attributes:
-        order: position within the stream; by default the order of adding. Ops at equal positions
-            run in the order of adding. Give it to all ops of a stream or to none.
+        order: position within the stream; by default (None) the order of adding, as also
+            among ops at equal positions. Give it to all ops of a stream or to none.
         phase, stage, microbatch: labels, -1 by default.
         resource: index from ``add_resource``, -1 (none) by default.
         coupled: False by default.
     """
 
-    order: Numeric
+    order: Numeric | None
     phase: Integral
     stage: Integral
     microbatch: Integral
@@ -93,7 +93,7 @@ class GraphDraft:
         Returns:
             [ops] ids for ``add_edges``.
         """
-        order = columns.get("order", 0.0)
+        order = columns.get("order")
         labels = (
             columns.get("phase", -1),
             columns.get("stage", -1),
@@ -101,14 +101,15 @@ class GraphDraft:
             columns.get("resource", -1),
         )
         coupled = columns.get("coupled", False)
-        size = np.broadcast(op_class, stream, order, *labels, coupled).size
+        positions = 0.0 if order is None else order
+        size = np.broadcast(op_class, stream, positions, *labels, coupled).size
         ids = np.arange(self._num_ops, self._num_ops + size, dtype=np.int64)
         self._num_ops += size
         self._blocks.append(
             _Ops(
                 _int_column(op_class, size),
                 _int_column(stream, size),
-                np.full(size, order if "order" in columns else ids, dtype=np.float64),
+                np.full(size, ids if order is None else order, dtype=np.float64),
                 *(_int_column(label, size) for label in labels),
                 coupled=np.full(size, coupled, dtype=np.bool_),
             )

@@ -73,7 +73,8 @@ def _add_tied_embedding(replica: Replica) -> None:
     """First and last pipeline rank sum their copies' gradients after all passes."""
     stage_rank = replica.schedule.stage_rank
     first, last = int(stage_rank[0]), int(stage_rank[-1])
-    if first == last or not replica.costs.model.tied_embeddings:
+    ends = replica.costs.links.ends
+    if first == last or ends is None or not replica.costs.model.tied_embeddings:
         return
     ready = [
         replica.draft.add_ops(
@@ -86,7 +87,7 @@ def _add_tied_embedding(replica: Replica) -> None:
     ]
     for rank, other in ((first, ready[1]), (last, ready[0])):
         reduce = replica.draft.add_ops(
-            replica.costs.tied_embedding_row(),
+            replica.costs.tied_embedding_row(ends),
             replica.stream("compute", rank),
             order=replica.pieces.end + 0.5,
             phase=int(OpPhase.REDUCE_GRADIENTS),

@@ -55,12 +55,12 @@ class Links:
 
     Attributes:
         shard, replica: data-parallel groups that share, and that hold copies of, a shard.
-        embedding: first and last pipeline rank (tied embeddings).
+        ends: path between first and last pipeline rank (tied embeddings), None without pipeline.
     """
 
     shard: GroupLink
     replica: GroupLink
-    embedding: GroupLink
+    ends: PathLink | None
 
 
 @dataclass(slots=True)
@@ -212,11 +212,13 @@ class StepCosts:
         seconds = self._collective_s("all_gather", payload, self.links.shard)
         return self.table.add(f"gather {payload:.0f} B of weights", {"dp_comm": seconds})
 
-    def tied_embedding_row(self) -> int:
-        """Row of the all-reduce of the tied table's gradient between first and last stage."""
+    def tied_embedding_row(self, ends: PathLink) -> int:
+        """Row of the all-reduce of the tied table's gradient between first and last stage.
+
+        Two ranks each send and receive half of it twice.
+        """
         payload = self._table_parameters() * self.gradient_reduce_bytes
-        seconds = self._collective_s("all_reduce", payload, self.links.embedding)
-        return self.table.add("reduce tied embedding", {"dp_comm": seconds})
+        return self.table.add("reduce tied embedding", {"dp_comm": p2p_s(payload, ends)})
 
     def optimizer_row(self, stages: tuple[int, ...]) -> int:
         """Row of the optimizer step on this rank's share of the parameters."""

@@ -44,6 +44,8 @@ NETWORK = {
     ("h100-default", "all"): 0.040,
     ("h100-default", "64 MiB and more"): 0.035,
     ("h100-default", "extrapolated: over 32 nodes"): 0.050,
+    (evaluate.SHIPPED, "all"): 0.060,
+    (evaluate.SHIPPED, "64 MiB and more"): 0.030,
     ("p5", "64 MiB and more"): 0.045,
     ("p4de", "64 MiB and more"): 0.030,
     ("p6-b200", "64 MiB and more"): 0.045,

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections import defaultdict
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def assert_nested(events: list[dict]):
     assert lanes
     for spans in lanes.values():
         spans.sort()
-        for (_, end), (start, _) in itertools.pairwise(spans):
+        for (_, end), (start, _) in pairwise(spans):
             # Times are whole nanoseconds; half of one is far above the error of the sum.
             assert start >= end - 0.0005
 

@@ -80,6 +80,23 @@ def test_equal_positions_run_in_the_order_of_adding() -> None:
     assert draft.build(["a", "b", "c"]).op_class.tolist() == [1, 2, 0]
 
 
+def test_without_positions_a_stream_runs_in_the_order_of_adding() -> None:
+    draft = GraphDraft()
+    stream = draft.add_stream(Stream("compute", 0))
+    for op_class in (2, 0, 1):
+        draft.add_ops(op_class, stream, order=None)
+    assert draft.build(["a", "b", "c"]).op_class.tolist() == [2, 0, 1]
+
+
+def test_edges_broadcast() -> None:
+    draft = GraphDraft()
+    before, after = draft.add_ops(np.array([0, 0]), -1), draft.add_ops(np.array([1, 1, 1]), -1)
+    draft.add_edges(before[:, np.newaxis], after)
+    graph = draft.build(["before", "after"])
+    assert graph.level_offsets.tolist() == [0, 2, 5]
+    assert graph.preds.tolist() == [0, 1] * 3
+
+
 def test_a_deadlock_names_its_ops() -> None:
     # Rank 0 wants B0 before F1, but rank 1 needs F1 before it can give B0 back.
     draft = GraphDraft()

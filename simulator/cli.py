@@ -1,0 +1,327 @@
+"""The command line. Data goes to stdout, everything else to stderr.
+
+Exit codes: 0 done, 1 internal error, 2 bad input, 3 does not fit in memory, 4 a regression bar is
+missed. Nothing heavy is imported before a command needs it, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
+
+import typer
+
+from simulator.errors import TrainsimError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from simulator.report.report import Report
+
+INTERNAL_ERROR: Final = 1
+BAD_INPUT: Final = 2
+DOES_NOT_FIT: Final = 3
+DEBUG_VARIABLE: Final = "TRAINSIM_DEBUG"
+
+app = typer.Typer(
+    name="trainsim",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+P = ParamSpec("P")
+
+
+def _examples(*commands: str) -> str:
+    """The end of a help text; the backspace keeps the lines from being wrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  trainsim {command}" for command in commands)
+
+
+class Engine(StrEnum):
+    """What executes the graph."""
+
+    auto = "auto"
+    des = "des"
+    maxplus = "maxplus"
+
+
+Scenario = Annotated[
+    str, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeat as needed."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="Executor: auto picks des where links are shared.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List every class and assumption.")]
+
+
+def _guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turns errors into one message on stderr and the exit code that belongs to them."""
+
+    @wraps(command)
+    def run_guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except TrainsimError as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            first = (str(error).splitlines() or [""])[0][:200]
+            typer.echo(
+                f"internal error: {type(error).__name__}: {first}\n\n"
+                f"hint: this is a bug in trainsim; {DEBUG_VARIABLE}=1 shows where it happened",
+                err=True,
+            )
+            raise typer.Exit(INTERNAL_ERROR) from None
+
+    return run_guarded
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from simulator import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=_examples(
+        "list scenarios                 what can be run as it is",
+        "run gpt3-175b-a100-64          time, MFU and memory of one step",
+        "run my.yaml --set plan.tp=4    the same with another plan",
+        "memory my.yaml                 what fills the memory of every rank",
+        "check my.yaml                  whether the file is right",
+        "validate                       predictions beside published runs",
+    )
+)
+def trainsim(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Predict what a distributed training job will do on a given machine, without a GPU.
+
+    Exit codes: 0 done, 1 internal error, 2 bad input, 3 does not fit, 4 a bar is missed.
+    """
+
+
+@app.command(
+    epilog=_examples(
+        "run gpt3-175b-a100-64",
+        "run my.yaml --set plan.tp=4 --set plan.dp=2 --json",
+        "run my.yaml --set 'training.recompute={mode: full, num_layers: 2}'",
+        "run my.yaml --trace step.json --html step.html",
+    )
+)
+@_guarded
+def run(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write a timeline for Perfetto or chrome://tracing.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report as one HTML page.")] = None,
+    as_json: AsJson = False,
+    engine: EngineOption = Engine.auto,
+    verbose: Verbose = False,
+) -> None:
+    """Predict one training step: time, MFU, memory, and where the time goes."""
+    report = _simulated(scenario, overrides, engine)
+    from simulator.report.formats import FORMATS
+
+    if trace is not None:
+        _write(trace, FORMATS["trace"](report))
+    if html is not None:
+        _write(html, FORMATS["html"](report))
+    if as_json:
+        typer.echo(FORMATS["json"](report).rstrip("\n"))
+    else:
+        from simulator.report.text import render
+
+        _print(render(report, verbose=verbose))
+    _exit_unless_fits(report)
+
+
+@app.command(
+    epilog=_examples(
+        "memory gpt3-175b-a100-64",
+        "memory my.yaml --set plan.sharding=zero1 --json",
+    )
+)
+@_guarded
+def memory(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show what fills the memory of every class of ranks, and whether it fits."""
+    report = _simulated(scenario, overrides, Engine.auto)
+    if as_json:
+        from simulator.report.record import to_json
+
+        typer.echo(_as_json(json.loads(to_json(report))["memory"]))
+    else:
+        from simulator.views import memory_view
+
+        _print(memory_view(report, verbose=verbose))
+    _exit_unless_fits(report)
+
+
+@app.command(epilog=_examples("validate", "validate --rows mine.csv --json"))
+@_guarded
+def validate(
+    more_rows: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE.csv]...", help="More tables of runs.", show_default=False),
+    ] = None,
+    rows: Annotated[
+        list[Path] | None,
+        typer.Option("--rows", metavar="FILE.csv", help="A table of runs; repeat as needed."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare predictions with published runs, row by row; without files, the shipped ones.
+
+    A row that cannot be run is listed with the reason and counted, never dropped.
+    """
+    from simulator.published.validate import validate as compare
+
+    files = [*(rows or []), *(more_rows or [])]
+    result = compare(files or None, progress=sys.stderr.isatty())
+    if as_json:
+        typer.echo(_as_json(result.to_json()))
+        return
+    from simulator.views import validation_view
+
+    _print(validation_view(result))
+
+
+@app.command("list", epilog=_examples("list", "list models", "list clusters --json"))
+@_guarded
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="accelerators, nodes, clusters, models, stacks, schedules or scenarios.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is shipped; without a kind, how much there is of each."""
+    from simulator.spec.catalogue import KINDS, entries
+    from simulator.views import table
+
+    kinds = [kind] if kind else list(KINDS)
+    found = {name: entries(name) for name in kinds}
+    if as_json:
+        data = {k: [{"name": e.name, "facts": e.facts} for e in v] for k, v in found.items()}
+        typer.echo(_as_json(data[kind] if kind else data))
+    elif kind:
+        _print(table([(entry.name, entry.facts) for entry in found[kind]]))
+    else:
+        _print(table([(name, str(len(found[name]))) for name in kinds]))
+
+
+@app.command(epilog=_examples("check my.yaml", "check hardware/clusters/my-cluster.yaml"))
+@_guarded
+def check(
+    file: Annotated[
+        Path, typer.Argument(help="A scenario or a hardware description.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Check a scenario, cluster, node, accelerator or stack file without simulating."""
+    from simulator.spec.catalogue import check_file
+
+    kind, facts = check_file(file)
+    typer.echo(
+        _as_json({"file": str(file), "kind": kind, "facts": facts})
+        if as_json
+        else f"ok  {kind}: {facts}"
+    )
+
+
+@app.command(epilog=_examples("schema > scenario.schema.json"))
+@_guarded
+def schema() -> None:
+    """Print the JSON schema of a scenario file, for editors that check while one types."""
+    from simulator.spec.scenario import ScenarioSpec
+
+    typer.echo(_as_json(ScenarioSpec.model_json_schema()))
+
+
+def main() -> None:
+    """Entry point of the ``trainsim`` script."""
+    app()
+
+
+def _simulated(scenario: str, overrides: list[str] | None, engine: Engine) -> Report:
+    from simulator.spec.load import load_scenario
+
+    loaded = load_scenario(scenario, overrides or ())
+    from simulator.simulate import simulate
+
+    with _busy(f"Simulating {loaded.plan.num_devices} devices"):
+        return simulate(loaded, engine=engine.value)
+
+
+def _exit_unless_fits(report: Report) -> None:
+    if not report.memory.fits:
+        raise typer.Exit(DOES_NOT_FIT)
+
+
+def _as_json(data: object) -> str:
+    return json.dumps(data, indent=2, allow_nan=False)
+
+
+def _print(view: RenderableType) -> None:
+    from simulator.views import print_view
+
+    print_view(view)
+
+
+@contextmanager
+def _busy(what: str) -> Generator[None]:
+    """Says on a terminal that work goes on."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def _write(path: Path, text: str) -> None:
+    from simulator.views import write_whole
+
+    write_whole(path, text)
+    typer.echo(f"wrote {path}", err=True)

@@ -1,0 +1,118 @@
+"""What commands print besides the report of a run, and how files are written."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from simulator.errors import SpecError
+from simulator.published.metrics import ErrorStatistics
+from simulator.published.results import Summary, ValidationResult
+from simulator.report.breakdown import MEMORY_LABELS, gigabytes, memory_terms, percent
+from simulator.report.report import RankMemory, Report
+
+PLAIN_WIDTH: Final = 120
+"""Columns where stdout is no terminal."""
+_MAX_RANK_CLASSES: Final = 8
+
+
+def print_view(view: RenderableType) -> None:
+    """Prints on stdout: in colour on a terminal, else the same text without."""
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    Console(width=width, highlight=False).print(view)
+
+
+def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> Table:
+    """Left-aligned columns; the first stands out."""
+    grid = Table(box=None, show_header=bool(headers), pad_edge=False, padding=(0, 3, 0, 0))
+    for index in range(max((len(row) for row in rows), default=1)):
+        header = headers[index] if headers else ""
+        grid.add_column(header, style="bold" if index == 0 else "", no_wrap=index == 0)
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    return grid
+
+
+def memory_view(report: Report, *, verbose: bool) -> RenderableType:
+    """Every term of the memory, a column per rank class, worst rank first."""
+    memory = report.memory
+    classes = sorted(memory.rank_classes, key=lambda rank: -rank.peak_bytes)
+    shown = classes if verbose else classes[:_MAX_RANK_CLASSES]
+    verdict = "fits" if memory.fits else "does NOT fit"
+    parts: list[RenderableType] = [
+        Text(
+            f"{verdict}: {gigabytes(memory.peak_bytes)} of {gigabytes(memory.capacity_bytes)} "
+            f"({percent(memory.peak_bytes / memory.capacity_bytes)}) on {memory.worst_rank_class}"
+        ),
+        Text(""),
+        table(_rank_rows(shown), ("", *(rank.rank_class for rank in shown))),
+    ]
+    if len(classes) > len(shown):
+        parts.append(Text(f"{len(classes) - len(shown)} more rank classes; --verbose lists them"))
+    if memory.out_of_memory is not None and memory.out_of_memory.levers:
+        levers = [(name, f"saves {gigabytes(b)}") for name, b in memory.out_of_memory.levers]
+        parts += [Text("\nWhat would help"), table(levers)]
+    return Group(*parts)
+
+
+def _rank_rows(ranks: Sequence[RankMemory]) -> list[list[str]]:
+    terms = {name: 0.0 for rank in ranks for name, _ in memory_terms(rank)}
+    rows = [
+        [MEMORY_LABELS.get(name, name), *(gigabytes(rank.terms.get(name, 0.0)) for rank in ranks)]
+        for name in terms
+    ]
+    rows.append(["peak", *(gigabytes(rank.peak_bytes) for rank in ranks)])
+    rows.append(["ranks", *(str(rank.num_ranks) for rank in ranks)])
+    return rows
+
+
+def validation_view(result: ValidationResult) -> RenderableType:
+    """One line per source and the totals; all errors are over rows marked test."""
+    headers = ("source", "rows", "skipped", "test", "bias", "MAPE", "p90", "worst")
+    rows = [_summary_row(name, summary) for name, summary in result.sources.items()]
+    rows += [_summary_row(f"tier {name}", summary) for name, summary in result.tiers.items()]
+    rows.append(_summary_row("all", result.overall))
+    return table(rows, headers)
+
+
+def _summary_row(name: str, summary: Summary) -> list[str]:
+    test: ErrorStatistics = summary.test
+    errors = (test.bias, test.mape, test.p90, test.worst)
+    shown = ["-" if value is None else percent(value) for value in errors]
+    return [name, str(summary.count), str(summary.skipped), str(test.compared), *shown]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file under another name first, so that no half-written one is ever seen.
+
+    Raises:
+        SpecError: if the place cannot be written.
+    """
+    if path.is_dir():
+        raise SpecError(f"'{path}' is a directory", hint="name the file to write")
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+        # A temporary file is private; the result gets the mode of any other new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise SpecError(
+            f"cannot write '{path}': {error.strerror}", hint="does its directory exist?"
+        ) from None
