@@ -148,13 +148,7 @@ def _check_batch(scenario: Scenario) -> None:
             where="plan.cp",
             hint=f"cp may be {_listed(divisors(training.seq_length))}",
         )
-    if plan.sequence_parallel and (training.seq_length // plan.cp) % plan.tp:
-        raise PlanError(
-            f"seq_length / cp = {training.seq_length} / {plan.cp} is not divisible by "
-            f"tp = {plan.tp}, as sequence_parallel needs",
-            where="plan.sequence_parallel",
-            hint=f"take a seq_length that is a multiple of {plan.cp * plan.tp}",
-        )
+    _check_sequence_parallel(scenario)
     rows = scenario.model.max_position_embeddings
     if scenario.model.position_embedding == "learned" and 0 < rows < training.seq_length:
         raise PlanError(
@@ -162,6 +156,21 @@ def _check_batch(scenario: Scenario) -> None:
             f"{scenario.model.name}",
             where="training.seq_length",
             hint=f"set model.max_position_embeddings: {training.seq_length}",
+        )
+
+
+def _check_sequence_parallel(scenario: Scenario) -> None:
+    """Activations outside the tensor-parallel region are split by tokens, or else by features.
+
+    Tokens: Korthikanti et al. 2022. Features: PaLM (arXiv 2204.02311), section 4; same volumes.
+    """
+    plan, tokens = scenario.plan, scenario.training.seq_length // scenario.plan.cp
+    if plan.sequence_parallel and tokens % plan.tp and scenario.model.hidden_size % plan.tp:
+        raise PlanError(
+            f"neither seq_length / cp = {tokens} nor hidden_size {scenario.model.hidden_size} "
+            f"is divisible by tp = {plan.tp}, as sequence_parallel needs",
+            where="plan.sequence_parallel",
+            hint=f"take a seq_length that is a multiple of {plan.cp * plan.tp}",
         )
 
 

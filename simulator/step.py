@@ -120,7 +120,7 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
         accelerator=scenario.cluster.node.accelerator,
         stack=stack,
         precision=training.precision,
-        links={"tp": topology.group_link(process_group(plan, "tp"))},
+        links={"tp": topology.group_link(process_group(plan, "tp"), num_ranks=plan.num_devices)},
     )
     split = Split(
         micro_batch=float(training.micro_batch_size),
@@ -145,8 +145,8 @@ def step_costs(scenario: Scenario, topology: Topology, *, splits_backward: bool)
         plan=plan,
         pricer=_pricer(scenario, topology, splits_backward=splits_backward),
         links=Links(
-            shard=topology.group_link(shard_group(plan)),
-            replica=topology.group_link(replica_group(plan)),
+            shard=topology.group_link(shard_group(plan), num_ranks=plan.num_devices),
+            replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
             ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
         ),
         kinds=kinds,

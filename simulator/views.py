@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -26,8 +27,13 @@ _MAX_RANK_CLASSES: Final = 8
 
 def print_view(view: RenderableType) -> None:
     """Prints on stdout: in colour on a terminal, else the same text without."""
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    Console(width=width, highlight=False).print(view)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(view)
+        return
+    buffer = io.StringIO()
+    Console(file=buffer, width=PLAIN_WIDTH, color_system=None, highlight=False).print(view)
+    # Cells are padded to the full width, which is of no use in a file or a pipe.
+    sys.stdout.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> Table:

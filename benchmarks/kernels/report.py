@@ -75,8 +75,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[], list[Sample]]], ...] = (
         "All-reduce between nodes",
         "Constants of the two H100 systems (4 to 1,024 nodes, bus bandwidths read off plots) are "
         "fitted on at most 32 nodes by `fit_network.py`; the rows beyond are extrapolated. The "
-        "other systems have two or four nodes and are fitted on all rows. The last two rows use the "
-        "constants that ship, which were fitted on all rows of that plot.",
+        "other systems have two or four nodes and are fitted on all rows. The last two rows use "
+        "the constants that ship, which were fitted on all rows of that plot.",
         network_collective_samples,
     ),
 )

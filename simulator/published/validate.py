@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +26,12 @@ _OTHER_TABLES: Final = ("memory-facts",)
 """Shipped tables that hold statements about memory in other columns, not runs."""
 
 
+_PARALLEL_ROWS: Final = 100
+"""Fewer rows are done before other processes have started."""
+_CHUNK_ROWS: Final = 16
+"""Rows that a process takes at once: enough to hide the transfer, few enough to end together."""
+
+
 def published_paths() -> tuple[Path, ...]:
     """The shipped tables of runs, sorted by name."""
     paths = sorted(data_dir("published").glob("*.csv"))
@@ -33,6 +42,7 @@ def validate(
     paths: Sequence[Path] | None = None,
     progress: bool = False,
     run: Callable[[Scenario], Report] = simulate,
+    workers: int | None = None,
 ) -> ValidationResult:
     """Predicts every row and compares it with its measurement.
 
@@ -40,6 +50,7 @@ def validate(
         paths: tables to read; None for the shipped ones.
         progress: shows a progress bar on stderr.
         run: what predicts; the simulator unless a test says otherwise.
+        workers: processes that share long tables; None for one per processor.
 
     Raises:
         SpecError: if a table cannot be read. A row that cannot be run is a result, not an error.
@@ -48,15 +59,27 @@ def validate(
     if not chosen:
         raise SpecError("no table of published runs was given", hint="name a CSV file")
     rows = [row for path in chosen for row in read_rows(path)]
-    return validation_result([check_row(row, run) for row in _tracked(rows, progress)])
-
-
-def _tracked(rows: Sequence[PublishedRow], progress: bool) -> Iterator[PublishedRow]:
-    console = Console(stderr=True)
-    shown: Iterable[PublishedRow] = track(
-        rows, "Published rows", console=console, transient=True, disable=not progress
+    results = _results(rows, run, workers or os.cpu_count() or 1)
+    shown: Iterable[RowResult] = track(
+        results,
+        "Published rows",
+        total=len(rows),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not progress,
     )
-    yield from shown
+    return validation_result(list(shown))
+
+
+def _results(
+    rows: Sequence[PublishedRow], run: Callable[[Scenario], Report], workers: int
+) -> Iterator[RowResult]:
+    """The result of every row, in order."""
+    if workers == 1 or len(rows) < _PARALLEL_ROWS:
+        yield from (check_row(row, run) for row in rows)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(partial(check_row, run=run), rows, chunksize=_CHUNK_ROWS)
 
 
 def check_row(row: PublishedRow, run: Callable[[Scenario], Report]) -> RowResult:

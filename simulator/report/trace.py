@@ -181,9 +181,9 @@ def _kernels(timeline: Timeline, ops: DrawnOps, tids: list[int]) -> Iterator[Eve
 
 
 def _kernel_name(phase: int, microbatch: int) -> str:
-    """Communication starts with ``nccl``, by which trace readers tell it from compute."""
+    """Communication reads ``nccl...Kernel``, by which trace readers tell it from compute."""
     kind = OpPhase(phase)
-    label = f"nccl {LABELS[kind]}" if kind in COMMUNICATION else LABELS[kind]
+    label = f"ncclDevKernel {LABELS[kind]}" if kind in COMMUNICATION else LABELS[kind]
     return label if microbatch < 0 else f"{label} {microbatch}"
 
 

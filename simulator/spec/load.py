@@ -43,7 +43,9 @@ def find_scenario(name: str | Path) -> Path:
     shipped = data_dir("scenarios") / f"{path.name.removesuffix('.yaml').lower()}.yaml"
     if path.parent in (Path(), Path("scenarios")) and path.name and shipped.is_file():
         return shipped
-    hint = UnknownNameError.of("scenario", path.stem, list_scenarios()).hint
+    begins = [known for known in list_scenarios() if path.stem and known.startswith(path.stem)]
+    near = UnknownNameError.of("scenario", path.stem, list_scenarios()).hint
+    hint = f"did you mean {' or '.join(begins)}?" if begins else near
     raise UnknownNameError(f"there is no file and no shipped scenario '{name}'", hint=hint)
 
 

@@ -143,8 +143,8 @@ def test_plans_that_are_not_modelled(make_row: MakeRow, cells: dict[str, str], r
         (30, 8, (3, 4, 4, 4, 4, 4, 4, 3)),
         # Llama 3 405B: 126 layers on 16 stages.
         (126, 16, (7, *(8,) * 14, 7)),
-        # 10 + 2 over 5 stages is 2 and 2 left: (1, 3, 3, 2, 1) with the spare ones in the middle.
-        (10, 4, (2, 3, 3, 2)),
+        # 11 + 2 over 5 stages is 2 and 3 left, which the middle stages take.
+        (11, 5, (1, 3, 3, 3, 1)),
         (2, 8, None),
     ],
 )

@@ -1,4 +1,5 @@
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,41 +13,13 @@ from simulator.published.rows import (
 )
 from simulator.published.validate import published_paths
 
-FULL = {
-    "id": "r1",
-    "role": "calibration",
-    "layers": "24",
-    "hidden": "1024",
-    "heads": "16",
-    "seq_len": "1024",
-    "gpu": "A100-SXM4-80GB",
-    "n_gpus": "8",
-    "tp": "1",
-    "pp": "1",
-    "dp": "8",
-    "micro_batch": "4",
-    "global_batch": "32",
-    "precision": "bf16",
-    "framework": "Megatron-LM",
-    "step_time_s": "0.5",
-}
+Record = dict[str, str]
+Write = Callable[..., Path]
+HEADER = ",".join(REQUIRED_COLUMNS)
 
 
-def write(path: Path, *records: dict[str, str]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(records[0]))
-        writer.writeheader()
-        writer.writerows(records)
-    return path
-
-
-def read_one(path: Path) -> PublishedRow:
-    (row,) = read_rows(path)
-    return row
-
-
-def test_reads_one_row(tmp_path: Path) -> None:
-    row = read_one(write(tmp_path / "mine.csv", FULL | {"note": 'a, "b"', "kv_heads": ""}))
+def test_reads_one_row(make_row: Callable[..., PublishedRow]) -> None:
+    row = make_row(role="calibration", note='a, "b"', kv_heads="")
     assert (row.source, row.row_id, row.role) == ("mine", "r1", "calibration")
     assert row.needed("layers") == 24
     assert row.number("step_time_s") == 0.5
@@ -66,9 +39,11 @@ def test_every_shipped_table_is_read_whole(path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", REQUIRED_COLUMNS)
-def test_missing_column_is_named(tmp_path: Path, column: str) -> None:
-    record = {key: value for key, value in FULL.items() if key != column}
-    path = write(tmp_path / "t.csv", record)
+def test_missing_column_is_named(
+    tmp_path: Path, write: Write, full_record: Record, column: str
+) -> None:
+    del full_record[column]
+    path = write(tmp_path / "t.csv", full_record)
     with pytest.raises(SpecError, match=f"the column '{column}' is missing") as caught:
         read_rows(path)
     assert caught.value.where == f"{path}, line 1"
@@ -85,8 +60,10 @@ def test_missing_column_is_named(tmp_path: Path, column: str) -> None:
         ({"id": ""}, "the row has no id"),
     ],
 )
-def test_bad_cell_is_located(tmp_path: Path, change: dict[str, str], message: str) -> None:
-    path = write(tmp_path / "t.csv", FULL, FULL | change)
+def test_bad_cell_is_located(
+    tmp_path: Path, write: Write, full_record: Record, change: Record, message: str
+) -> None:
+    path = write(tmp_path / "t.csv", full_record, full_record | change)
     with pytest.raises(SpecError) as caught:
         read_rows(path)
     assert caught.value.problem == message
@@ -97,10 +74,11 @@ def test_bad_cell_is_located(tmp_path: Path, change: dict[str, str], message: st
     ("text", "message"),
     [
         ("", "the file is empty"),
-        ("id,id\n1,2\n", "is missing|occurs twice"),
-        (",".join(FULL) + "\nonly,three,cells\n", "more or fewer cells"),
-        (",".join(FULL) + "\n" + ",".join(FULL.values()) + ",extra\n", "more or fewer cells"),
-        (",".join(FULL) + '\n"unclosed', "not a CSV table"),
+        ("id,tp\n1,2\n", "are missing"),
+        (f"{HEADER},id\n", "the column 'id' occurs twice"),
+        (f"{HEADER}\nonly,three,cells\n", "more or fewer cells"),
+        (f"{HEADER}\n{HEADER},extra\n", "more or fewer cells"),
+        (f'{HEADER}\n"unclosed', "not a CSV table"),
     ],
 )
 def test_broken_table(tmp_path: Path, text: str, message: str) -> None:
@@ -121,8 +99,8 @@ def test_broken_files(tmp_path: Path) -> None:
         read_rows(latin)
 
 
-def test_means_over_a_log_are_whole_numbers(tmp_path: Path) -> None:
-    row = read_one(write(tmp_path / "t.csv", FULL | {"micro_batch": "7.99995", "tp": "1.25"}))
+def test_means_over_a_log_are_whole_numbers(make_row: Callable[..., PublishedRow]) -> None:
+    row = make_row(micro_batch="7.99995", tp="1.25")
     assert row.integer("micro_batch") == 8
     with pytest.raises(CannotRunError, match=r"tp 1.25 is not a whole number"):
         row.integer("tp")

@@ -1,0 +1,66 @@
+from collections.abc import Callable
+
+import pytest
+
+from simulator.published.rows import PublishedRow
+from simulator.published.software import SOFTWARE, attention_kernel, stack_settings
+from simulator.spec.stacks import load_stack
+
+MakeRow = Callable[..., PublishedRow]
+
+
+@pytest.mark.parametrize("stack", sorted({software.stack for software in SOFTWARE}))
+def test_rules_name_stacks_of_the_catalogue(stack: str) -> None:
+    assert load_stack(stack).name == stack
+
+
+@pytest.mark.parametrize(
+    ("framework", "year", "stack", "is_nearest"),
+    [
+        ("Megatron-LM PTD-P", "2021", "megatron-lm-2021", False),
+        ("Megatron-LM", "2022", "megatron-lm-2022", False),
+        ("Megatron-LM (285068c8)", "2024", "megatron-lm-2023", False),
+        ("Megatron-LM main", "2026", "megatron-core-2024", False),
+        ("MegaScale", "2024", "megascale", False),
+        ("Megatron-DeepSpeed (BigScience)", "2022", "megatron-deepspeed-2021", False),
+        ("Megatron-DeepSpeed (ROCm)", "2023", "megatron-deepspeed-frontier", False),
+        ("Megatron-LM + DeepSpeed ZeRO-3", "2021", "deepspeed-zero-2020", False),
+        ("llm-foundry/Composer FSDP", "2023", "pytorch-fsdp-2022", False),
+        ("llm-foundry/Composer FSDP", "2024", "pytorch-fsdp-2024", False),
+        ("NeMo/Megatron-Core 24.07/24.09", "2024", "nemo-2024", False),
+        ("Megatron-Bridge (NeMo 26.04)", "2026", "nemo-2024", False),
+        ("maxtext", "2024", "maxtext", False),
+        ("T5X/JAX Pathways", "2022", "palm-t5x", False),
+        ("Aleph Alpha scaling", "2023", "megatron-lm-2023", True),
+        ("OneFlow", "2021", "megatron-lm-2021", True),
+        ("a framework of tomorrow", "2030", "pytorch-fsdp-2024", True),
+        ("", "", "pytorch-fsdp-2024", True),
+    ],
+)
+def test_stack_by_name_and_year(
+    make_row: MakeRow, framework: str, year: str, stack: str, is_nearest: bool
+) -> None:
+    settings, notes = stack_settings(make_row(framework=framework, year=year))
+    assert settings["preset"] == stack
+    assert bool(notes) is is_nearest
+    assert all(stack in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "year", "kernel"),
+    [
+        ("no", "2022", "unfused"),
+        ("0", "2022", "unfused"),
+        ("none", "2023", "unfused"),
+        ("no (torch attention)", "2023", "unfused"),
+        ("FlashAttention 1.0.8", "2023", "flash1"),
+        ("FlashAttention-2 + fused RMSNorm", "2023", "flash2"),
+        ("yes (FA2)", "2023", "flash2"),
+        ("1", "2022", "flash1"),
+        ("1", "2024", "flash2"),
+        ("", "2024", ""),
+        ("not stated", "2024", ""),
+    ],
+)
+def test_attention_words(make_row: MakeRow, text: str, year: str, kernel: str) -> None:
+    assert attention_kernel(make_row(flash_attn=text, year=year)) == kernel

@@ -1,0 +1,162 @@
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from simulator.errors import PlanError, SpecError
+from simulator.published.results import ValidationResult
+from simulator.published.rows import PublishedRow, read_rows
+from simulator.published.validate import check_row, published_paths, validate
+from simulator.report.report import Report
+from simulator.scenario import Scenario
+
+Run = Callable[[Scenario], Report]
+MakeRow = Callable[..., PublishedRow]
+
+ROW_KEYS = {
+    *("id", "source", "role", "tier", "status", "reason"),
+    *("measured_step_time_s", "predicted_step_time_s", "error", "range_low_s", "range_high_s"),
+    *("measured_memory_bytes", "predicted_memory_bytes", "memory_error"),
+    *("fits_measured", "fits_predicted"),
+}
+STATISTICS = {
+    *("compared", "bias", "mape", "median", "p90", "worst"),
+    *("within_10_percent", "within_20_percent"),
+}
+SUMMARY_KEYS = {"count", "skipped", "coverage", "calibration", "memory", "fits"} | STATISTICS
+
+
+@pytest.fixture(scope="module")
+def shipped() -> ValidationResult:
+    """All shipped rows, with a simulator that refuses everything: what remains is the mapping."""
+
+    def refuse(scenario: Scenario) -> Report:
+        raise PlanError("mapped")
+
+    return validate(run=refuse, workers=1)
+
+
+def test_every_shipped_row_is_listed_once(shipped: ValidationResult) -> None:
+    expected = [row.row_id for path in published_paths() for row in read_rows(path)]
+    assert [row.row_id for row in shipped.rows] == expected
+    assert all(row.status == "skipped" for row in shipped.rows)
+    assert all(note.strip() for row in shipped.rows for note in row.notes)
+    assert all(row.notes for row in shipped.rows)
+
+
+def test_counts_of_the_shipped_rows_add_up(shipped: ValidationResult) -> None:
+    assert shipped.overall.count == len(shipped.rows)
+    assert sum(source.count for source in shipped.sources.values()) == len(shipped.rows)
+    assert set(shipped.sources) == {path.stem for path in published_paths()}
+    assert shipped.overall.skipped == len(shipped.rows)
+
+
+@pytest.mark.parametrize("source", ["kort", "megascale", "sc21t1", "vtrain", "hage", "zb"])
+def test_sources_that_must_be_covered_whole(shipped: ValidationResult, source: str) -> None:
+    notes = {row.notes for row in shipped.rows if row.source == source}
+    assert notes == {("mapped",)}
+
+
+def test_most_dense_rows_are_mapped(shipped: ValidationResult) -> None:
+    reasons = Counter(row.notes[0] for row in shipped.rows)
+    assert reasons["mapped"] > 2400  # 2,480 of 3,264 when this was written; a guard against loss
+
+
+def test_one_row(two_seconds: Run, make_row: MakeRow) -> None:
+    """Predicted 2 s and 67 GB, measured 0.5 s and 50 GB: errors +300 % and +34 %."""
+    result = check_row(make_row(ffn="4096", memory_gb="50"), two_seconds)
+    assert result.to_json() == {
+        "id": "r1",
+        "source": "mine",
+        "role": "test",
+        "tier": "",
+        "status": "ok",
+        "reason": "",
+        "measured_step_time_s": 0.5,
+        "predicted_step_time_s": 2.0,
+        "error": 3.0,
+        "range_low_s": None,
+        "range_high_s": None,
+        "measured_memory_bytes": 50e9,
+        "predicted_memory_bytes": 67e9,
+        "memory_error": pytest.approx(0.34),
+        "fits_measured": True,
+        "fits_predicted": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("", 67e9),
+        ("torch max_allocated, GiB, worst rank", 60e9),  # without 2 + 1 + 4 GB
+        ("GiB reserved as logged", 64e9),  # without 2 + 1 GB
+        ("torch peak allocated, GiB, on the LAST rank (world_size-1)", 30e9),
+        ("rank-0 peak allocated GiB", 60e9),
+    ],
+)
+def test_memory_as_the_tool_sees_it(
+    two_seconds: Run, make_row: MakeRow, kind: str, expected: float
+) -> None:
+    result = check_row(make_row(memory_gb="50", memory_kind=kind), two_seconds)
+    assert result.predicted_memory_bytes == expected
+
+
+def test_headline_is_over_test_rows_only(
+    tmp_path: Path, write: Callable[..., Path], full_record: dict[str, str], two_seconds: Run
+) -> None:
+    """Test row: 2 / 2.5 - 1 = -20 %. Calibration row: 2 / 1 - 1 = +100 %. One cannot be run."""
+    path = write(
+        tmp_path / "mine.csv",
+        full_record | {"step_time_s": "2.5"},
+        full_record | {"id": "r2", "role": "calibration", "step_time_s": "1"},
+        full_record | {"id": "r3", "gpu": "abacus"},
+    )
+    result = validate([path], run=two_seconds)
+    overall = result.overall
+    assert (overall.count, overall.skipped, overall.test.compared) == (3, 1, 1)
+    assert overall.test.mape == pytest.approx(0.2)
+    assert overall.test.bias == pytest.approx(-0.2)
+    assert overall.calibration.mape == pytest.approx(1.0)
+    assert (overall.fits_compared, overall.fits_right) == (1, 1)
+
+
+def test_json_shape(
+    tmp_path: Path, write: Callable[..., Path], full_record: dict[str, str], two_seconds: Run
+) -> None:
+    path = write(tmp_path / "mine.csv", full_record, full_record | {"id": "r2", "tp": ""})
+    data = json.loads(json.dumps(validate([path], run=two_seconds).to_json(), allow_nan=False))
+    assert set(data) == {"rows", "sources", "tiers", "overall"}
+    assert [set(row) for row in data["rows"]] == [ROW_KEYS, ROW_KEYS]
+    assert [row["status"] for row in data["rows"]] == ["ok", "skipped"]
+    assert data["rows"][1]["reason"] == "tp or pp is not stated"
+    assert set(data["sources"]) == {"mine"}
+    assert set(data["sources"]["mine"]) == SUMMARY_KEYS
+    assert set(data["overall"]) == SUMMARY_KEYS
+    assert set(data["overall"]["calibration"]) == STATISTICS
+    assert data["overall"]["coverage"] == 0.5
+
+
+def test_row_without_a_time_is_predicted_all_the_same(two_seconds: Run, make_row: MakeRow) -> None:
+    result = check_row(make_row(step_time_s=""), two_seconds)
+    assert (result.status, result.predicted_step_time_s, result.error) == ("ok", 2.0, None)
+    assert "no measured time" in result.notes
+
+
+def test_no_tables() -> None:
+    with pytest.raises(SpecError, match="no table"):
+        validate([])
+
+
+def test_progress_goes_to_stderr(
+    tmp_path: Path,
+    write: Callable[..., Path],
+    full_record: dict[str, str],
+    two_seconds: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(tmp_path / "mine.csv", full_record)
+    assert validate([path], True, two_seconds) == validate([path], False, two_seconds)
+    assert capsys.readouterr().out == ""
