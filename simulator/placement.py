@@ -52,13 +52,15 @@ def placements(
     """
     span = size * stride
     blocks = max(1, num_ranks // span)
+    # The last group may end before its stride does, as that of first and last stages.
+    offsets = max(1, min(stride, devices_per_node, num_ranks - (size - 1) * stride))
     starts: dict[int, int] = {}
     for block in range(min(blocks, devices_per_node)):
-        for offset in range(min(stride, devices_per_node)):
+        for offset in range(offsets):
             first = block * span + offset
             starts.setdefault(first % devices_per_node, first)
     for first in starts.values():
-        yield _place(np.arange(first, first + span, stride), devices_per_node)
+        yield _place(first + stride * np.arange(size), devices_per_node)
 
 
 def _place(ranks: IntArray, devices_per_node: int) -> Placement:

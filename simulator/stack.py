@@ -23,7 +23,8 @@ class Stack:
         gemm_scale: measured GEMM time over that of the accelerator's curve (kappa_gemm).
         memory_scale: the same for memory-bound kernels.
         attention_scale: the same for fused attention.
-        layer_overhead_s: host or launch time that a layer's forward pass exposes.
+        layer_overhead_s: host time to launch the kernels of one layer in one pass; exposed where
+            it exceeds the device's time.
         microbatch_overhead_s: per stage, phase and microbatch.
         step_overhead_s: per step: data loading, gradient norm, logging, scaler.
         blocking_p2p_scale: factor on the transfer time of blocking pipeline sends.
@@ -33,6 +34,8 @@ class Stack:
         overlap_dp, overlap_tp, overlap_pp: defaults of the plan's switches.
         framework_bytes: device context, libraries and workspaces.
         communicator_bytes: buffers of one communicator.
+        partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
+            all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
         fragmentation: share of allocated bytes lost in the allocator.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
@@ -66,3 +69,4 @@ class Stack:
     gradient_reduce_bytes: float
     optimizer_bytes_per_parameter: float
     assumptions: tuple[Assumption, ...] = ()
+    partition_activations: bool = False

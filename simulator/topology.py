@@ -100,8 +100,8 @@ class Topology:
             PlanError: if the group needs more devices than the cluster has.
         """
         in_use = self.num_devices if num_ranks is None else num_ranks
-        if group.size * group.stride > self.num_devices or in_use > self.num_devices:
-            needed = max(group.size * group.stride, in_use)
+        needed = max(in_use, (group.size - 1) * group.stride + 1)
+        if needed > self.num_devices:
             raise PlanError(
                 f"the {group.axis} group of {group.size} ranks, {group.stride} apart, needs "
                 f"{needed} devices, but cluster '{self.cluster.name}' has "

@@ -114,14 +114,15 @@ def layer_activation_bytes(
     """What one layer holds for one microbatch.
 
     none: all rows. selective: all but the attention core, 34 s b h / t. full: the layer's input,
-    2 s b h, divided by t only with sequence parallelism.
+    2 s b h, divided by t with sequence parallelism or ``stack.partition_activations``.
 
     Source: arXiv 2205.05198, equations 5 and 6 and section 5.
     Assumes: with full recomputation the input of every layer is kept (Megatron-LM's default of
         one layer per checkpoint, without ``--distribute-saved-activations``).
     """
     if mode == "full":
-        return shape.element_bytes * shape.norm_tokens * model.hidden_size
+        tokens = shape.tokens / shape.tp if stack.partition_activations else shape.norm_tokens
+        return shape.element_bytes * tokens * model.hidden_size
     items = layer_activation_items(model, shape, stack)
     return total_bytes(tuple(i for i in items if mode == "none" or not i.in_core))
 

@@ -20,6 +20,8 @@ SHORT_FORMS: Final[Mapping[str, str]] = {
 }
 """Keys that may hold one word, and the key of the mapping which that word stands for."""
 
+_NULLS: Final = ("null", "~")
+
 
 @dataclass(frozen=True, slots=True)
 class Override:
@@ -44,6 +46,9 @@ def parse_override(text: str) -> Override:
             where="--set",
             hint="write for example --set plan.tp=8 or --set 'training.recompute={mode: full}'",
         )
+    # A document that holds only null counts as an empty file.
+    if value.strip() in _NULLS:
+        return Override(path, None)
     try:
         return Override(path, parse_yaml(value, where))
     except yaml.YAMLError:

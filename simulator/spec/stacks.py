@@ -60,6 +60,7 @@ class StackSpec(Spec):
     overlap_dp: StrictBool
     overlap_tp: StrictBool
     overlap_pp: StrictBool
+    partition_activations: StrictBool = False
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]

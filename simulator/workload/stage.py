@@ -14,7 +14,7 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
-from simulator.workload.kernel import Block, Kernel, Matmul, Overlapped
+from simulator.workload.kernel import Block, Collective, Kernel, Matmul, Overlapped
 from simulator.workload.layers import embedding_block, layer_block, output_block
 from simulator.workload.linear import Split
 from simulator.workload.price import KernelCost, PhaseCost, PriceContext, phase_cost
@@ -120,6 +120,8 @@ class StagePricer:
         if kind.has_output:
             parts.append((self._price(self._kernels(self._output(), phase)), 1))
         again, num_again = _recomputed(layer, kind, self.recompute)
+        if self.recompute.mode == "full" and stack.partition_activations:
+            again = (*self._checkpoint_gather(), *again)
         recomputed = self._price(again if phase is Phase.B else ())
         device, exposed, flops = _totals(parts)
         extra, extra_comm = recomputed.device_s * num_again, recomputed.exposed_s * num_again
@@ -141,6 +143,14 @@ class StagePricer:
                 for cost in part.by_kernel
             ),
         )
+
+    def _checkpoint_gather(self) -> tuple[Kernel, ...]:
+        """Puts together a layer's checkpoint that was cut over the tensor-parallel ranks."""
+        split = self.split
+        if not split.tensor_parallel or split.sequence_parallel:
+            return ()
+        payload = split.tokens * self.model.hidden_size * split.element_bytes
+        return (Collective("checkpoint.all_gather", "all_gather", payload),)
 
     def _kernels(self, block: Block, phase: Phase) -> tuple[Kernel, ...]:
         if phase is Phase.F:

@@ -62,7 +62,7 @@ def test_missing_mappings_appear_and_short_forms_are_written_out() -> None:
 
 
 def test_a_path_through_a_number() -> None:
-    with pytest.raises(SpecError, match="leads into 'plan.tp', which is no mapping"):
+    with pytest.raises(SpecError, match=r"leads into 'plan\.tp', which is no mapping"):
         apply_overrides({"plan": {"tp": 1}}, [Override("plan.tp.x", 1)])
 
 

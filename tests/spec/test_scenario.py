@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.errors import PlanError, ScheduleError, SpecError, TrainsimError
@@ -158,19 +158,28 @@ def test_shipped_scenarios_are_found_by_name_and_by_path(tmp_path: Path) -> None
     assert find_scenario(own) == own
     with pytest.raises(SpecError):
         find_scenario(tmp_path / "gpt3-175b-a100-6.yaml")
-    with pytest.raises(SpecError, match="no file and no shipped scenario '../pyproject'"):
+    with pytest.raises(SpecError, match="no file and no shipped scenario"):
         find_scenario("../pyproject")
 
 
+def outcome(plan: dict[str, object]) -> Scenario | TrainsimError:
+    try:
+        return parse_scenario(small(plan=plan))
+    except TrainsimError as error:
+        return error
+
+
+@settings(deadline=None)
 @given(tp=st.sampled_from([1, 2, 3, 4, 6]), pp=st.sampled_from([1, 2, 3, 4]), dp=st.integers(1, 9))
 def test_any_plan_loads_or_says_why_not(tp: int, pp: int, dp: int) -> None:
-    try:
-        scenario = parse_scenario(small(plan={"tp": tp, "pp": pp, "dp": dp}))
-    except TrainsimError as error:
-        assert error.where.startswith("scenario: ")
-        assert error.hint
+    result = outcome({"tp": tp, "pp": pp, "dp": dp})
+    if isinstance(result, TrainsimError):
+        assert result.where.startswith("scenario: ")
+        assert result.hint
+        # gpt2 has 12 layers and 12 heads, which all these divide: only devices or batch can fail.
+        assert tp * pp * dp > 16 or 32 % dp
     else:
-        assert scenario.plan.num_devices == tp * pp * dp <= 16
+        assert result.plan.num_devices == tp * pp * dp <= 16
 
 
 @pytest.mark.parametrize(

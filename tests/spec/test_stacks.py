@@ -32,7 +32,7 @@ def test_documented_switches() -> None:
     assert korthikanti.backward_tp_overlap
     megascale = load_stack("megascale")
     assert megascale.attention == "flash2"
-    assert megascale.overlap_dp and megascale.overlap_tp and megascale.overlap_pp
+    assert (megascale.overlap_dp, megascale.overlap_tp, megascale.overlap_pp) == (True, True, True)
 
 
 def test_a_stack_of_ones_own(tmp_path: Path) -> None:
