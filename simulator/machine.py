@@ -188,8 +188,9 @@ class Node:
     """A host with its devices, the links between its parts, and its NICs.
 
     Attributes:
-        edges: links among ``gpu<i>``, ``nic<i>``, ``cpu<i>`` and ``switch<i>``; bandwidth is per
-            direction. A device's NIC is the nearest one; NICs may be shared by several devices.
+        edges: links among ``gpu<i>``, ``nic<i>``, ``cpu<i>``, ``pcie<i>`` (PCIe switches) and
+            ``switch<i>`` (scale-up fabric); bandwidth is per direction. A device's NIC is the
+            nearest one; NICs may be shared by several devices.
         nic_bytes_per_s: bandwidth of one NIC, per direction.
         collectives: measured curve of the scale-up fabric; where there is none it is derived
             from the links, and the assumptions say so.

@@ -48,6 +48,7 @@ def check(scenario: Scenario) -> None:
         PlanError: for the first broken rule, with all operands and what would be right.
         ScheduleError: if the pipeline schedule cannot run this many stages or microbatches.
     """
+    _check_positive(scenario)
     _check_precision(scenario)
     _check_axis_order(scenario.plan)
     _check_devices(scenario)
@@ -58,6 +59,24 @@ def check(scenario: Scenario) -> None:
     _check_recompute(scenario)
     _check_schedule(scenario)
     _check_stragglers(scenario)
+
+
+def _check_positive(scenario: Scenario) -> None:
+    plan, training = scenario.plan, scenario.training
+    counts = {
+        "plan.tp": plan.tp,
+        "plan.cp": plan.cp,
+        "plan.dp": plan.dp,
+        "plan.pp": plan.pp,
+        "plan.virtual_stages": plan.virtual_stages,
+        "training.global_batch_size": training.global_batch_size,
+        "training.micro_batch_size": training.micro_batch_size,
+        "training.seq_length": training.seq_length,
+    }
+    for place, count in counts.items():
+        if count < 1:
+            name = place.rpartition(".")[2]
+            raise PlanError(f"{name} = {count} is not at least 1", where=place, hint="take 1")
 
 
 def _check_precision(scenario: Scenario) -> None:

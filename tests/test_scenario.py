@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from simulator.errors import PlanError, ScheduleError, TrainsimError
+from simulator.errors import PlanError, ScheduleError
 from simulator.plan import Recompute
 from simulator.scenario import MAX_ACTIONS, Scenario, check
 from simulator.spec.load import parse_scenario
@@ -123,12 +123,20 @@ def test_schedules_that_do_not_exist_for_a_plan(scenario: Scenario) -> None:
 
 def test_a_step_too_large_to_hold_is_refused_before_it_is_built() -> None:
     # 2 phases * 2 stages * (batch / 4) microbatches
-    limit = MAX_ACTIONS
-    check_error = with_training(global_batch_size=limit + 4)
+    check_fails = with_training(global_batch_size=MAX_ACTIONS + 4)
     with pytest.raises(PlanError, match="more than 4,000,000"):
-        check(check_error)
+        check(check_fails)
 
 
-def test_every_error_is_of_the_users_family() -> None:
-    with pytest.raises(TrainsimError):
-        check(with_plan(pp=0, schedule="none"))
+@pytest.mark.parametrize("key", ["tp", "cp", "dp", "pp", "virtual_stages"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_degrees_are_at_least_one(key: str, value: int) -> None:
+    with pytest.raises(PlanError, match=f"{key} = {value} is not at least 1") as caught:
+        check(with_plan(**{key: value}))
+    assert caught.value.where == f"plan.{key}"
+
+
+@pytest.mark.parametrize("key", ["global_batch_size", "micro_batch_size", "seq_length"])
+def test_sizes_are_at_least_one(key: str) -> None:
+    with pytest.raises(PlanError, match=f"{key} = 0 is not at least 1"):
+        check(with_training(**{key: 0}))

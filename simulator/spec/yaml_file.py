@@ -46,17 +46,7 @@ def read_yaml(path: Path) -> object:
         SpecError: if the file is missing, no regular text file, too large, not UTF-8 or no valid
             YAML, or if a key occurs twice; with the file and, where there is one, the line.
     """
-    text = _read_text(path)
-    try:
-        return parse_yaml(text, str(path))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = error.problem or "it cannot be parsed"
-        raise SpecError(f"not valid YAML: {problem}", where=f"{path}{line}") from None
-    except yaml.YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise SpecError(f"not valid YAML: {first}", where=str(path)) from None
+    return parse_yaml(_read_text(path), str(path))
 
 
 def _read_text(path: Path) -> str:
@@ -106,6 +96,20 @@ class _Open:
 
 def parse_yaml(text: str, where: str) -> object:
     """The value of YAML text; ``where`` names its origin in errors. See ``read_yaml``."""
+    try:
+        return _build(text, where)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = error.problem or "it cannot be parsed"
+        raise SpecError(f"not valid YAML: {problem}", where=f"{where}{line}") from None
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise SpecError(f"not valid YAML: {first}", where=where) from None
+
+
+def _build(text: str, where: str) -> object:
+    """Builds the value from parser events, without recursion."""
     stack: list[_Open] = [_Open([])]
     root = stack[0].value
     for event in _events(text):

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from simulator.errors import SpecError, UnknownNameError
 from simulator.spec.yaml_file import (
     MAX_BYTES,
-    data_dir,
     find_data,
     list_data,
     parse_yaml,
@@ -64,22 +63,25 @@ def test_nested():
     }
 
 
+# JSON writes characters beyond U+FFFF as two escapes, which YAML reads as two characters; YAML
+# takes DEL only as an escape, which JSON does not write.
+TEXT = st.text(
+    st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"], exclude_characters="\x7f"),
+    max_size=20,
+)
+SCALAR = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | TEXT
 VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**12), 10**12)
-    | st.text()
-    | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=12,
+    SCALAR | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=8,
 )
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text(), VALUES, min_size=1))
+@given(st.dictionaries(TEXT, VALUES, min_size=1, max_size=4))
 def test_round_trip(value):
     # JSON is YAML; unlike PyYAML's own output it needs no 1.1 rules for plain scalars.
-    assert parse_yaml(json.dumps(value, ensure_ascii=False), "here") == value
+    assert parse_yaml(json.dumps(value), "here") == value
 
 
 REFUSED = {
@@ -147,7 +149,7 @@ def test_missing_file_suggests_its_neighbours(tmp_path):
 
 
 def test_an_endless_device_is_read_no_further_than_the_limit():
-    with pytest.raises(SpecError, match="is larger than|there is no file"):
+    with pytest.raises(SpecError, match=r"is larger than|there is no file"):
         read_yaml(Path("/dev/zero"))
 
 

@@ -1,0 +1,118 @@
+"""Fits the scalars of a software stack on published rows marked ``calibration``, and only those.
+
+    python benchmarks/calibration/fit_stacks.py megatron-deepspeed-2021 gemm_scale step_overhead_s
+
+Prints the fitted values and the error on the calibration rows before and after. The values are
+copied by hand into ``hardware/stacks`` with the row count as their source. Test rows are refused:
+the rows are filtered by role before anything is simulated.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from simulator.engine.breakdown import period_s
+from simulator.published.mapping import Case, map_row
+from simulator.published.rows import PublishedRow, read_rows
+from simulator.published.validate import published_paths
+from simulator.scenario import Scenario
+from simulator.simulate import run_step
+from simulator.spec.stacks import load_stack
+from simulator.step import build_step
+
+MAX_ROWS = 60
+"""Rows used per stack, evenly spaced over the sources, so that no source outweighs the others."""
+ROUNDS = 2
+STEPS = (1.5, 1.25, 1.12, 1.06, 1.03, 1.015)
+"""Factors tried up and down, coarse to fine."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    scenario: Scenario
+    measured_s: float
+
+
+def step_time_s(scenario: Scenario) -> float:
+    step = build_step(scenario)
+    timeline, _ = run_step(step, "maxplus")
+    return period_s(timeline, joined=step.schedule.joins_before_optimizer)
+
+
+def observations(stack: str) -> list[Observation]:
+    found: list[list[Observation]] = []
+    for path in published_paths():
+        rows = [row for row in read_rows(path) if row.role == "calibration"]
+        found.append([o for row in rows if (o := observation(row, stack)) is not None])
+    found = [rows for rows in found if rows]
+    quota = max(1, MAX_ROWS // max(len(found), 1))
+    return [row for rows in found for row in evenly(rows, quota)]
+
+
+def observation(row: PublishedRow, stack: str) -> Observation | None:
+    case = map_row(row)
+    if not isinstance(case, Case) or case.scenario.stack.name != stack:
+        return None
+    if case.step_time_s is None:
+        return None
+    return Observation(case.scenario, case.step_time_s)
+
+
+def evenly(rows: list[Observation], count: int) -> list[Observation]:
+    stride = max(1, math.ceil(len(rows) / count))
+    return rows[::stride]
+
+
+def errors(rows: Sequence[Observation], values: dict[str, float]) -> list[float]:
+    return [
+        math.log(step_time_s(replace(o.scenario, stack=replace(o.scenario.stack, **values))))
+        - math.log(o.measured_s)
+        for o in rows
+    ]
+
+
+def loss(rows: Sequence[Observation], values: dict[str, float]) -> float:
+    """Mean of a Huber-like distance that outliers do not dominate."""
+    return sum(math.sqrt(1 + (e / 0.05) ** 2) - 1 for e in errors(rows, values)) / len(rows)
+
+
+def fit(rows: Sequence[Observation], start: dict[str, float]) -> dict[str, float]:
+    """Coordinate descent over factors, coarse to fine."""
+    best, best_loss = dict(start), loss(rows, start)
+    for factor in STEPS:
+        for _ in range(ROUNDS):
+            for name in start:
+                for change in (factor, 1 / factor):
+                    trial = best | {name: best[name] * change}
+                    trial_loss = loss(rows, trial)
+                    while trial_loss < best_loss - 1e-6:
+                        best, best_loss = trial, trial_loss
+                        trial = best | {name: best[name] * change}
+                        trial_loss = loss(rows, trial)
+    return best
+
+
+def summary(values: Sequence[float]) -> str:
+    ratios = sorted(math.expm1(e) for e in values)
+    mape = sum(abs(r) for r in ratios) / len(ratios)
+    return f"bias {ratios[len(ratios) // 2]:+.1%}, mean absolute error {mape:.1%}"
+
+
+def main(stack: str, names: Sequence[str]) -> None:
+    rows = observations(stack)
+    if not rows:
+        sys.exit(f"no calibration row runs on stack {stack}")
+    shipped = load_stack(stack)
+    start = {name: getattr(shipped, name) or 1e-4 for name in names}
+    print(f"{stack}: {len(rows)} calibration rows; before: {summary(errors(rows, start))}")
+    fitted = fit(rows, start)
+    print(f"after: {summary(errors(rows, fitted))}")
+    for name, value in fitted.items():
+        print(f"  {name}: {value:.4g}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
