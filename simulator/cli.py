@@ -85,6 +85,11 @@ def _guarded(command: Callable[P, None]) -> Callable[P, None]:
                 raise
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(BAD_INPUT) from None
+        except OSError as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            typer.echo(f"error: {error.strerror}: '{str(error.filename)[:80]}'", err=True)
+            raise typer.Exit(BAD_INPUT) from None
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise

@@ -94,6 +94,8 @@ def on_torus(link: GroupLink, span: TorusSpan, num_local: int, hop_s: float) -> 
 
     Source: jax-ml/scaling-book, "How to think about sharded matrices".
     """
+    if span.longest == 1:
+        return link  # one device of the group on this torus: only the network joins it to others
     bandwidth = TORUS_FRACTION * span.bytes_per_s
     step_s = hop_s * span.steps / max(1, num_local - 1)
     return replace(

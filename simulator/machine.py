@@ -78,7 +78,7 @@ class MemoryCurve:
 
     Attributes:
         launch_s: fixed cost of one kernel.
-        fraction: kernel family -> fraction of DRAM bandwidth (families in ``cost/memory_bound.py``).
+        fraction: kind of kernel (``cost/memory_bound.py``) -> fraction of DRAM bandwidth.
     """
 
     launch_s: float
@@ -166,7 +166,7 @@ class NetworkCurve:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One link of the graph inside a node, between two of its parts (``gpu0``, ``switch0``, ...)."""
+    """One link of the graph inside a node, between two parts (``gpu0``, ``switch0``, ...)."""
 
     a: str
     b: str

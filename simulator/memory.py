@@ -16,8 +16,9 @@ from simulator.cost.footprint import (
     layer_rank_parameters,
     model_state_bytes,
 )
-from simulator.engine.highwater import HighWater, high_water
+from simulator.engine.highwater import HighWater, high_water, rank_ops
 from simulator.engine.timeline import Timeline
+from simulator.numeric import IntArray
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
 from simulator.schedule.action import Phase
 from simulator.step import Step, microbatch_shape
@@ -46,7 +47,10 @@ def memory_report(
     plan = step.scenario.plan
     capacity = step.scenario.cluster.node.accelerator.memory_bytes
     per_rank = plan.num_devices // plan.pp
-    classes = tuple(_rank_memory(step, timeline, rank, per_rank) for rank in range(plan.pp))
+    classes = tuple(
+        _rank_memory(step, timeline, rank, per_rank, ops)
+        for rank, ops in enumerate(rank_ops(timeline.graph))
+    )
     worst = max(classes, key=lambda memory: memory.peak_bytes)
     fits = worst.peak_bytes <= capacity
     return MemoryReport(
@@ -90,9 +94,11 @@ def _static(step: Step, rank: int) -> _Static:
     )
 
 
-def _rank_memory(step: Step, timeline: Timeline, rank: int, num_ranks: int) -> RankMemory:
+def _rank_memory(
+    step: Step, timeline: Timeline, rank: int, num_ranks: int, ops: IntArray
+) -> RankMemory:
     static = _static(step, rank)
-    water = high_water(timeline, step.table.alloc_bytes, step.table.free_bytes, rank=rank)
+    water = high_water(timeline, step.table.alloc_bytes, step.table.free_bytes, rank=rank, ops=ops)
     during_passes = water.peak_bytes + float(static.buffers.during_passes)
     in_optimizer = float(static.buffers.optimizer_step)
     in_passes = during_passes >= in_optimizer

@@ -96,7 +96,14 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
     step_s = period_s(timeline, joined=joined)
     rank, replica = busiest_rank(timeline)
     owner = step.replicas[replica if step.side_by_side else replica_class]
-    terms = time_terms(timeline, step.table, rank=rank, replica=replica, speed=owner.speeds[rank])
+    terms = time_terms(
+        timeline,
+        step.table,
+        rank=rank,
+        replica=replica,
+        speed=owner.speeds[rank],
+        joined=joined,
+    )
     tokens = training.global_batch_size * training.seq_length
     rates = _flops_rates(step, step_s)
     return Report(

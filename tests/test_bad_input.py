@@ -202,7 +202,7 @@ def test_machines_that_are_too_large_are_never_built(job: Path, nodes: str) -> N
         ("gpt3-175b-a100-46", ["gpt3-175b-a100-64"]),
         ("gpt3", ["did you mean gpt3-175b-a100-64"]),
         ("scenarios/megascale-175b.yaml", ["megascale-175b-12288"]),
-        ("", ["no file"]),
+        ("", ["directory"]),
         (".", ["directory"]),
         ("x" * 5000, ["no file"]),
     ],
@@ -215,6 +215,22 @@ def test_scenarios_that_are_not_there(
     assert result.exit_code == 2
     assert "hint:" in result.stderr
     assert [word for word in words if word not in result.stderr] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("preset: selene", f"preset: {'x' * 5000}.yaml"),
+        ("preset: selene", f"preset: {'x' * 5000}"),
+        ("preset: ideal", f"preset: {'x' * 5000}.yaml"),
+        ("preset: gpt2", f"hf_config: {'x' * 5000}"),
+    ],
+)
+def test_names_no_file_can_have(job: Path, old: str, new: str) -> None:
+    job.write_text(GOOD.replace(old, new))
+    result = invoke("run", str(job))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
 
 
 def test_a_directory(tmp_path: Path) -> None:
@@ -230,7 +246,7 @@ def test_a_directory(tmp_path: Path) -> None:
         ("plam.tp=2", ["unknown key 'plam'", "did you mean 'plan'"]),
         ("plan.tp.x=2", ["leads into 'plan.tp'"]),
         ("plan.tp=[1", ["not valid YAML"]),
-        ("plan.tp=5", ["12", "tp = 5"]),
+        ("plan.tp=5", ["5 * 1 * 4 * 2 = 40", "= 16"]),
         ("cluster.nodes=1e9", ["cluster.nodes"]),
         ("model.preset=gtp2", ["unknown model 'gtp2'", "gpt2"]),
         ("stack.gem_scale=1", ["unknown key 'gem_scale'", "gemm_scale"]),
@@ -241,7 +257,6 @@ def test_wrong_assignments(job: Path, assignment: str, words: list[str]) -> None
     job.write_text(GOOD)
     result = invoke("run", str(job), "--set", assignment)
     assert_one_clear_error(result, words, place="--set")
-    assert "hint:" in result.stderr
 
 
 @pytest.mark.parametrize(

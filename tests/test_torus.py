@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from simulator.machine import Torus
+from simulator.plan import ProcessGroup
+from simulator.spec.hardware import load_cluster
+from simulator.topology import Topology
 from simulator.torus import torus_span, torus_steps
 
 W = 45e9
@@ -43,3 +46,35 @@ def test_shortest_way():
     assert torus_steps(0, 3, CUBE) == 1
     assert torus_steps(0, 2 + 2 * 4 + 2 * 16, CUBE) == 6
     assert torus_steps(0, 7, FLAT) == 7
+
+
+def test_a_group_with_one_device_on_each_torus_uses_the_network_alone() -> None:
+    # Two pods of 8 hosts: replicas 32 chips apart meet over the data-center network only.
+    pods = load_cluster(
+        {
+            "extends": "tpu-v4-pod",
+            "name": "two-pods",
+            "num_nodes": {"value": 16, "source": "test"},
+            "tiers": [
+                {
+                    "name": "pod",
+                    "nodes_per_group": 8,
+                    "oversubscription": 1,
+                    "hop": "5 us",
+                    "source": "t",
+                },
+                {
+                    "name": "dcn",
+                    "nodes_per_group": 16,
+                    "oversubscription": 1,
+                    "hop": "5 us",
+                    "source": "t",
+                },
+            ],
+            "torus": {"shape": {"value": [4, 4, 2], "source": "test"}},
+        }
+    )
+    link = Topology.of(pods).group_link(ProcessGroup("dp", 2, 32))
+    assert link.num_nodes == 2
+    assert 0 < link.network_bytes_per_s < float("inf")
+    assert link.ring_bytes_per_s > link.network_bytes_per_s

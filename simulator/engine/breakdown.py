@@ -82,7 +82,8 @@ def time_terms(
     Args:
         timeline: the executed graph.
         table: [classes, terms] costs of one run.
-        rank, replica: whose time.
+        rank: pipeline rank whose time it is.
+        replica: its data-parallel replica in the graph.
         speed: relative speed of the rank.
         joined: see ``period_s``; without a barrier the wait before the first pass and after the
             last op belongs to the neighbouring steps.
@@ -91,8 +92,8 @@ def time_terms(
     scale = np.where(SPEED_SCALED, 1.0 / speed, 1.0)
     counts = np.bincount(timeline.graph.op_class[ops], minlength=len(table.names))
     busy: FloatArray = counts @ table.terms_s * scale
-    terms = dict(zip(TERMS, busy.tolist(), strict=True))
-    terms["bubble"] = 0.0
+    terms: dict[str, float] = {"bubble": 0.0}
+    terms.update(zip(TERMS, busy.tolist(), strict=True))
 
     previous_end = np.concatenate(([0.0], timeline.end_s[ops][:-1]))
     gaps = timeline.start_s[ops] - previous_end
@@ -129,11 +130,11 @@ def _waited_for(
     cause = _binding(timeline, op)
     if cause < 0:
         return {"bubble": gap}
-    phase = OpPhase(int(timeline.graph.phase[cause])) if timeline.graph.phase[cause] >= 0 else None
-    if phase in _COMM_TERM:
+    term = _COMM_TERM.get(OpPhase(int(timeline.graph.phase[cause])))
+    if term is not None:
         began = max(float(timeline.start_s[cause]), idle_from_s)
         exposed = min(max(float(timeline.end_s[cause]) - began, 0.0), gap)
-        return {_COMM_TERM[phase]: exposed, "bubble": gap - exposed}
+        return {term: exposed, "bubble": gap - exposed}
     sent = float(table.terms_s[timeline.graph.op_class[cause], _PP_COMM])
     exposed = min(sent, gap)
     return {"pp_comm": exposed, "bubble": gap - exposed}

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from simulator.engine.timeline import Timeline
-from simulator.numeric import BoolArray, FloatArray
+from simulator.numeric import FloatArray, IntArray
 from simulator.workload.op import OpGraph, OpPhase
 
 MAX_HISTORY: Final = 500
@@ -45,6 +45,7 @@ def high_water(
     *,
     rank: int,
     replica: int = 0,
+    ops: IntArray | None = None,
 ) -> HighWater:
     """Follow the memory of a pipeline rank: an op acquires at its start, releases at its end.
 
@@ -54,12 +55,13 @@ def high_water(
         free_bytes: [classes], what it releases when it ends.
         rank: pipeline rank; the ops of all its streams count.
         replica: data-parallel replica, 0 in a folded graph.
+        ops: the rank's ops, where the caller has them already (``rank_ops``).
 
     Assumes: at one moment, releases come before acquisitions, as on a stream where one op ends
         and the next starts. An op of no duration that both acquires and releases is not seen.
     """
     graph = timeline.graph
-    ops = np.flatnonzero(_on_rank(graph, rank, replica))
+    ops = rank_ops(graph, replica)[rank] if ops is None else ops
     acquired, released = alloc_bytes[graph.op_class[ops]], free_bytes[graph.op_class[ops]]
     starts, ends = ops[acquired != 0], ops[released != 0]
     time_s = np.concatenate(([0.0], timeline.end_s[ends], timeline.start_s[starts]))
@@ -74,28 +76,32 @@ def high_water(
     return HighWater(
         peak_bytes=float(held_bytes[peak]),
         peak_at_s=peak_at_s,
-        inflight=_inflight(timeline, _on_rank(graph, rank, replica), peak_at_s),
+        inflight=_inflight(timeline, ops, peak_at_s),
         history_s=tuple(map(float, time_s[kept])),
         history_bytes=tuple(map(float, held_bytes[kept])),
     )
 
 
-def _on_rank(graph: OpGraph, rank: int, replica: int) -> BoolArray:
-    """[ops]: the op is on a stream of the rank."""
-    streams = [stream.rank == rank and stream.replica == replica for stream in graph.streams]
-    # The last entry answers for ops without a stream, whose index is -1.
-    return np.array([*streams, False], dtype=np.bool_)[graph.stream]
+def rank_ops(graph: OpGraph, replica: int = 0) -> tuple[IntArray, ...]:
+    """Ops on the streams of every pipeline rank of a replica, found in one pass over the graph."""
+    num_ranks = 1 + max((stream.rank for stream in graph.streams), default=0)
+    # The last entries answer for other replicas and for ops without a stream, whose index is -1.
+    ranks = [s.rank if s.replica == replica else num_ranks for s in graph.streams]
+    rank = np.array([*ranks, num_ranks], dtype=np.int64)[graph.stream]
+    by_rank = np.argsort(rank, kind="stable")
+    bounds = np.searchsorted(rank[by_rank], np.arange(num_ranks + 1))
+    return tuple(by_rank[first:end] for first, end in pairwise(bounds.tolist()))
 
 
-def _inflight(timeline: Timeline, on_rank: BoolArray, at_s: float) -> int:
+def _inflight(timeline: Timeline, ops: IntArray, at_s: float) -> int:
     """(stage, microbatch) pairs whose forward has begun and whose last backward has not ended."""
     graph = timeline.graph
-    splits_backward = bool(np.any(graph.phase == OpPhase.W))
-    last = OpPhase.W if splits_backward else OpPhase.B
-    pair = graph.stage * (1 + graph.microbatch.max(initial=0)) + graph.microbatch
-    begun = on_rank & (graph.phase == OpPhase.F) & (timeline.start_s <= at_s)
-    backward = on_rank & (graph.phase == last)
-    open_backward = backward & (timeline.end_s > at_s)
+    phase = graph.phase[ops]
+    last = OpPhase.W if bool(np.any(phase == OpPhase.W)) else OpPhase.B
+    pair = graph.stage[ops] * (1 + graph.microbatch[ops].max(initial=0)) + graph.microbatch[ops]
+    begun = (phase == OpPhase.F) & (timeline.start_s[ops] <= at_s)
+    backward = phase == last
+    open_backward = backward & (timeline.end_s[ops] > at_s)
     num_released = np.unique(pair[backward]).size - np.unique(pair[open_backward]).size
     return int(np.unique(pair[begun]).size - num_released)
 

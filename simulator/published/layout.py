@@ -1,4 +1,4 @@
-"""Turns the parallelism and training columns of a row into a plan and a training description."""
+"""Turns the parallelism and batch columns of a row into a plan."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def plan_settings(
     """
     _check_offload(row)
     sharding, group, notes = _sharding(row, degrees)
-    schedule, virtual_stages = _schedule(row, degrees)
+    schedule, virtual_stages, schedule_notes = _schedule(row, degrees, num_layers)
+    notes += schedule_notes
     plan: Settings = {
         "tp": degrees.tp,
         "pp": degrees.pp,
@@ -131,49 +132,36 @@ def layer_split(num_layers: int, num_stages: int) -> tuple[int, ...] | None:
     return tuple(split)
 
 
-def training_settings(row: PublishedRow, degrees: Degrees) -> tuple[Settings, list[str]]:
-    """The scenario's ``training``, and what was assumed.
-
-    Raises:
-        CannotRunError: if the precision, the optimizer or the recomputation is not modelled.
-    """
-    precision, precision_notes = _precision(row)
-    recompute, recompute_notes = _recompute(row)
-    training: Settings = {
-        "global_batch_size": degrees.global_batch_size,
-        "micro_batch_size": degrees.micro_batch_size,
-        "seq_length": row.needed("seq_len"),
-        "precision": precision,
-        "optimizer": "adam",
-        "recompute": recompute,
-    }
-    return training, precision_notes + recompute_notes
-
-
 def _check_offload(row: PublishedRow) -> None:
-    offload = row.lower("offload")
-    if offload not in ("", "none", "act_cpu_offload=false") or "offload" in row.lower("recompute"):
+    none_stated = row.lower("offload") in ("", "none", "act_cpu_offload=false")
+    elsewhere = "offload" in row.lower("recompute") or "cpu offload" in row.lower("note")
+    if not none_stated or elsewhere:
         raise CannotRunError("offload to host memory or NVMe is not modelled")
     if "1-bit" in row.lower("framework"):
         raise CannotRunError("compressed gradients (1-bit Adam) are not modelled")
 
 
-def _schedule(row: PublishedRow, degrees: Degrees) -> tuple[str, int]:
+def _schedule(row: PublishedRow, degrees: Degrees, num_layers: int) -> tuple[str, int, list[str]]:
+    """Schedule, virtual stages per rank, and what was assumed."""
     text = row.lower("pp_schedule")
     if "dualpipe" in text:
         raise CannotRunError("the DualPipe schedule is not modelled")
     if degrees.pp == 1:
-        return "1f1b", 1
+        return "1f1b", 1, []
     for words, schedule, virtual_stages in (
         ("zb-1p", "zb-h1", 1),
         ("zb-2p", "zb-h2", 1),
         ("zb-v", "zb-v", 2),
     ):
         if words in text:
-            return schedule, virtual_stages
+            return schedule, virtual_stages, []
+    if text.startswith("interleaved") and row.integer("vpp") is None:
+        # The layers are then too few for more chunks: the first and last lack one (layer_split).
+        chunks = ceil_div(num_layers, degrees.pp)
+        return "interleaved", chunks, [f"vpp not stated: {chunks}, one layer each"]
     if degrees.virtual_stages > 1:
-        return "interleaved", degrees.virtual_stages
-    return "1f1b", 1
+        return "interleaved", degrees.virtual_stages, []
+    return "1f1b", 1, []
 
 
 def _sequence_parallel(row: PublishedRow) -> tuple[bool, list[str]]:
@@ -203,7 +191,7 @@ def _sharding(row: PublishedRow, degrees: Degrees) -> tuple[str, int | None, lis
     policy = next((name for words, name in _STAGES if re.search(words, text)), None)
     if policy is None:
         if row.lower("framework").startswith("megascale"):
-            return "zero2", None, []  # MegaScale, section 3.2: "we adopt ZeRO stage 2"
+            return "zero2", None, []  # MegaScale (arXiv 2402.15627), section 3.2
         return "ddp", None, ["sharding not stated: ddp"] if degrees.dp > 1 else []
     return policy, _shard_group(text, row, degrees), []
 
@@ -221,37 +209,3 @@ def _shard_group(text: str, row: PublishedRow, degrees: Degrees) -> int | None:
     else:
         return None
     return group if 0 < group < degrees.dp else None
-
-
-def _precision(row: PublishedRow) -> tuple[str, list[str]]:
-    text = row.lower("precision")
-    for name in ("nvfp4", "int8"):
-        if name in text:
-            raise CannotRunError(f"precision {name} is not modelled")
-    for name in ("fp8", "tf32", "bf16/fp16", "fp16", "bf16"):
-        if name in text:
-            precision = name.split("/")[0]
-            return precision, [f"precision {precision}"] if "not stated" in text else []
-    if text == "fp32":
-        return "fp32", []
-    precision = "fp16" if (row.integer("year") or 2022) < 2022 else "bf16"
-    return precision, [f"precision not stated: {precision}"]
-
-
-def _recompute(row: PublishedRow) -> tuple[str, list[str]]:
-    text = row.lower("recompute")
-    if text.startswith("full"):
-        return "full", []
-    if text.startswith("none"):
-        return "none", ["recompute none"] if "not stated" in text else []
-    if re.fullmatch(r"selective( \((attention core|core_attn)\))?", text):
-        return "selective", []
-    if text.startswith(("selective", "policy")):
-        return "selective", [f"recompute '{text}' runs as selective"]
-    if "selective" in text:
-        return "selective", ["recompute not stated: selective"]
-    # Full recomputation was the only kind before Korthikanti et al. (May 2022).
-    year = row.integer("year") or 2024
-    selective = re.search(r"megascale|megatron-lm|nemo megatron", row.lower("framework"))
-    mode = "full" if year < 2022 else "selective" if selective else "none"
-    return mode, [f"recompute not stated: {mode}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simulator.errors import TrainsimError
 from simulator.published.families import Settings, model_settings
-from simulator.published.layout import degrees_of, plan_settings, training_settings
+from simulator.published.layout import degrees_of, plan_settings
 from simulator.published.machines import cluster_settings
 from simulator.published.measured import (
     measured_fit,
@@ -18,6 +18,7 @@ from simulator.published.measured import (
 from simulator.published.megascale import apply_features
 from simulator.published.rows import CannotRunError, PublishedRow
 from simulator.published.software import stack_settings
+from simulator.published.training import training_settings
 from simulator.scenario import Scenario
 from simulator.spec.load import parse_scenario
 
@@ -82,6 +83,8 @@ def scenario_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     """
     if row.number("fits") == 0 and re.search("not available|other error", row.lower("note")):
         raise CannotRunError("it failed for another reason than memory")
+    if "of one layer" in row.lower("note"):
+        raise CannotRunError("one layer was timed, not a step")
     model, model_notes = model_settings(row)
     degrees, degree_notes = degrees_of(row)
     plan, plan_notes = plan_settings(row, degrees, row.needed("layers"))

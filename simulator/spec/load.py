@@ -38,15 +38,20 @@ def find_scenario(name: str | Path) -> Path:
         UnknownNameError: if there is neither.
     """
     path = Path(name)
-    if path.exists():
-        return path
-    shipped = data_dir("scenarios") / f"{path.name.removesuffix('.yaml').lower()}.yaml"
-    if path.parent in (Path(), Path("scenarios")) and path.name and shipped.is_file():
-        return shipped
+    try:
+        if path.exists():
+            return path
+    except OSError:  # a name no file can have, such as one that is too long
+        pass
+    wanted = path.name.removesuffix(".yaml").lower()
+    if path.parent in (Path(), Path("scenarios")) and wanted in list_scenarios():
+        return data_dir("scenarios") / f"{wanted}.yaml"
     begins = [known for known in list_scenarios() if path.stem and known.startswith(path.stem)]
     near = UnknownNameError.of("scenario", path.stem, list_scenarios()).hint
     hint = f"did you mean {' or '.join(begins)}?" if begins else near
-    raise UnknownNameError(f"there is no file and no shipped scenario '{name}'", hint=hint)
+    raise UnknownNameError(
+        f"there is no file and no shipped scenario '{str(name)[:80]}'", hint=hint
+    )
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -107,11 +112,15 @@ def parse_scenario(data: object, where: str = "scenario", base_dir: Path = Path(
 
 
 def _blame(error: TrainsimError, file: str, assignments: Sequence[Override]) -> TrainsimError:
-    """Moves an error from the file to the ``--set`` that caused it."""
+    """Names the ``--set`` that caused an error, or had a part in it."""
+    place = error.where.removeprefix(f"{file}: ").replace(": ", ".")
     for assignment in reversed(assignments):
-        if error.where.removeprefix(f"{file}: ").replace(": ", ".").startswith(assignment.path):
-            place = f"--set {assignment.path}={assignment.value}"
-            return type(error)(error.problem, where=place, hint=error.hint)
+        shown = f"--set {assignment.path}={assignment.value}"[:120]
+        if f"{place}.".startswith(f"{assignment.path}."):
+            return type(error)(error.problem, where=shown, hint=error.hint)
+        if f"{assignment.path}.".startswith(f"{place}."):
+            where = f"{error.where} (with {shown})"
+            return type(error)(error.problem, where=where, hint=error.hint)
     return error
 
 
@@ -135,13 +144,18 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
         if "preset" not in data:
             return load_cluster(data, base_dir=base_dir)
         spec = validate(ClusterPreset, data, where)
-        is_path = spec.preset.endswith((".yaml", ".yml"))
-        # A bare name always means the shipped cluster, which is then read only once.
-        return load_cluster(
-            spec.preset, num_nodes=spec.nodes, base_dir=base_dir if is_path else None
-        )
+        if spec.preset.endswith((".yaml", ".yml")):
+            return load_cluster(spec.preset, num_nodes=spec.nodes, base_dir=base_dir)
     except TrainsimError as error:
         raise error.at(where) from None
+    try:
+        # A bare name always means the shipped cluster, which is then read only once.
+        return load_cluster(spec.preset, num_nodes=spec.nodes)
+    except UnknownNameError as error:
+        raise error.at(f"{where}.preset") from None
+    except TrainsimError as error:
+        # The shipped file is right, so the number of nodes is not.
+        raise type(error)(error.problem, where=f"{where}.nodes", hint=error.hint) from None
 
 
 def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:

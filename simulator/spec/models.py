@@ -9,7 +9,7 @@ from typing import Annotated, Final, cast
 
 from pydantic import Field, Strict, StrictBool
 
-from simulator.errors import SpecError, UnknownNameError
+from simulator.errors import SpecError, TrainsimError, UnknownNameError
 from simulator.machine import Assumption
 from simulator.model import Normalization, PositionEmbedding, TransformerConfig
 from simulator.spec.hf_config import read_hf_config
@@ -121,7 +121,10 @@ def load_model(
     if data.preset is not None:
         fields = _preset(data.preset, f"{where}.preset") | fields
     elif data.hf_config is not None:
-        base, notes = read_hf_config(base_dir / Path(data.hf_config).expanduser())
+        try:
+            base, notes = read_hf_config(base_dir / Path(data.hf_config).expanduser())
+        except TrainsimError as error:
+            raise error.at(f"{where}.hf_config") from None
         fields = base | fields
     return transformer(validate(ModelSpec, fields, where), where), notes
 

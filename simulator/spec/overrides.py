@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-import yaml
-
 from simulator.errors import SpecError
 from simulator.spec.yaml_file import parse_yaml
 
@@ -51,8 +49,9 @@ def parse_override(text: str) -> Override:
         return Override(path, None)
     try:
         return Override(path, parse_yaml(value, where))
-    except yaml.YAMLError:
-        raise SpecError(f"'{value.strip()[:80]}' is not valid YAML", where=where) from None
+    except SpecError as error:
+        hint = error.hint or "quote the value for the shell, and as YAML if it has signs in it"
+        raise SpecError(error.problem, where=where, hint=hint) from None
 
 
 def apply_overrides(data: object, overrides: Sequence[Override]) -> object:

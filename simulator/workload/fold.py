@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from simulator.machine import PathLink
 from simulator.numeric import FloatArray, IntArray
 from simulator.plan import ParallelismPlan, axis_sizes, stage_rank
 from simulator.topology import Topology
+
+Paths: TypeAlias = tuple[PathLink | None, ...]
+"""Path from every virtual stage to the next; None within a rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class ReplicaClass:
     replica: int
     multiplicity: int
     speeds: tuple[float, ...]
-    paths: tuple[PathLink | None, ...]
+    paths: Paths
 
 
 def rank_speeds(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArray:
@@ -53,12 +57,35 @@ def rank_speeds(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArra
     return grid.transpose(order).min(axis=(2, 3))
 
 
-def stage_paths(
-    plan: ParallelismPlan, topology: Topology, ranks_of_stages: IntArray, replica: int
-) -> tuple[PathLink | None, ...]:
-    """Path from every virtual stage of a replica to the next one."""
-    ranks = [stage_rank(plan, int(rank), replica) for rank in ranks_of_stages]
-    return tuple(None if a == b else topology.path(a, b) for a, b in pairwise(ranks))
+def replica_paths(
+    plan: ParallelismPlan, topology: Topology, ranks_of_stages: IntArray
+) -> tuple[Paths, ...]:
+    """Paths between the stages of every replica. [dp][stages - 1].
+
+    A message's latency is that of the worst replica with the same kind of path, as a collective's
+    link is its worst sibling's: replicas wait for one another, and a switch more or less on the
+    way (microseconds) does not make them different.
+    """
+    exact = [
+        tuple(
+            None if a == b else topology.path(a, b)
+            for a, b in pairwise(stage_rank(plan, int(rank), replica) for rank in ranks_of_stages)
+        )
+        for replica in range(plan.dp)
+    ]
+    worst: dict[tuple[object, ...], PathLink] = {}
+    for paths in exact:
+        for boundary, path in enumerate(paths):
+            if path is not None:
+                kind = (boundary, path.bandwidth_bytes_per_s, path.crosses_network)
+                worst[kind] = max(worst.get(kind, path), path, key=lambda p: p.latency_s)
+    return tuple(
+        tuple(
+            path and worst[boundary, path.bandwidth_bytes_per_s, path.crosses_network]
+            for boundary, path in enumerate(paths)
+        )
+        for paths in exact
+    )
 
 
 def fold_replicas(
@@ -71,10 +98,9 @@ def fold_replicas(
 ) -> tuple[ReplicaClass, ...]:
     """Classes of replicas, the largest first; every replica alone with ``fold=False``."""
     by_replica = rank_speeds(plan, speeds)
+    paths = replica_paths(plan, topology, ranks_of_stages)
     members: dict[tuple[object, ...], list[int]] = {}
-    paths: dict[int, tuple[PathLink | None, ...]] = {}
     for replica in range(plan.dp):
-        paths[replica] = stage_paths(plan, topology, ranks_of_stages, replica)
         signature = (paths[replica], by_replica[replica].tobytes())
         key = signature if fold else (replica,)
         members.setdefault(key, []).append(replica)

@@ -9,7 +9,6 @@ from simulator.published.layout import (
     degrees_of,
     layer_split,
     plan_settings,
-    training_settings,
 )
 from simulator.published.rows import CannotRunError, PublishedRow
 
@@ -110,6 +109,8 @@ def test_shard_groups(make_row: MakeRow, text: str, group: int | None) -> None:
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-1p"}, "zb-h1", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-2p"}, "zb-h2", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-V"}, "zb-v", 2),
+        # 24 layers on 4 ranks, one per chunk.
+        ({"pp": "4", "dp": "2", "pp_schedule": "interleaved-1F1B, tuned"}, "interleaved", 6),
         ({"vpp": "3"}, "1f1b", 1),  # chunks without a pipeline mean nothing
     ],
 )
@@ -124,6 +125,7 @@ def test_schedule_words(
     ("cells", "reason"),
     [
         ({"offload": "CPU optimizer"}, "offload"),
+        ({"note": "compile; CPU offload with fused optimizer"}, "offload"),
         ({"recompute": "policy:custom(context=offload)"}, "offload"),
         ({"zero_stage": "3 + ZeRO++ (qwZ+hpZ+qgZ)"}, "ZeRO"),
         ({"framework": "DeepSpeed, 1-bit Adam"}, "1-bit"),
@@ -162,35 +164,6 @@ def test_split_keeps_all_layers(layers: int, stages: int) -> None:
         assert min(split) >= 0
         # Only the ends, which also hold embedding and projection, may have fewer.
         assert max(split) - min(split[1:-1], default=max(split)) <= 1
-
-
-@pytest.mark.parametrize(
-    ("cells", "precision", "recompute"),
-    [
-        ({}, "bf16", "none"),
-        ({"precision": "fp16 mixed", "recompute": "full (every layer)"}, "fp16", "full"),
-        ({"precision": "fp16/bf16 mixed (not stated)"}, "fp16", "none"),
-        ({"precision": "bf16/fp16 mixed"}, "bf16", "none"),
-        ({"precision": "mxfp8", "recompute": "selective (core_attn)"}, "fp8", "selective"),
-        ({"precision": "tf32", "recompute": "policy:minimal"}, "tf32", "selective"),
-        ({"precision": "", "recompute": "", "year": "2020"}, "fp16", "full"),
-        ({"recompute": "not stated (probably selective)"}, "bf16", "selective"),
-        ({"recompute": "", "framework": "NeMo"}, "bf16", "none"),
-    ],
-)
-def test_precision_and_recompute(
-    make_row: MakeRow, cells: dict[str, str], precision: str, recompute: str
-) -> None:
-    row = make_row(**cells)
-    training, _ = training_settings(row, degrees_of(row)[0])
-    assert (training["precision"], training["recompute"]) == (precision, recompute)
-
-
-@pytest.mark.parametrize("precision", ["nvfp4", "int8"])
-def test_unmodelled_precision(make_row: MakeRow, precision: str) -> None:
-    row = make_row(precision=precision)
-    with pytest.raises(CannotRunError, match=precision):
-        training_settings(row, degrees_of(row)[0])
 
 
 def test_sequence_parallelism(make_row: MakeRow) -> None:

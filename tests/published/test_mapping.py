@@ -49,6 +49,12 @@ def test_failure_that_was_not_memory(make_row: MakeRow) -> None:
     assert out_of_memory.fits is False
 
 
+def test_time_of_a_layer_is_no_step(make_row: MakeRow) -> None:
+    skipped = map_row(make_row(note="iteration_time_s holds fwd+bwd of ONE layer"))
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason == "one layer was timed, not a step"
+
+
 MEGASCALE = {
     "file": "megascale3",
     "framework": "Megatron-LM -> MegaScale",

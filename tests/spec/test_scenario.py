@@ -193,7 +193,7 @@ def test_any_plan_loads_or_says_why_not(tp: int, pp: int, dp: int) -> None:
         ({"plan": {"virtual_stages": 2, "schedule": "1f1b"}}, ScheduleError, "plan.virtual_stages"),
         ({"stack": {"gemm_scale": 2}}, SpecError, "stack"),
         ({"stack": "megatron"}, SpecError, "stack.preset"),
-        ({"cluster": "selena"}, SpecError, "cluster"),
+        ({"cluster": "selena"}, SpecError, "cluster.preset"),
         ({"cluster": {"preset": "selene", "nodes": 0}}, SpecError, "cluster: nodes"),
         ({"stragglers": [{"rank": 16, "speed": 0.5}]}, PlanError, "stragglers"),
     ],
