@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from simulator import __version__
-from simulator.engine.breakdown import busiest_rank, period_s, time_terms
+from simulator.engine.breakdown import critical_rank, period_s, time_terms
 from simulator.engine.maxplus import solve_batch
 from simulator.engine.run import Engine, execute
 from simulator.engine.timeline import Timeline
@@ -62,16 +62,21 @@ def run_step(step: Step, engine: Engine = "auto") -> tuple[Timeline, int]:
     """Executes a step.
 
     Returns:
-        The timeline and the index of the replica class it belongs to: the one that ends last
-        when the replicas are rows of a batch, else 0.
+        The timeline and the index of the replica class it belongs to: the one with the longest
+        step when the replicas are rows of a batch (of equal ones the busiest), else 0.
     """
     durations = step.durations_s()
     if step.side_by_side:
         return execute(step.graph, durations, engine), 0
-    end_s = solve_batch(step.graph, durations, couple=True)
-    slowest = int(np.argmax(durations.sum(axis=1)))
-    end = end_s[slowest]
-    return Timeline(step.graph, end - durations[slowest], end, engine="maxplus"), slowest
+    ends = solve_batch(step.graph, durations, couple=True)
+    rows = [
+        Timeline(step.graph, end - own, end, engine="maxplus")
+        for own, end in zip(durations, ends, strict=True)
+    ]
+    joined = step.schedule.joins_before_optimizer
+    paces = [(period_s(row, joined=joined), own.sum()) for row, own in zip(rows, durations)]
+    slowest = max(range(len(rows)), key=paces.__getitem__)
+    return rows[slowest], slowest
 
 
 def peak_memory_bytes(scenario: Scenario) -> float:
@@ -94,7 +99,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
     training, plan = scenario.training, scenario.plan
     joined = step.schedule.joins_before_optimizer
     step_s = period_s(timeline, joined=joined)
-    rank, replica = busiest_rank(timeline)
+    rank, replica = critical_rank(timeline, joined=joined)
     owner = step.replicas[replica if step.side_by_side else replica_class]
     terms = time_terms(
         timeline,

@@ -29,17 +29,16 @@ def compute_ops(timeline: Timeline, rank: int, replica: int = 0) -> IntArray:
     return np.zeros(0, dtype=np.int64)
 
 
-def busiest_rank(timeline: Timeline) -> tuple[int, int]:
-    """(rank, replica) whose compute stream is busy longest: the one that sets the pace."""
+def critical_rank(timeline: Timeline, *, joined: bool) -> tuple[int, int]:
+    """(rank, replica) that sets the pace of the steps.
+
+    With a barrier in the step (``joined``) the one whose compute stream is busy longest. Without
+    one the one with the longest way from its first pass to its end.
+    """
     graph = timeline.graph
-    placed = graph.stream >= 0
-    busy_s = np.bincount(
-        graph.stream[placed],
-        weights=(timeline.end_s - timeline.start_s)[placed],
-        minlength=len(graph.streams),
-    )
-    is_compute = np.array([stream.name == "compute" for stream in graph.streams])
-    chosen = graph.streams[int(np.argmax(np.where(is_compute, busy_s, -1.0)))]
+    computing = [i for i, stream in enumerate(graph.streams) if stream.name == "compute"]
+    paces = [_pace_s(timeline, np.flatnonzero(graph.stream == i), joined=joined) for i in computing]
+    chosen = graph.streams[computing[int(np.argmax(paces))]]
     return chosen.rank, chosen.replica
 
 
@@ -47,19 +46,29 @@ def period_s(timeline: Timeline, *, joined: bool) -> float:
     """Time from one step to the next when steps follow one another.
 
     With a barrier in the step (``joined``) that is the makespan. Without one every rank starts
-    its next step when it is done, and the busiest rank, from its first pass to its end, sets the
-    period (its overhead included).
+    its next step when it is done; if all repeat what they did, the one with the longest way from
+    its first pass to its end sets the period (its overhead included).
     """
     if joined:
         return timeline.makespan_s
-    rank, replica = busiest_rank(timeline)
-    ops = compute_ops(timeline, rank, replica)
+    ops = compute_ops(timeline, *critical_rank(timeline, joined=False))
     return timeline.makespan_s - _idle_ends_s(timeline, ops)
+
+
+def _pace_s(timeline: Timeline, ops: IntArray, *, joined: bool) -> float:
+    if joined:
+        return float((timeline.end_s[ops] - timeline.start_s[ops]).sum())
+    return timeline.makespan_s - _idle_ends_s(timeline, ops)
+
+
+def _first_pass(timeline: Timeline, ops: IntArray) -> int:
+    """Place of the first forward in a rank's stream."""
+    return int(np.flatnonzero(timeline.graph.phase[ops] == OpPhase.F)[0])
 
 
 def _idle_ends_s(timeline: Timeline, ops: IntArray) -> float:
     """What a rank waits before its first pass and after its last op."""
-    first_pass = int(np.flatnonzero(timeline.graph.phase[ops] == OpPhase.F)[0])
+    first_pass = _first_pass(timeline, ops)
     began = float(timeline.end_s[ops[first_pass - 1]]) if first_pass else 0.0
     lead = float(timeline.start_s[ops[first_pass]]) - began
     return lead + timeline.makespan_s - float(timeline.end_s[ops[-1]])
@@ -97,6 +106,8 @@ def time_terms(
 
     previous_end = np.concatenate(([0.0], timeline.end_s[ops][:-1]))
     gaps = timeline.start_s[ops] - previous_end
+    if not joined:
+        gaps[_first_pass(timeline, ops)] = 0.0  # the step before ends in it
     for place in np.flatnonzero(gaps > 0).tolist():
         waited = _waited_for(timeline, table, int(ops[place]), float(previous_end[place]))
         for term, seconds in waited.items():
