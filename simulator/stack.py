@@ -34,6 +34,7 @@ class Stack:
         overlap_dp, overlap_tp, overlap_pp: defaults of the plan's switches.
         framework_bytes: device context, libraries and workspaces.
         communicator_bytes: buffers of one communicator.
+        fused_rotary: rotary embedding in one kernel.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
         fragmentation: share of allocated bytes lost in the allocator.
@@ -70,3 +71,4 @@ class Stack:
     optimizer_bytes_per_parameter: float
     assumptions: tuple[Assumption, ...] = ()
     partition_activations: bool = False
+    fused_rotary: bool = False

@@ -57,7 +57,8 @@ SOFTWARE: Final = (
     Software(r"maxtext", "maxtext"),
     Software(r"paxml|^pax", "maxtext", nearest=True),
     Software(r"t5x", "palm-t5x"),
-    Software(r"aleph alpha|internevo", "megatron-lm-2023", nearest=True),
+    Software(r"aleph alpha", "aleph-alpha-scaling"),
+    Software(r"internevo", "megatron-lm-2023", nearest=True),
     Software(r"oneflow|bert \(apex\)", "megatron-lm-2021", nearest=True),
     Software(r"metaseq", "megatron-lm-2022", nearest=True),
     Software(r"primus", "megatron-core-2024", nearest=True),
@@ -78,6 +79,8 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         settings["attention"] = attention
     if "torch attention" in row.lower("flash_attn"):
         settings["fused_softmax"] = False
+    if "fused rmsnorm" in row.lower("flash_attn"):
+        settings["fused_norm"] = True
     name = row.text("framework")
     if software.nearest:
         unknown = f"framework '{name}'" if name else "framework not stated"

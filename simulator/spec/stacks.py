@@ -61,6 +61,7 @@ class StackSpec(Spec):
     overlap_tp: StrictBool
     overlap_pp: StrictBool
     partition_activations: StrictBool = False
+    fused_rotary: StrictBool = False
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]

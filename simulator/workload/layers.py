@@ -108,7 +108,7 @@ def attention_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
     )
     width = (model.query_size + model.key_value_size) / split.tp
     if model.position_embedding == "rotary":
-        family = "rotary_fused" if stack.attention != "unfused" else "rotary_eager"
+        family = "rotary_fused" if stack.fused_rotary else "rotary_eager"
         core = _elementwise("rotary", family, split.tokens * width) + core
     if stack.attention == "unfused":
         core = core + _elementwise("transpose", "copy", split.tokens * model.query_size / split.tp)
