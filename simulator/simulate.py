@@ -64,17 +64,22 @@ def run_step(step: Step, engine: Engine = "auto") -> tuple[Timeline, int]:
     Returns:
         The timeline and the index of the replica class it belongs to: the one with the longest
         step when the replicas are rows of a batch (of equal ones the busiest), else 0.
+
+    Assumes: the replicas of a batch have their links for themselves, a lower bound where
+        transfers of one rank meet (``OpGraph.shared_resources``).
     """
     durations = step.durations_s()
     if step.side_by_side:
         return execute(step.graph, durations, engine), 0
     ends = solve_batch(step.graph, durations, couple=True)
     rows = [
-        Timeline(step.graph, end - own, end, engine="maxplus")
-        for own, end in zip(durations, ends, strict=True)
+        Timeline(graph, end - own, end, engine="maxplus")
+        for graph, own, end in zip(step.row_graphs, durations, ends, strict=True)
     ]
     joined = step.schedule.joins_before_optimizer
-    paces = [(period_s(row, joined=joined), own.sum()) for row, own in zip(rows, durations)]
+    paces = [
+        (period_s(row, joined=joined), own.sum()) for row, own in zip(rows, durations, strict=True)
+    ]
     slowest = max(range(len(rows)), key=paces.__getitem__)
     return rows[slowest], slowest
 

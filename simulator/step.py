@@ -1,0 +1,189 @@
+"""A scenario as a priced op graph: what the engines run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.activation import (
+    MicrobatchShape,
+    backward_working_bytes,
+    embedding_activation_bytes,
+    logits_bytes,
+    output_activation_bytes,
+    stage_activation_bytes,
+    weight_gradient_held_bytes,
+)
+from simulator.cost.footprint import bytes_per_weight
+from simulator.numeric import FloatArray, IntArray
+from simulator.plan import (
+    num_microbatches,
+    process_group,
+    replica_group,
+    shard_group,
+    stage_layers,
+    stage_rank,
+)
+from simulator.scenario import Scenario
+from simulator.schedule.action import Schedule
+from simulator.schedule.table import build_schedule
+from simulator.topology import Topology
+from simulator.workload.classes import CostTable
+from simulator.workload.fold import ReplicaClass, fold_replicas
+from simulator.workload.linear import Split
+from simulator.workload.lower import lower
+from simulator.workload.op import OpGraph
+from simulator.workload.price import PriceContext
+from simulator.workload.stage import StageKind, StagePricer
+from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
+
+MAX_SIDE_BY_SIDE = 8
+"""Replica classes lowered into one graph; more run as a batch of one replica's graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One training step, ready to run.
+
+    Attributes:
+        replicas: classes of data-parallel replicas.
+        side_by_side: the graph holds all of them; otherwise it holds one, and they are rows of a
+            batch, coupled at their collectives.
+        row_graphs: in a batch, the graph of every replica class: as ``graph``, but for the rows of
+            the cost table of messages that take another path. Empty when they are side by side.
+    """
+
+    scenario: Scenario
+    schedule: Schedule
+    costs: StepCosts
+    graph: OpGraph
+    table: CostTable
+    replicas: tuple[ReplicaClass, ...]
+    side_by_side: bool
+    row_graphs: tuple[OpGraph, ...] = ()
+
+    def durations_s(self) -> FloatArray:
+        """Seconds of every op, each at its rank's speed.
+
+        Returns:
+            [ops], or [replica classes, ops] when the replicas are not side by side.
+        """
+        speeds = np.array([replica.speeds for replica in self.replicas])
+        rank = np.array([stream.rank for stream in self.graph.streams])[self.graph.stream]
+        if not self.side_by_side:
+            rows = zip(self.row_graphs, speeds[:, rank], strict=True)
+            return np.stack([self._at(graph.op_class, speed) for graph, speed in rows])
+        replica = np.array([stream.replica for stream in self.graph.streams])[self.graph.stream]
+        return self._at(self.graph.op_class, speeds[replica, rank])
+
+    def _at(self, op_class: IntArray, speed: FloatArray) -> FloatArray:
+        return self.table.device_s[op_class] / speed + self.table.waiting_s[op_class]
+
+
+def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
+    """How a microbatch lies on the ranks."""
+    plan, training = scenario.plan, scenario.training
+    return MicrobatchShape(
+        micro_batch_size=training.micro_batch_size,
+        seq_length=training.seq_length,
+        tp=plan.tp,
+        cp=plan.cp,
+        sequence_parallel=plan.sequence_parallel and plan.tp > 1,
+        precision=training.precision,
+    )
+
+
+def stage_kinds(scenario: Scenario) -> tuple[StageKind, ...]:
+    """What every virtual stage holds: embedding on the first, output on the last."""
+    layers = stage_layers(scenario.model, scenario.plan)
+    last = len(layers) - 1
+    return tuple(StageKind(count, i == 0, i == last) for i, count in enumerate(layers))
+
+
+def _activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
+    model, stack, recompute = scenario.model, scenario.stack, scenario.training.recompute
+    shape = microbatch_shape(scenario)
+    held = stage_activation_bytes(model, shape, stack, recompute, kind.num_layers)
+    if kind.has_embedding:
+        held = held + embedding_activation_bytes(model, shape, stack)
+    if kind.has_output:
+        held = held + output_activation_bytes(model, shape) + logits_bytes(model, shape)
+    working = backward_working_bytes(
+        model, shape, stack, recompute.mode, has_output=kind.has_output
+    )
+    for_weights = kind.num_layers * weight_gradient_held_bytes(model, shape)
+    return ActivationBytes(float(held), float(working), float(np.minimum(for_weights, held)))
+
+
+def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:
+    plan, training, stack = scenario.plan, scenario.training, scenario.stack
+    context = PriceContext(
+        accelerator=scenario.cluster.node.accelerator,
+        stack=stack,
+        precision=training.precision,
+        links={"tp": topology.group_link(process_group(plan, "tp"), num_ranks=plan.num_devices)},
+    )
+    split = Split(
+        micro_batch=float(training.micro_batch_size),
+        seq_length=training.seq_length,
+        tp=plan.tp,
+        sequence_parallel=plan.sequence_parallel and plan.tp > 1,
+        overlap=plan.overlap_tp,
+        backward_overlap=stack.backward_tp_overlap,
+        element_bytes=context.activation_bytes,
+        tensor_parallel=plan.tp > 1,
+    )
+    return StagePricer(scenario.model, split, training.recompute, splits_backward, context)
+
+
+def step_costs(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StepCosts:
+    """Prices of the scenario's ops."""
+    plan = scenario.plan
+    kinds = stage_kinds(scenario)
+    activations = {kind: _activations(scenario, kind) for kind in dict.fromkeys(kinds)}
+    return StepCosts(
+        model=scenario.model,
+        plan=plan,
+        pricer=_pricer(scenario, topology, splits_backward=splits_backward),
+        links=Links(
+            shard=topology.group_link(shard_group(plan), num_ranks=plan.num_devices),
+            replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
+            ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
+        ),
+        kinds=kinds,
+        activations=tuple(activations[kind] for kind in kinds),
+        weight_bytes=bytes_per_weight(scenario.training.precision),
+        gradient_reduce_bytes=scenario.training.optimizer.gradient_reduce_bytes,
+    )
+
+
+def build_step(
+    scenario: Scenario, *, speeds: Mapping[int, float] | None = None, fold: bool = True
+) -> Step:
+    """Lowers a scenario.
+
+    Args:
+        scenario: checked (``scenario.check``).
+        speeds: global rank -> relative speed, beside the scenario's own stragglers.
+        fold: simulate replicas that behave alike once.
+
+    Raises:
+        PlanError: if the plan does not fit the model or the machine.
+        ScheduleError: if the schedule cannot run.
+    """
+    plan = scenario.plan
+    topology = Topology.of(scenario.cluster)
+    count = num_microbatches(scenario.training, plan)
+    schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
+    costs = step_costs(scenario, topology, splits_backward=schedule.splits_backward)
+    everyone = dict(scenario.stragglers) | dict(speeds or {})
+    replicas = fold_replicas(plan, topology, schedule.stage_rank, everyone, fold=fold)
+    if len(replicas) <= MAX_SIDE_BY_SIDE or not fold:
+        graph = lower(schedule, costs, [replica.paths for replica in replicas])
+        return Step(scenario, schedule, costs, graph, costs.table.build(), replicas, True)
+    different = dict.fromkeys(replica.paths for replica in replicas)
+    graphs = {paths: lower(schedule, costs, [paths]) for paths in different}
+    rows = tuple(graphs[replica.paths] for replica in replicas)
+    return Step(scenario, schedule, costs, rows[0], costs.table.build(), replicas, False, rows)

@@ -15,6 +15,4 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.en
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-goldens", action="store_true", help="write tests/golden/*.json anew"
-    )
+    parser.addoption("--update-goldens", action="store_true", help="write tests/golden/*.json anew")

@@ -30,7 +30,8 @@ SPLIT_BACKWARD: Final = ("zb-h1", "zb-h2", "zb-2p", "zb-v")
 def model_settings(draw: st.DrawFn, num_layers: int, tp: int) -> dict[str, object]:
     """A GPT or a Llama whose heads divide over ``tp``."""
     head_dim = draw(st.sampled_from([64, 128]))
-    heads = tp * draw(st.sampled_from([n for n in (1, 2, 4, 8, 16) if 256 <= n * tp * head_dim]))
+    wide_enough = [n for n in (1, 2, 4, 8, 16) if n * tp * head_dim >= 256]
+    heads = tp * draw(st.sampled_from(wide_enough))
     hidden = min(heads * head_dim, 2048)
     groups = draw(st.sampled_from([n for n in (1, 2, 4, 8) if heads % n == 0] + [heads]))
     modern = draw(st.booleans())
@@ -70,7 +71,9 @@ def _layers(draw: st.DrawFn, num_stages: int) -> list[int]:
     most = max(8 // num_stages, 1)
     if draw(st.booleans()):
         return [draw(st.integers(1, most))] * num_stages
-    return draw(st.lists(st.integers(0, most), min_size=num_stages, max_size=num_stages).filter(sum))
+    return draw(
+        st.lists(st.integers(0, most), min_size=num_stages, max_size=num_stages).filter(sum)
+    )
 
 
 @st.composite

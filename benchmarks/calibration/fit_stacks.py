@@ -28,6 +28,19 @@ MAX_ROWS = 60
 ROUNDS = 2
 STEPS = (1.5, 1.25, 1.12, 1.06, 1.03, 1.015)
 """Factors tried up and down, coarse to fine."""
+BOUNDS = {
+    "gemm_scale": (1.0, 1.6),
+    "memory_scale": (0.8, 2.5),
+    "attention_scale": (0.8, 2.5),
+    "network_scale": (0.2, 1.0),
+    "layer_overhead_s": (1e-5, 5e-3),
+    "microbatch_overhead_s": (1e-5, 1e-2),
+    "step_overhead_s": (1e-3, 2.0),
+}
+"""What is physical: kernels no faster than measured alone, networks no faster than their links,
+host work of microseconds per launch."""
+STARTS = {"layer_overhead_s": (3e-4, 6e-4, 1.2e-3, 2.4e-3)}
+"""Values from which a scalar also starts, where the loss is flat around small ones."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +92,27 @@ def loss(rows: Sequence[Observation], values: dict[str, float]) -> float:
     return sum(math.sqrt(1 + (e / 0.05) ** 2) - 1 for e in errors(rows, values)) / len(rows)
 
 
+def bounded(values: dict[str, float]) -> dict[str, float]:
+    return {
+        name: min(max(value, BOUNDS[name][0]), BOUNDS[name][1]) for name, value in values.items()
+    }
+
+
 def fit(rows: Sequence[Observation], start: dict[str, float]) -> dict[str, float]:
-    """Coordinate descent over factors, coarse to fine."""
-    best, best_loss = dict(start), loss(rows, start)
+    """Coordinate descent over factors, coarse to fine, within ``BOUNDS``."""
+    starts = [bounded(start)] + [
+        bounded(start | {name: value}) for name in start for value in STARTS.get(name, ())
+    ]
+    best_loss, best = min(((loss(rows, values), values) for values in starts), key=lambda p: p[0])
     for factor in STEPS:
         for _ in range(ROUNDS):
             for name in start:
                 for change in (factor, 1 / factor):
-                    trial = best | {name: best[name] * change}
+                    trial = bounded(best | {name: best[name] * change})
                     trial_loss = loss(rows, trial)
                     while trial_loss < best_loss - 1e-6:
                         best, best_loss = trial, trial_loss
-                        trial = best | {name: best[name] * change}
+                        trial = bounded(best | {name: best[name] * change})
                         trial_loss = loss(rows, trial)
     return best
 
