@@ -199,7 +199,9 @@ def memory(
     _exit_unless_fits(report)
 
 
-@app.command(epilog=_examples("validate", "validate --rows mine.csv --json"))
+@app.command(
+    epilog=_examples("validate", "validate --rows mine.csv --json", "validate --page accuracy.html")
+)
 @_guarded
 def validate(
     more_rows: Annotated[
@@ -210,16 +212,25 @@ def validate(
         list[Path] | None,
         typer.Option("--rows", metavar="FILE.csv", help="A table of runs; repeat as needed."),
     ] = None,
+    pages: Annotated[
+        list[Path] | None,
+        typer.Option("--page", metavar="FILE", help="Write a page, .md or .html; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare predictions with published runs, row by row; without files, the shipped ones.
 
     A row that cannot be run is listed with the reason and counted, never dropped.
     """
+    from simulator.published.pages import page_renderer
     from simulator.published.validate import validate as compare
 
+    # A wrong name is refused before minutes are spent.
+    renderers = [(page, page_renderer(page)) for page in pages or []]
     files = [*(rows or []), *(more_rows or [])]
     result = compare(files or None, progress=sys.stderr.isatty())
+    for page, render in renderers:
+        _write(page, render(result))
     if as_json:
         typer.echo(_as_json(result.to_json()))
         return

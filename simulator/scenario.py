@@ -49,6 +49,7 @@ def check(scenario: Scenario) -> None:
         ScheduleError: if the pipeline schedule cannot run this many stages or microbatches.
     """
     _check_positive(scenario)
+    _check_modelled(scenario.plan)
     _check_precision(scenario)
     _check_axis_order(scenario.plan)
     _check_devices(scenario)
@@ -77,6 +78,15 @@ def _check_positive(scenario: Scenario) -> None:
         if count < 1:
             name = place.rpartition(".")[2]
             raise PlanError(f"{name} = {count} is not at least 1", where=place, hint="take 1")
+
+
+def _check_modelled(plan: ParallelismPlan) -> None:
+    if plan.cp != 1:
+        raise PlanError(
+            f"cp = {plan.cp}: context parallelism is not modelled yet",
+            where="plan.cp",
+            hint="set plan.cp: 1",
+        )
 
 
 def _check_precision(scenario: Scenario) -> None:
@@ -161,29 +171,6 @@ def _check_batch(scenario: Scenario) -> None:
             where="training.global_batch_size",
             hint=f"take a multiple of {per_pass}, or another dp or micro_batch_size",
         )
-    if training.seq_length % plan.cp:
-        raise PlanError(
-            f"seq_length {training.seq_length} is not divisible by cp = {plan.cp}",
-            where="plan.cp",
-            hint=f"cp may be {_listed(divisors(training.seq_length))}",
-        )
-    _check_sequence_parallel(scenario)
-    rows = scenario.model.max_position_embeddings
-    if scenario.model.position_embedding == "learned" and 0 < rows < training.seq_length:
-        raise PlanError(
-            f"seq_length {training.seq_length} exceeds the {rows} learned positions of "
-            f"{scenario.model.name}",
-            where="training.seq_length",
-            hint=f"set model.max_position_embeddings: {training.seq_length}",
-        )
-
-
-def _check_sequence_parallel(scenario: Scenario) -> None:
-    """Activations outside the tensor-parallel region are split by tokens, or else by features.
-
-    Tokens: Korthikanti et al. 2022. Features: PaLM (arXiv 2204.02311), section 4; same volumes.
-    """
-    plan, tokens = scenario.plan, scenario.training.seq_length // scenario.plan.cp
     if plan.sequence_parallel and tokens % plan.tp and scenario.model.hidden_size % plan.tp:
         raise PlanError(
             f"neither seq_length / cp = {tokens} nor hidden_size {scenario.model.hidden_size} "

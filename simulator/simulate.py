@@ -36,6 +36,7 @@ def simulate(
     engine: Engine = "auto",
     speeds: Mapping[int, float] | None = None,
     fold: bool = True,
+    levers: bool = True,
 ) -> Report:
     """Predicts one training step.
 
@@ -45,6 +46,7 @@ def simulate(
             and faster) where none is.
         speeds: global rank -> relative speed, beside the scenario's stragglers.
         fold: simulate data-parallel replicas that behave alike once.
+        levers: when the job does not fit, find out what would help (a few more simulations).
 
     Raises:
         PlanError, ScheduleError: if the plan breaks a rule.
@@ -53,7 +55,7 @@ def simulate(
     step = build_step(scenario, speeds=speeds, fold=fold)
     timeline, table_row = run_step(step, engine)
     memory = memory_report(step, timeline)
-    if not memory.fits:
+    if levers and not memory.fits:
         memory = memory_report(step, timeline, _savings(scenario, memory.peak_bytes))
     return _report(step, timeline, table_row, memory)
 

@@ -246,7 +246,9 @@ def test_a_step_is_no_shorter_than_what_one_rank_computes(scenario: Scenario) ->
     peak = scenario.cluster.node.accelerator.peak_flops_per_s[scenario.training.precision]
     for rank in range(scenario.plan.pp):
         stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
-        costs = [step.costs.stage_cost(stage, phase) for stage in stages for phase in phases_of(step)]
+        costs = [
+            step.costs.stage_cost(stage, phase) for stage in stages for phase in phases_of(step)
+        ]
         slowest = min(replica.speeds[rank] for replica in step.replicas)
         microbatches = step.schedule.num_microbatches
         busy_s = microbatches * sum(float(cost.compute_s + cost.recompute_s) for cost in costs)
@@ -274,8 +276,10 @@ def test_a_step_is_no_shorter_than_the_transfer_of_its_gradients(scenario: Scena
     link = step.costs.links.shard
     within = max(link.ring_bytes_per_s, link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
     # Reduced in the switch, a gradient leaves a device once.
-    bandwidth = min(within * max(1.0, 1 / link.num_nodes), np.inf) if link.num_nodes == 1 else (
-        link.network_bytes_per_s * max(1.0, scenario.stack.network_scale)
+    bandwidth = (
+        min(within * max(1.0, 1 / link.num_nodes), np.inf)
+        if link.num_nodes == 1
+        else (link.network_bytes_per_s * max(1.0, scenario.stack.network_scale))
     )
     for rank in range(scenario.plan.pp):
         stages = tuple(np.flatnonzero(step.schedule.stage_rank == rank).tolist())

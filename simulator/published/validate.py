@@ -41,7 +41,7 @@ def published_paths() -> tuple[Path, ...]:
 def validate(
     paths: Sequence[Path] | None = None,
     progress: bool = False,
-    run: Callable[[Scenario], Report] = simulate,
+    run: Callable[[Scenario], Report] = partial(simulate, levers=False),
     workers: int | None = None,
 ) -> ValidationResult:
     """Predicts every row and compares it with its measurement.
