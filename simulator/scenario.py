@@ -171,6 +171,23 @@ def _check_batch(scenario: Scenario) -> None:
             where="training.global_batch_size",
             hint=f"take a multiple of {per_pass}, or another dp or micro_batch_size",
         )
+    _check_sequence_parallel(scenario)
+    rows = scenario.model.max_position_embeddings
+    if scenario.model.position_embedding == "learned" and 0 < rows < training.seq_length:
+        raise PlanError(
+            f"seq_length {training.seq_length} exceeds the {rows} learned positions of "
+            f"{scenario.model.name}",
+            where="training.seq_length",
+            hint=f"set model.max_position_embeddings: {training.seq_length}",
+        )
+
+
+def _check_sequence_parallel(scenario: Scenario) -> None:
+    """Activations outside the tensor-parallel region are split by tokens, or else by features.
+
+    Tokens: Korthikanti et al. 2022. Features: PaLM (arXiv 2204.02311), section 4; same volumes.
+    """
+    plan, tokens = scenario.plan, scenario.training.seq_length // scenario.plan.cp
     if plan.sequence_parallel and tokens % plan.tp and scenario.model.hidden_size % plan.tp:
         raise PlanError(
             f"neither seq_length / cp = {tokens} nor hidden_size {scenario.model.hidden_size} "

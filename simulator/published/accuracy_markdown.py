@@ -56,10 +56,13 @@ def accuracy_markdown(result: ValidationResult) -> str:
 
 
 def headline(result: ValidationResult) -> str:
-    """Errors per tier and over all rows, as a table of few lines."""
+    """How much was compared, and the errors per tier and over all rows."""
+    overall = result.overall
+    ran = overall.count - overall.skipped
     tiers = {TIERS.get(name, f"tier {name}"): summary for name, summary in result.tiers.items()}
-    named = tiers | {"all test rows": result.overall}
-    return _statistics_table("published runs", {k: v.test for k, v in named.items()})
+    named = tiers | {"all test rows": overall}
+    table = _statistics_table("published runs", {k: v.test for k, v in named.items()})
+    return f"{overall.count:,} published configurations, {ran:,} of which can be run.\n\n{table}"
 
 
 def _by_source(sources: Mapping[str, Summary]) -> str:

@@ -1,0 +1,75 @@
+"""Writes the generated pages: ``python -m docs.generate``.
+
+docs/catalogue.md (from hardware/), docs/model.md (from docstrings), and in README.md the output of
+its commands and the headline of docs/accuracy.md. ``--accuracy`` first runs every published row,
+which takes minutes, and writes docs/accuracy.md and docs/accuracy.html.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from docs import catalogue, console, equations
+from simulator.published.accuracy_markdown import BEGIN, END
+from simulator.published.pages import PAGES
+from simulator.published.validate import validate
+from simulator.views import write_whole
+
+ROOT: Final = Path(__file__).parents[1]
+README: Final = ROOT / "README.md"
+ACCURACY: Final = ROOT / "docs" / "accuracy.md"
+GENERATED: Final[Mapping[Path, Callable[[], str]]] = {
+    ROOT / "docs" / "catalogue.md": catalogue.page,
+    ROOT / "docs" / "model.md": equations.page,
+}
+
+
+def headline_of(page: str) -> str:
+    """The lines between the accuracy markers of a page, markers included."""
+    return BEGIN + page.partition(BEGIN)[2].partition(END)[0] + END
+
+
+def with_headline(page: str, headline: str) -> str:
+    """The page with the lines between its accuracy markers replaced."""
+    return page.replace(headline_of(page), headline)
+
+
+def prepare(folder: Path, page: str) -> None:
+    """Puts what the commands of a page use into a folder, so that they write nowhere else."""
+    (folder / "scenarios").symlink_to(ROOT / "scenarios")
+    (folder / "hardware").symlink_to(ROOT / "hardware")
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    for name, content in console.files(page).items():
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def readme() -> str:
+    """README.md with the output of its commands and the accuracy of today."""
+    page = README.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        prepare(Path(name), page)
+        page = console.refreshed(page, Path(name))
+    return with_headline(page, headline_of(ACCURACY.read_text(encoding="utf-8")))
+
+
+def main(arguments: list[str]) -> None:
+    """Writes what is asked for and names each file."""
+    pages: dict[Path, str] = {}
+    if "--accuracy" in arguments:
+        result = validate(progress=sys.stderr.isatty())
+        pages |= {ACCURACY.with_suffix(suffix): make(result) for suffix, make in PAGES.items()}
+    for path, text in pages.items():
+        write_whole(path, text)
+    pages |= {path: make() for path, make in GENERATED.items()}
+    pages[README] = readme()
+    for path, text in pages.items():
+        write_whole(path, text)
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
