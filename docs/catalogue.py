@@ -42,34 +42,36 @@ def _models(path: Path, presets: Yaml) -> list[str]:
 
 
 def _entry(path: Path, content: Yaml) -> str:
-    rows = list(_rows("", content, ""))
+    rows = list(_rows("", content))
     return f"### {path.stem}\n\n{_table(('figure', 'value', 'source'), rows)}"
 
 
-def _rows(prefix: str, block: Yaml, source: str) -> Iterator[Row]:
+def _rows(prefix: str, block: Yaml) -> Iterator[Row]:
     """A row per figure; a block with a source of its own, such as a fitted curve, is one row."""
     for key, value in block.items():
         name = f"{prefix}{key}"
-        match value:
-            case {"value": figure, "source": origin} if len(value) == 2:
-                yield name, _shown(figure), str(origin)
-            case {"source": origin, **figures}:
-                yield name, _shown(figures), str(origin)
-            case dict():
-                yield from _rows(f"{name}.", cast("Yaml", value), source)
-            case [dict(), *_]:
-                for item in cast("list[Yaml]", value):
-                    label = f"{name}.{item['name']}"
-                    figures = {k: v for k, v in item.items() if k not in ("name", "source")}
-                    yield label, _shown(figures), str(item.get("source", ""))
-            case _ if key != "name":
-                yield name, _shown(value), ""
+        if isinstance(value, dict):
+            inner = cast("Yaml", value)
+            if "source" in inner:
+                yield _sourced(name, inner)
+            else:
+                yield from _rows(f"{name}.", inner)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for item in cast("list[Yaml]", value):
+                figures = {k: v for k, v in item.items() if k != "name"}
+                yield _sourced(f"{name}.{item['name']}", figures)
+        elif key != "name":
+            yield name, _shown(value), ""
+
+
+def _sourced(name: str, block: Yaml) -> Row:
+    figures = {key: value for key, value in block.items() if key != "source"}
+    alone = figures["value"] if figures.keys() == {"value"} else figures
+    return name, _shown(alone), str(block["source"])
 
 
 def _shown(value: object) -> str:
     match value:
-        case {"value": only}:
-            return _shown(only)
         case dict():
             pairs = cast("Mapping[object, object]", value).items()
             return ", ".join(f"{key} {_shown(item)}" for key, item in pairs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +13,15 @@ ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "simulator"
 WHOLE: Final = ("cost", "schedule")
 """Folders of which every public function is listed; elsewhere only those that cite a source."""
-_OUTSIDE: Final = ("spec", "published", "report")
+_OUTSIDE: Final = ("spec", "published", "report", "engine")
+"""Folders without equations of the model."""
 _SECTION: Final = re.compile(r"^[A-Z][a-z]+:( |$)")
 _INTRODUCTION: Final = """# Equations
 
 What each part of the model computes and where it comes from; written by `python -m docs.generate`
-from the docstrings. A source in *italics* is that of the whole module. Numbers (peaks, efficiencies,
-latencies) stand in the catalogue (`docs/catalogue.md`), their errors in `docs/kernels.md` and
-`docs/accuracy.md`, symbols in `docs/nomenclature.md`."""
+from the docstrings. Numbers (peaks, efficiencies, latencies) stand in the catalogue
+(`docs/catalogue.md`), their errors in `docs/kernels.md` and `docs/accuracy.md`, symbols in
+`docs/nomenclature.md`. Functions without a source are definitions, or follow from the module's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +41,28 @@ def page() -> str:
         folder = path.relative_to(PACKAGE).parts[0]
         if folder in _OUTSIDE:
             continue
-        found = list(equations(path))
-        cited = [e for e in found if e.source]
-        shown = found if folder in WHOLE and cited else cited
-        if shown:
-            parts.append(_section(path, shown))
+        of_module, found = equations(path)
+        if folder not in WHOLE:
+            found = [equation for equation in found if equation.source]
+        if of_module or any(equation.source for equation in found):
+            parts.append(_section(path, of_module, found))
     return "\n\n".join(parts) + "\n"
 
 
-def equations(path: Path) -> Iterator[Equation]:
-    """The public functions of a module, and its constants that cite a source."""
+def equations(path: Path) -> tuple[str, list[Equation]]:
+    """The source of a module as a whole; its public functions and its constants with a source."""
     module = ast.parse(path.read_text(encoding="utf-8"))
-    of_module = _paragraph(ast.get_docstring(module) or "", "Source")
-    for before, node in zip([None, *module.body], module.body, strict=False):
+    found: list[Equation] = []
+    for before, node in pairwise([module.body[0], *module.body]):
         match node:
             case ast.FunctionDef(name=name) if not name.startswith("_"):
-                yield _equation(f"{name}()", ast.get_docstring(node) or "", of_module)
-            case ast.Expr(value=ast.Constant(value=str(text))) if before is not None:
-                name = _assigned(before)
-                if name and "Source:" in text:
-                    yield _equation(name, text, "")
+                found.append(_equation(f"{name}()", ast.get_docstring(node) or ""))
+            case ast.Expr(value=ast.Constant(value=str(text))) if _assigned(before):
+                constant = _equation(_assigned(before), text)
+                found += [constant] if constant.source else []
             case _:
                 pass
+    return _paragraph(ast.get_docstring(module) or "", "Source"), found
 
 
 def _assigned(node: ast.AST) -> str:
@@ -73,12 +74,10 @@ def _assigned(node: ast.AST) -> str:
             return ""
 
 
-def _equation(name: str, docstring: str, of_module: str) -> Equation:
+def _equation(name: str, docstring: str) -> Equation:
     text = "\n".join(line.strip() for line in docstring.strip().splitlines())
-    own = _paragraph(text, "Source")
     what = " ".join(text.partition("\n\n")[0].split()).partition(" Source:")[0]
-    source = own or (f"*{of_module}*" if of_module else "")
-    return Equation(name, what, source, _paragraph(text, "Assumes"))
+    return Equation(name, what, _paragraph(text, "Source"), _paragraph(text, "Assumes"))
 
 
 def _paragraph(text: str, heading: str) -> str:
@@ -95,14 +94,15 @@ def _paragraph(text: str, heading: str) -> str:
     return " ".join(lines).strip()
 
 
-def _section(path: Path, rows: list[Equation]) -> str:
+def _section(path: Path, of_module: str, rows: list[Equation]) -> str:
     lines = ["| name | what | source | assumes |", "|---|---|---|---|"]
     lines += [
         f"| `{row.name}` | {_cell(row.what)} | {_cell(row.source)} | {_cell(row.assumes)} |"
         for row in rows
     ]
-    table = "\n".join(lines)
-    return f"## {path.relative_to(ROOT).as_posix()}\n\n{table}"
+    source = f"Source: {of_module}\n\n" if of_module else ""
+    table = "\n".join(lines) if rows else "A table of facts; it has no functions."
+    return f"## {path.relative_to(ROOT).as_posix()}\n\n{source}{table}"
 
 
 def _cell(text: str) -> str:
