@@ -77,18 +77,20 @@ def _layers(draw: st.DrawFn, num_stages: int) -> list[int]:
 
 
 @st.composite
-def _degrees(draw: st.DrawFn, max_ranks: int) -> tuple[int, int, int]:
+def _degrees(draw: st.DrawFn, max_ranks: int, tensor: tuple[int, ...]) -> tuple[int, int, int]:
     """tp, pp and dp whose product is at most ``max_ranks``."""
-    tp = draw(st.sampled_from([n for n in (1, 2, 4, 8) if n <= max_ranks]))
+    tp = draw(st.sampled_from([n for n in tensor if n <= max_ranks]))
     pp = draw(st.sampled_from([n for n in (1, 2, 3, 4) if n * tp <= max_ranks]))
     dp = draw(st.integers(1, min(max_ranks // (tp * pp), 16)))
     return tp, pp, dp
 
 
 @st.composite
-def scenario_settings(draw: st.DrawFn, max_ranks: int = 64) -> dict[str, object]:
-    """A scenario as the content of its file."""
-    tp, pp, dp = draw(_degrees(max_ranks))
+def scenario_settings(
+    draw: st.DrawFn, max_ranks: int = 64, tensor: tuple[int, ...] = (1, 2, 4, 8)
+) -> dict[str, object]:
+    """A scenario as the content of its file; its tp is one of ``tensor``."""
+    tp, pp, dp = draw(_degrees(max_ranks, tensor))
     schedule, chunks, microbatches = draw(_pipelines(pp))
     layers = draw(_layers(pp * chunks))
     micro_batch = draw(st.integers(1, 4))
@@ -130,9 +132,11 @@ def scenario_settings(draw: st.DrawFn, max_ranks: int = 64) -> dict[str, object]
     }
 
 
-def scenarios(max_ranks: int = 64) -> st.SearchStrategy[Scenario]:
+def scenarios(
+    max_ranks: int = 64, tensor: tuple[int, ...] = (1, 2, 4, 8)
+) -> st.SearchStrategy[Scenario]:
     """Checked scenarios of at most ``max_ranks`` ranks, all of them equally fast."""
-    return scenario_settings(max_ranks).map(parse_scenario)
+    return scenario_settings(max_ranks, tensor).map(parse_scenario)
 
 
 @st.composite

@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.engine.maxplus import makespan_s
 from simulator.machine import GroupLink
-from simulator.model import TransformerConfig, num_parameters
+from simulator.model import num_parameters
 from simulator.plan import process_group
 from simulator.report.record import from_json, to_json
 from simulator.scenario import Scenario
@@ -94,9 +96,8 @@ def test_a_row_of_micro_batches_costs_what_it_costs_alone(scenario: Scenario) ->
     assert_rows_are_scalars(at(np.array(sizes)), [at(size) for size in sizes], step)
 
 
-@given(scenarios())
+@given(scenarios(tensor=(8,)))
 def test_a_row_of_tensor_parallel_degrees_costs_what_it_costs_alone(scenario: Scenario) -> None:
-    assume(scenario.plan.tp == 8)
     step = build_step(scenario)
     topology = Topology.of(scenario.cluster)
     degrees = (2, 4, 8)
@@ -235,56 +236,52 @@ def test_parameters_are_conserved(scenario: Scenario) -> None:
 def test_no_device_computes_faster_than_its_peak(scenario: Scenario) -> None:
     report = simulate(scenario)
     assert 0.0 < report.hfu <= 1.0
-    assert 0.0 < report.mfu
+    assert report.mfu > 0.0
     assert report.flops["hardware"].utilisation == report.hfu
 
 
-@given(uneven_scenarios())
-def test_a_step_is_no_shorter_than_what_one_rank_computes(scenario: Scenario) -> None:
-    step = build_step(scenario)
-    report = simulate(scenario)
-    peak = scenario.cluster.node.accelerator.peak_flops_per_s[scenario.training.precision]
-    for rank in range(scenario.plan.pp):
-        stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
-        costs = [
-            step.costs.stage_cost(stage, phase) for stage in stages for phase in phases_of(step)
-        ]
-        slowest = min(replica.speeds[rank] for replica in step.replicas)
-        microbatches = step.schedule.num_microbatches
-        busy_s = microbatches * sum(float(cost.compute_s + cost.recompute_s) for cost in costs)
-        flops = microbatches * sum(float(cost.flops) for cost in costs)
-        assert report.step_time_s >= (1 - ROUNDING) * busy_s / slowest
-        assert report.step_time_s >= flops / peak
+def rank_s(step: Step, rank: int) -> float:
+    """What a pipeline rank of the slowest replica computes, one pass after the other."""
+    costs = [
+        step.costs.stage_cost(stage, phase)
+        for stage in np.flatnonzero(step.schedule.stage_rank == rank).tolist()
+        for phase in phases_of(step)
+    ]
+    peak = step.costs.pricer.context.accelerator.peak_flops_per_s
+    at_peak_s = sum(float(cost.flops) for cost in costs) / peak[step.scenario.training.precision]
+    busy_s = sum(float(cost.compute_s + cost.recompute_s) for cost in costs)
+    slowest = min(replica.speeds[rank] for replica in step.replicas)
+    return step.schedule.num_microbatches * max(at_peak_s, busy_s / slowest)
 
 
-@given(uneven_scenarios())
-def test_a_step_is_no_shorter_than_the_way_of_one_microbatch(scenario: Scenario) -> None:
-    step = build_step(scenario)
-    assume(step.schedule.joins_before_optimizer)
-    way_s = sum(
+def microbatch_way_s(step: Step) -> float:
+    """One microbatch through all stages and back."""
+    return sum(
         float(cost.compute_s + cost.recompute_s + cost.tp_comm_s)
         for stage in range(step.schedule.num_stages)
         for cost in (step.costs.stage_cost(stage, phase) for phase in phases_of(step))
     )
-    assert simulate(scenario).step_time_s >= (1 - ROUNDING) * way_s
 
 
-@given(scenarios())
-def test_a_step_is_no_shorter_than_the_transfer_of_its_gradients(scenario: Scenario) -> None:
-    step, size = build_step(scenario), scenario.plan.shard_size
-    assume(step.schedule.joins_before_optimizer and size > 1)
-    link = step.costs.links.shard
-    within = max(link.ring_bytes_per_s, link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
-    # Reduced in the switch, a gradient leaves a device once.
-    bandwidth = (
-        min(within * max(1.0, 1 / link.num_nodes), np.inf)
-        if link.num_nodes == 1
-        else (link.network_bytes_per_s * max(1.0, scenario.stack.network_scale))
-    )
+def transfer_s(step: Step, rank: int) -> float:
+    """Gradients over the fastest way; reduced in the switch, each leaves a device once."""
+    link, size = step.costs.links.shard, step.scenario.plan.shard_size
+    bandwidth = max(link.ring_bytes_per_s, link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
+    if link.num_nodes > 1:
+        bandwidth = link.network_bytes_per_s * max(1.0, step.scenario.stack.network_scale)
+    stages = tuple(np.flatnonzero(step.schedule.stage_rank == rank).tolist())
+    return step.costs.gradient_payload(stages) * (size - 1) / size / bandwidth if size > 1 else 0.0
+
+
+@given(uneven_scenarios())
+def test_a_step_is_no_shorter_than_its_bounds(scenario: Scenario) -> None:
+    step, step_s = build_step(scenario), simulate(scenario).step_time_s * (1 + ROUNDING)
     for rank in range(scenario.plan.pp):
-        stages = tuple(np.flatnonzero(step.schedule.stage_rank == rank).tolist())
-        moved = step.costs.gradient_payload(stages) * (size - 1) / size
-        assert simulate(scenario).step_time_s >= moved / bandwidth
+        assert step_s >= rank_s(step, rank)
+    # Without a barrier steps overlap, and these two may belong to two of them.
+    if step.schedule.joins_before_optimizer:
+        assert step_s >= microbatch_way_s(step)
+        assert step_s >= max(transfer_s(step, rank) for rank in range(scenario.plan.pp))
 
 
 # --- Order -----------------------------------------------------------------------------------
@@ -298,7 +295,7 @@ def test_the_more_is_sharded_the_less_memory_states_take(scenario: Scenario) -> 
         ranks = simulate(replace(scenario, plan=plan)).memory.rank_classes
         kinds = ("weights", "gradients", "optimizer", "master_weights")
         states.append(np.array([sum(rank.terms[kind] for kind in kinds) for rank in ranks]))
-    for less, more in zip(states, states[1:], strict=False):
+    for less, more in pairwise(states):
         assert (less <= more * (1 + ROUNDING)).all()
 
 
@@ -332,14 +329,10 @@ def test_a_slow_rank_never_makes_a_step_shorter(scenario: Scenario) -> None:
 
 
 @given(uneven_scenarios())
-def test_a_report_survives_json(scenario: Scenario) -> None:
+def test_a_report_survives_json_and_is_made_again_byte_by_byte(scenario: Scenario) -> None:
     text = to_json(simulate(scenario))
     assert to_json(from_json(text)) == text
-
-
-@given(uneven_scenarios())
-def test_the_same_scenario_gives_the_same_bytes(scenario: Scenario) -> None:
-    assert to_json(simulate(scenario)) == to_json(simulate(scenario))
+    assert to_json(simulate(scenario)) == text
 
 
 _PRINT_REPORT = """
@@ -354,7 +347,7 @@ def test_another_process_gives_the_same_bytes(name: str) -> None:
     texts = [
         subprocess.run(
             [sys.executable, "-c", _PRINT_REPORT, name],
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()},
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path.cwd())},
             check=True,
             capture_output=True,
         ).stdout

@@ -12,7 +12,7 @@ from simulator.engine.timeline import Timeline
 from simulator.numeric import FloatArray, IntArray
 from simulator.workload.op import OpGraph, OpPhase
 
-MAX_HISTORY: Final = 500
+MAX_HISTORY: Final = 120
 """Points kept for plots."""
 
 ROUNDING: Final = 1e-9
