@@ -2,7 +2,7 @@
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check bench accuracy clean
+.PHONY: run test check bench docs accuracy clean
 
 $(BIN)/.installed: pyproject.toml
 	python3 -m venv $(VENV)
@@ -10,7 +10,7 @@ $(BIN)/.installed: pyproject.toml
 	touch $@
 
 run: $(BIN)/.installed
-	$(BIN)/trainsim run scenarios/megatron-175b-12288.yaml
+	$(BIN)/trainsim run scenarios/gpt3-175b-a100-64.yaml
 
 test: $(BIN)/.installed
 	$(BIN)/pytest
@@ -24,8 +24,11 @@ check: $(BIN)/.installed
 bench: $(BIN)/.installed
 	$(BIN)/python benchmarks/speed/bench_engine.py
 
+docs: $(BIN)/.installed
+	$(BIN)/python -m docs.generate
+
 accuracy: $(BIN)/.installed
-	$(BIN)/trainsim validate --page docs/accuracy.md
+	$(BIN)/python -m docs.generate --accuracy
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist build

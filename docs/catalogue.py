@@ -10,6 +10,8 @@ from simulator.spec.yaml_file import read_yaml
 
 HARDWARE: Final = Path(__file__).parents[1] / "hardware"
 KINDS: Final = ("accelerators", "nodes", "clusters", "stacks", "models")
+LISTS: Final = ("tiers", "assumptions")
+"""Keys that hold a list of named blocks, each with its source."""
 _INTRODUCTION: Final = """# Catalogue
 
 Every figure that ships, with its source; written by `python -m docs.generate` from `hardware/`.
@@ -56,7 +58,7 @@ def _rows(prefix: str, block: Yaml) -> Iterator[Row]:
                 yield _sourced(name, inner)
             else:
                 yield from _rows(f"{name}.", inner)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
+        elif key in LISTS:
             for item in cast("list[Yaml]", value):
                 figures = {k: v for k, v in item.items() if k != "name"}
                 yield _sourced(f"{name}.{item['name']}", figures)

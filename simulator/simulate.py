@@ -134,7 +134,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         memory=memory,
         devices=plan.num_devices,
         kernels=_kernel_shares(step, rank),
-        assumptions=_assumptions(scenario),
+        assumptions=(*_assumptions(scenario), *_batch_notes(step)),
         provenance=_provenance(step, timeline),
         timeline=timeline,
     )
@@ -193,6 +193,13 @@ def _assumptions(scenario: Scenario) -> tuple[Assumption, ...]:
         *scenario.stack.assumptions,
     )
     return tuple(dict.fromkeys(taken))
+
+
+def _batch_notes(step: Step) -> tuple[Assumption, ...]:
+    if step.side_by_side or not step.graph.has_shared_resources:
+        return ()
+    note = "lower bound: many classes of replicas run as a batch, without contention for links"
+    return (Assumption("engine", note, "docs/decisions/0006-replicas-fold.md"),)
 
 
 def _provenance(step: Step, timeline: Timeline) -> dict[str, str]:

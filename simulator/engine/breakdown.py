@@ -119,13 +119,19 @@ def time_terms(
     return terms
 
 
-def _binding(timeline: Timeline, op: int) -> int:
-    """The dependency that let an op start: the last to end, seen through joins; -1 for none."""
+def _binding(timeline: Timeline, op: int, *, in_stream: bool = False) -> int:
+    """The dependency that let an op start: the last to end, seen through joins; -1 for none.
+
+    Args:
+        timeline: the executed graph.
+        op: what started.
+        in_stream: the op before it in its own stream counts as well.
+    """
     graph = timeline.graph
     while True:
         preds = graph.preds[graph.pred_offsets[op] : graph.pred_offsets[op + 1]].tolist()
-        if graph.phase[op] == OpPhase.JOIN and graph.stream_pred[op] >= 0:
-            preds.append(int(graph.stream_pred[op]))
+        if in_stream or graph.phase[op] == OpPhase.JOIN:
+            preds += [int(graph.stream_pred[op])] if graph.stream_pred[op] >= 0 else []
         if not preds:
             return -1
         op = max(preds, key=lambda pred: (timeline.end_s[pred], pred))
@@ -136,16 +142,25 @@ def _binding(timeline: Timeline, op: int) -> int:
 def _waited_for(
     timeline: Timeline, table: CostTable, op: int, idle_from_s: float
 ) -> dict[str, float]:
-    """Splits the gap before an op into exposed communication and bubble."""
-    gap = float(timeline.start_s[op]) - idle_from_s
+    """Splits the gap before an op into exposed communication and bubble.
+
+    Goes back from the op along what each thing waited for, as long as that is communication
+    inside the gap: a reduction may have waited for the one before it.
+    """
+    until_s = float(timeline.start_s[op])
+    waited = {"bubble": until_s - idle_from_s}
     cause = _binding(timeline, op)
-    if cause < 0:
-        return {"bubble": gap}
-    term = _COMM_TERM.get(OpPhase(int(timeline.graph.phase[cause])))
-    if term is not None:
-        began = max(float(timeline.start_s[cause]), idle_from_s)
-        exposed = min(max(float(timeline.end_s[cause]) - began, 0.0), gap)
-        return {term: exposed, "bubble": gap - exposed}
-    sent = float(table.terms_s[timeline.graph.op_class[cause], _PP_COMM])
-    exposed = min(sent, gap)
-    return {"pp_comm": exposed, "bubble": gap - exposed}
+    while cause >= 0 and until_s > idle_from_s:
+        term = _COMM_TERM.get(OpPhase(int(timeline.graph.phase[cause])))
+        end_s = min(float(timeline.end_s[cause]), until_s)
+        if term is None:
+            # A blocking send is the last part of the pass that it belongs to.
+            sent_s = float(table.terms_s[timeline.graph.op_class[cause], _PP_COMM])
+            until_s = max(end_s - sent_s, idle_from_s)
+        else:
+            until_s = max(float(timeline.start_s[cause]), idle_from_s)
+        exposed_s = max(end_s - until_s, 0.0)
+        waited[term or "pp_comm"] = waited.get(term or "pp_comm", 0.0) + exposed_s
+        waited["bubble"] -= exposed_s
+        cause = -1 if term is None else _binding(timeline, cause, in_stream=True)
+    return waited
