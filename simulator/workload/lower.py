@@ -70,7 +70,7 @@ def _add_overhead(replica: Replica) -> None:
 
 
 def _add_tied_embedding(replica: Replica) -> None:
-    """First and last pipeline rank sum their copies' gradients after all passes."""
+    """First and last pipeline rank sum their copies' gradients, after the replicas have."""
     stage_rank = replica.schedule.stage_rank
     first, last = int(stage_rank[0]), int(stage_rank[-1])
     ends = replica.costs.links.ends
@@ -80,7 +80,7 @@ def _add_tied_embedding(replica: Replica) -> None:
         replica.draft.add_ops(
             replica.costs.join_row(),
             replica.stream("compute", rank),
-            order=replica.pieces.end,
+            order=replica.pieces.end + 1.25,
             phase=int(OpPhase.JOIN),
         )
         for rank in (first, last)
@@ -89,7 +89,7 @@ def _add_tied_embedding(replica: Replica) -> None:
         reduce = replica.draft.add_ops(
             replica.costs.tied_embedding_row(ends),
             replica.stream("compute", rank),
-            order=replica.pieces.end + 0.5,
+            order=replica.pieces.end + 1.5,
             phase=int(OpPhase.REDUCE_GRADIENTS),
         )
         replica.draft.add_edges(other, reduce)

@@ -1,0 +1,74 @@
+"""The command line is an interface: its options change only on purpose, and help is instant."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from simulator.cli import app
+
+HEAVY = {"numpy", "pydantic", "networkx", "simpy", "yaml", "rich"}
+OPTIONS = {
+    "run": {"--set", "--trace", "--html", "--json", "--engine", "--verbose", "-v"},
+    "memory": {"--set", "--json", "--verbose", "-v"},
+    "validate": {"--rows", "--page", "--json"},
+    "list": {"--json"},
+    "check": {"--json"},
+    "schema": set[str](),
+}
+ARGUMENTS = {
+    "run": ["scenario"],
+    "memory": ["scenario"],
+    "validate": ["more_rows"],
+    "list": ["kind"],
+    "check": ["file"],
+    "schema": list[str](),
+}
+
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+def names(command: str, kind: str) -> list[str]:
+    """Spellings of the options of a command, or the names of its arguments."""
+    params = [p for p in COMMANDS[command].params if p.param_type_name == kind]
+    return [spelling for param in params for spelling in param.opts]
+
+
+def test_commands_are_frozen() -> None:
+    assert COMMANDS.keys() == OPTIONS.keys()
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_options_are_frozen(command: str) -> None:
+    """Everything else is --set; a new option is a decision."""
+    assert set(names(command, "option")) == OPTIONS[command]
+
+
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_arguments_are_frozen(command: str) -> None:
+    assert names(command, "argument") == ARGUMENTS[command]
+
+
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    code = f"import sys, simulator.cli; print(sorted({HEAVY} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "simulator", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={"PYTHONPATH": root},
+    )
+    assert done.stdout.count(".") == 2
