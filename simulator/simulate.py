@@ -190,7 +190,7 @@ def _assumptions(scenario: Scenario) -> tuple[Assumption, ...]:
         *cluster.node.accelerator.assumptions,
         *cluster.node.assumptions,
         *cluster.assumptions,
-        *scenario.stack.assumptions,
+        *sorted(scenario.stack.assumptions, key=lambda note: note.name),
     )
     return tuple(dict.fromkeys(taken))
 

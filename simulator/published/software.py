@@ -52,6 +52,8 @@ SOFTWARE: Final = (
     Software(r"^megatron-(lm|core)", "megatron-core-2024"),
     Software(r"nemo megatron", "megatron-lm-2022", 2022),
     Software(r"nemo|megatron-bridge|ngc |nvidia release|nvidia nemo", "nemo-2024"),
+    Software(r"llm-foundry", "llm-foundry"),
+    Software(r"torch\.compile", "pytorch-compile-2023"),
     Software(r"fsdp|composer", "pytorch-fsdp-2022", 2023),
     Software(r"fsdp|composer", "pytorch-fsdp-2024"),
     Software(r"maxtext", "maxtext"),

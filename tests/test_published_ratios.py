@@ -1,0 +1,92 @@
+"""What a schedule gains over another: published ratios of throughput against predicted ones.
+
+A ratio is taken between runs of one model on the same devices with the same microbatches, so
+that an error of the kernels' speed cancels and what is left is the schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pytest
+
+from simulator.published.mapping import Case, map_row
+from simulator.published.rows import read_rows
+from simulator.published.validate import published_paths
+from simulator.simulate import simulate
+
+BASES = ("1F1B", "1F1B-I")
+TOLERANCE = 0.05
+"""Points of the ratio. The authors search their schedules, ours are laid out by hand."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs that differ in their schedule only."""
+
+    zero_bubble: Case
+    base: Case
+
+    @property
+    def name(self) -> str:
+        ends = (self.zero_bubble, self.base)
+        return "/".join(f"{case.row.row_id}:{case.row.text('pp_schedule')}" for case in ends)
+
+
+def key(case: Case) -> tuple[str, ...]:
+    columns = ("model", "n_gpus", "micro_batch", "global_batch")
+    return tuple(case.row.text(column) for column in columns)
+
+
+def pairs() -> Iterator[Pair]:
+    (path,) = [path for path in published_paths() if path.stem == "zb"]
+    mapped = [map_row(row) for row in read_rows(path)]
+    cases = [case for case in mapped if isinstance(case, Case)]
+    for base in cases:
+        if base.row.text("pp_schedule") in BASES:
+            for case in cases:
+                if key(case) == key(base) and case.row.text("pp_schedule") not in BASES:
+                    yield Pair(case, base)
+
+
+PAIRS = tuple(pairs())
+
+
+@lru_cache
+def predicted_s(row_id: str) -> float:
+    (case,) = {
+        case.row.row_id: case
+        for pair in PAIRS
+        for case in (pair.zero_bubble, pair.base)
+        if case.row.row_id == row_id
+    }.values()
+    return simulate(case.scenario).step_time_s
+
+
+def test_the_table_has_pairs_of_every_schedule() -> None:
+    schedules = {pair.zero_bubble.row.text("pp_schedule") for pair in PAIRS}
+    assert schedules == {"ZB-1p", "ZB-2p", "ZB-V"}
+    assert {pair.base.row.text("pp_schedule") for pair in PAIRS} == set(BASES)
+    assert len(PAIRS) == 27
+
+
+@pytest.mark.published
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
+def test_zero_bubble_gains_what_it_gained(pair: Pair) -> None:
+    measured = pair.base.step_time_s / pair.zero_bubble.step_time_s
+    new, old = pair.zero_bubble.row.row_id, pair.base.row.row_id
+    predicted = predicted_s(old) / predicted_s(new)
+    assert predicted == pytest.approx(measured, abs=TOLERANCE)
+
+
+@pytest.mark.published
+@pytest.mark.parametrize(
+    "pair",
+    [pair for pair in PAIRS if pair.base.row.text("pp_schedule") == "1F1B"],
+    ids=lambda pair: pair.name,
+)
+def test_every_zero_bubble_schedule_beats_1f1b(pair: Pair) -> None:
+    assert pair.zero_bubble.step_time_s < pair.base.step_time_s
+    assert predicted_s(pair.zero_bubble.row.row_id) < predicted_s(pair.base.row.row_id)
