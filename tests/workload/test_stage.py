@@ -54,7 +54,9 @@ def test_a_stage_is_its_layers_and_its_ends(context: PriceContext) -> None:
     output = phase_cost(output_block(MODEL, SPLIT, context.stack).forward, context).device_s
     cost = pricer(context).cost
     assert cost(MIDDLE, Phase.F).compute_s == pytest.approx(4 * layer)
-    assert cost(StageKind(4, True, False), Phase.F).compute_s == pytest.approx(4 * layer + embedding)
+    assert cost(StageKind(4, True, False), Phase.F).compute_s == pytest.approx(
+        4 * layer + embedding
+    )
     assert cost(StageKind(0, False, True), Phase.F).compute_s == pytest.approx(output)
 
 
@@ -116,9 +118,7 @@ def test_a_collective_beside_a_weight_gradient_stays_with_the_backward_of_inputs
     context: PriceContext,
 ) -> None:
     beside = replace(CUT, backward_overlap=True)
-    b, w = (
-        pricer(context, split=beside, splits=True).cost(MIDDLE, p) for p in (Phase.B, Phase.W)
-    )
+    b, w = (pricer(context, split=beside, splits=True).cost(MIDDLE, p) for p in (Phase.B, Phase.W))
     reduce = Collective("reduce", "all_reduce", 2 * 512 * 1024 * 2.0)
     # Two column linears a layer: nothing is left to hide their sums behind.
     assert b.tp_comm_s == pytest.approx(4 * 2 * kernel_cost(reduce, context).exposed_s)
