@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.spec.load import list_scenarios
+from simulator.plan import num_microbatches
+from simulator.spec.load import list_scenarios, load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_SPEED_EACH = "megatron-175b-12288"
@@ -89,8 +90,10 @@ def measure(name: str, *, own_speeds: bool = False) -> Run:
 
 @pytest.mark.parametrize("name", list_scenarios())
 def test_scenario(name: str) -> None:
-    run = measure(name)
-    assert run.ops > 0
+    run, scenario = measure(name), load_scenario(name)
+    passes = scenario.plan.num_stages * num_microbatches(scenario.training, scenario.plan)
+    # Every forward and backward; layer by layer at most, each with a gather and a reduction.
+    assert 2 * passes < run.ops < 6 * passes * scenario.model.num_layers
     assert run.cpu_s < MAX_CPU_S
     assert run.peak_bytes < MAX_BYTES
 

@@ -10,7 +10,7 @@ from simulator.schedule.action import looping_placement
 from simulator.sharding import SHARDING
 from simulator.spec.hardware import load_cluster
 from simulator.topology import Topology
-from simulator.workload.fold import fold_replicas, rank_speeds
+from simulator.workload.fold import fold_replicas, rank_speeds, replica_paths
 
 PLAN = ParallelismPlan(
     tp=2,
@@ -66,3 +66,29 @@ def test_replicas_whose_stages_lie_otherwise_do_not_fold(topology: Topology) -> 
     plan = replace(PLAN, pp=3, dp=2, axis_order=("tp", "pp", "cp", "dp"))
     classes = fold_replicas(plan, topology, looping_placement(3, 1), {})
     assert len(classes) == 2
+
+
+def test_paths_that_differ_in_latency_only_take_the_longest(topology: Topology) -> None:
+    # 64 nodes, replicas of 2 ranks 8 apart: neighbours under one switch, or across two of them.
+    large = Topology.of(load_cluster("selene", num_nodes=64))
+    plan = replace(PLAN, tp=8, pp=2, dp=32, axis_order=("tp", "pp", "cp", "dp"))
+    stages = looping_placement(2, 1)
+    exact = {large.path(16 * replica, 16 * replica + 8) for replica in range(plan.dp)}
+    chosen = {paths[0] for paths in replica_paths(plan, large, stages)}
+    assert {(p.bandwidth_bytes_per_s, p.crosses_network) for p in exact} == {
+        (p.bandwidth_bytes_per_s, p.crosses_network) for p in chosen
+    }
+    assert max(p.latency_s for p in exact) == max(p.latency_s for p in chosen)
+    assert len(chosen) <= len(exact)
+
+
+def test_the_largest_class_comes_first(topology: Topology) -> None:
+    classes = fold_replicas(PLAN, topology, looping_placement(2, 1), {0: 0.9, 2: 0.9, 4: 0.9})
+    assert [(c.replica, c.multiplicity) for c in classes] == [(0, 3), (3, 1)]
+
+
+def test_every_replica_is_in_one_class(topology: Topology) -> None:
+    classes = fold_replicas(PLAN, topology, looping_placement(2, 1), {3: 0.5, 8: 0.6, 11: 0.5})
+    assert sum(c.multiplicity for c in classes) == PLAN.dp
+    # Ranks 3, 8 and 11 are pipeline rank 0 of replica 1, rank 1 of replica 0, rank 1 of 1.
+    assert {c.speeds for c in classes} == {(1.0, 1.0), (1.0, 0.6), (0.5, 0.5)}
