@@ -33,13 +33,17 @@ BOUNDS = {
     "memory_scale": (0.8, 2.5),
     "attention_scale": (0.8, 2.5),
     "network_scale": (0.2, 1.0),
+    "blocking_p2p_scale": (1.0, 10.0),
     "layer_overhead_s": (1e-5, 5e-3),
     "microbatch_overhead_s": (1e-5, 1e-2),
     "step_overhead_s": (1e-3, 2.0),
 }
 """What is physical: kernels no faster than measured alone, networks no faster than their links,
 host work of microseconds per launch."""
-STARTS = {"layer_overhead_s": (3e-4, 6e-4, 1.2e-3, 2.4e-3)}
+STARTS = {
+    "layer_overhead_s": (3e-4, 6e-4, 1.2e-3, 2.4e-3),
+    "blocking_p2p_scale": (2.0, 3.0, 5.0),
+}
 """Values from which a scalar also starts, where the loss is flat around small ones."""
 
 

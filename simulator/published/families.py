@@ -123,6 +123,9 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         "vocab_size": vocab,
         **family.settings,
     }
+    if "zero-bubble" in row.lower("framework"):
+        # The authors' launch script, examples/pretrain_zero_bubble.sh, unties them.
+        settings["tied_embeddings"] = False
     gated = row.number("gated_mlp")
     if gated is not None:
         settings["gated_mlp"] = gated > 0

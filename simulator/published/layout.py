@@ -150,7 +150,7 @@ def _schedule(row: PublishedRow, degrees: Degrees, num_layers: int) -> tuple[str
         return "1f1b", 1, []
     for words, schedule, virtual_stages in (
         ("zb-1p", "zb-h1", 1),
-        ("zb-2p", "zb-h2", 1),
+        ("zb-2p", "zb-2p", 1),
         ("zb-v", "zb-v", 2),
     ):
         if words in text:

@@ -99,7 +99,7 @@ def _is_sourced(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Sourced)
 
 
-SOURCED_KEYS: Final = frozenset(
+SOURCED_KEYS: Final = tuple(
     key for key, field in StackSpec.model_fields.items() if _is_sourced(field.annotation)
 )
 

@@ -107,7 +107,7 @@ def test_shard_groups(make_row: MakeRow, text: str, group: int | None) -> None:
         ({"pp": "4", "dp": "2", "pp_schedule": "1F1B"}, "1f1b", 1),
         ({"pp": "4", "dp": "2", "vpp": "3"}, "interleaved", 3),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-1p"}, "zb-h1", 1),
-        ({"pp": "4", "dp": "2", "pp_schedule": "ZB-2p"}, "zb-h2", 1),
+        ({"pp": "4", "dp": "2", "pp_schedule": "ZB-2p"}, "zb-2p", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-V"}, "zb-v", 2),
         # 24 layers on 4 ranks, one per chunk.
         ({"pp": "4", "dp": "2", "pp_schedule": "interleaved-1F1B, tuned"}, "interleaved", 6),
