@@ -60,7 +60,7 @@ SOFTWARE: Final = (
     Software(r"paxml|^pax", "maxtext", nearest=True),
     Software(r"t5x", "palm-t5x"),
     Software(r"aleph alpha", "aleph-alpha-scaling"),
-    Software(r"internevo", "megatron-lm-2023", nearest=True),
+    Software(r"internevo", "internevo"),
     Software(r"oneflow|bert \(apex\)", "megatron-lm-2021", nearest=True),
     Software(r"metaseq", "megatron-lm-2022", nearest=True),
     Software(r"primus", "megatron-core-2024", nearest=True),
