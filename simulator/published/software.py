@@ -53,6 +53,7 @@ SOFTWARE: Final = (
     Software(r"nemo megatron", "megatron-lm-2022", 2022),
     Software(r"nemo|megatron-bridge|ngc |nvidia release|nvidia nemo", "nemo-2024"),
     Software(r"llm-foundry", "llm-foundry"),
+    Software(r"fms-fsdp", "fms-fsdp"),
     Software(r"torch\.compile", "pytorch-compile-2023"),
     Software(r"fsdp|composer", "pytorch-fsdp-2022", 2023),
     Software(r"fsdp|composer", "pytorch-fsdp-2024"),
