@@ -31,6 +31,8 @@ def _sequence_parallel(scenario: Scenario) -> Scenario:
 
 def _double_tp(scenario: Scenario) -> Scenario:
     plan = scenario.plan
+    if plan.dp % 2:
+        return scenario
     return replace(scenario, plan=replace(plan, tp=plan.tp * 2, dp=plan.dp // 2))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from simulator.cost.footprint import (
 from simulator.engine.highwater import HighWater, high_water, rank_ops
 from simulator.engine.timeline import Timeline
 from simulator.numeric import IntArray
+from simulator.plan import reduces_every_microbatch
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
 from simulator.schedule.action import Phase
 from simulator.step import Step, microbatch_shape
@@ -32,6 +33,16 @@ class _Static:
     buffers: BufferBytes
     framework: float
     communicators: float
+
+    @property
+    def during_passes(self) -> float:
+        """Buffers beside the activations of forwards and backwards."""
+        return float(self.buffers.during_passes)
+
+    @property
+    def in_optimizer(self) -> float:
+        """Buffers of the optimizer step, when no activations are held."""
+        return float(self.buffers.optimizer_step)
 
 
 def memory_report(
@@ -71,7 +82,10 @@ def _static(step: Step, rank: int) -> _Static:
     weight_bytes = bytes_per_weight(scenario.training.precision)
     states = model_state_bytes(
         parameters,
-        policy=plan.sharding,
+        policy=replace(
+            plan.sharding,
+            shard_gradients=plan.sharding.shard_gradients and reduces_every_microbatch(plan),
+        ),
         shard_size=plan.shard_size,
         optimizer=scenario.training.optimizer,
         weight_bytes=weight_bytes,
@@ -99,9 +113,7 @@ def _rank_memory(
 ) -> RankMemory:
     static = _static(step, rank)
     water = high_water(timeline, step.table.alloc_bytes, step.table.free_bytes, rank=rank, ops=ops)
-    during_passes = water.peak_bytes + float(static.buffers.during_passes)
-    in_optimizer = float(static.buffers.optimizer_step)
-    in_passes = during_passes >= in_optimizer
+    in_passes = water.peak_bytes + static.during_passes >= static.in_optimizer
     activations = water.peak_bytes if in_passes else 0.0
     logits = _held_logits(step, timeline, rank, water) if in_passes else 0.0
     allocated = {
@@ -111,7 +123,7 @@ def _rank_memory(
         "master_weights": float(static.states.master_weights),
         "activations": activations - logits,
         "logits": logits,
-        "buffers": float(static.buffers.during_passes) if in_passes else in_optimizer,
+        "buffers": static.during_passes if in_passes else static.in_optimizer,
     }
     fragmentation = step.scenario.stack.fragmentation * sum(allocated.values())
     terms = allocated | {
@@ -119,7 +131,9 @@ def _rank_memory(
         "communicators": static.communicators,
         "fragmentation": fragmentation,
     }
-    base = sum(terms.values()) - activations
+    grows = 1.0 + step.scenario.stack.fragmentation
+    always = sum(terms.values()) - (activations + terms["buffers"]) * grows
+    in_use = [always + grows * (held + static.during_passes) for held in water.history_bytes]
     return RankMemory(
         rank_class=f"pipeline rank {rank}",
         num_ranks=num_ranks,
@@ -127,8 +141,8 @@ def _rank_memory(
         peak_at_s=water.peak_at_s if in_passes else timeline.makespan_s,
         inflight_microbatches=float(water.inflight) / step.schedule.num_chunks,
         terms=terms,
-        history_s=water.history_s,
-        history_bytes=tuple(base + held for held in water.history_bytes),
+        history_s=(*water.history_s, timeline.makespan_s),
+        history_bytes=(*in_use, always + grows * static.in_optimizer),
     )
 
 

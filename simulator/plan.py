@@ -157,6 +157,16 @@ def replica_group(plan: ParallelismPlan) -> ProcessGroup:
     return ProcessGroup("dp", data.size // plan.shard_size, data.stride * plan.shard_size)
 
 
+def reduces_every_microbatch(plan: ParallelismPlan) -> bool:
+    """Whether gradients leave after every microbatch, so that only their shards accumulate.
+
+    Assumes: with several pipeline ranks they are accumulated whole and leave once per step, as
+        in MegaScale's ZeRO-2 (arXiv 2402.15627 section 3.2) and Llama 3's FSDP (arXiv 2407.21783
+        section 3.3.2, accumulation over microbatches before the reduce-scatter).
+    """
+    return plan.sharding.reduce_every_microbatch and plan.pp == 1
+
+
 def stage_rank(plan: ParallelismPlan, stage: int, replica: int = 0) -> int:
     """Global rank of tensor-parallel rank 0 of a pipeline stage of a data-parallel replica."""
     return stage * process_group(plan, "pp").stride + replica * process_group(plan, "dp").stride

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,8 +52,10 @@ def simulate(
     Raises:
         PlanError, ScheduleError: if the plan breaks a rule.
     """
+    stragglers = (*scenario.stragglers, *(speeds or {}).items())
+    scenario = replace(scenario, stragglers=stragglers)
     check(scenario)
-    step = build_step(scenario, speeds=speeds, fold=fold)
+    step = build_step(scenario, fold=fold)
     timeline, table_row = run_step(step, engine)
     memory = memory_report(step, timeline)
     if levers and not memory.fits:

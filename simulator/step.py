@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,11 @@ from simulator.cost.activation import (
     embedding_activation_bytes,
     logits_bytes,
     output_activation_bytes,
+    output_weight_gradient_held_bytes,
     stage_activation_bytes,
     weight_gradient_held_bytes,
 )
-from simulator.cost.footprint import bytes_per_weight
+from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import FloatArray, IntArray
 from simulator.plan import (
     num_microbatches,
@@ -114,7 +114,9 @@ def _activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
         model, shape, stack, recompute.mode, has_output=kind.has_output
     )
     for_weights = kind.num_layers * weight_gradient_held_bytes(model, shape)
-    return ActivationBytes(float(held), float(working), float(np.minimum(for_weights, held)))
+    if kind.has_output:
+        for_weights = for_weights + output_weight_gradient_held_bytes(model, shape)
+    return ActivationBytes(float(held), float(working), float(for_weights))
 
 
 def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:
@@ -138,7 +140,7 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
     return StagePricer(scenario.model, split, training.recompute, splits_backward, context)
 
 
-def step_costs(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StepCosts:
+def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> StepCosts:
     """Prices of the scenario's ops."""
     plan = scenario.plan
     kinds = stage_kinds(scenario)
@@ -146,27 +148,26 @@ def step_costs(scenario: Scenario, topology: Topology, *, splits_backward: bool)
     return StepCosts(
         model=scenario.model,
         plan=plan,
-        pricer=_pricer(scenario, topology, splits_backward=splits_backward),
+        pricer=_pricer(scenario, topology, splits_backward=schedule.splits_backward),
         links=Links(
             shard=topology.group_link(shard_group(plan), num_ranks=plan.num_devices),
             replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
             ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
         ),
         kinds=kinds,
+        ends_share_rank=bool(schedule.stage_rank[0] == schedule.stage_rank[-1]),
         activations=tuple(activations[kind] for kind in kinds),
-        weight_bytes=bytes_per_weight(scenario.training.precision),
+        # Weights travel in 16 bits, also where they are cast to fp8 on arrival.
+        gather_bytes=max(BYTES_PER_ELEMENT[scenario.training.precision], 2.0),
         gradient_reduce_bytes=scenario.training.optimizer.gradient_reduce_bytes,
     )
 
 
-def build_step(
-    scenario: Scenario, *, speeds: Mapping[int, float] | None = None, fold: bool = True
-) -> Step:
+def build_step(scenario: Scenario, *, fold: bool = True) -> Step:
     """Lowers a scenario.
 
     Args:
         scenario: checked (``scenario.check``).
-        speeds: global rank -> relative speed, beside the scenario's own stragglers.
         fold: simulate replicas that behave alike once.
 
     Raises:
@@ -177,9 +178,9 @@ def build_step(
     topology = Topology.of(scenario.cluster)
     count = num_microbatches(scenario.training, plan)
     schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
-    costs = step_costs(scenario, topology, splits_backward=schedule.splits_backward)
-    everyone = dict(scenario.stragglers) | dict(speeds or {})
-    replicas = fold_replicas(plan, topology, schedule.stage_rank, everyone, fold=fold)
+    costs = step_costs(scenario, topology, schedule)
+    speeds = dict(scenario.stragglers)
+    replicas = fold_replicas(plan, topology, schedule.stage_rank, speeds, fold=fold)
     if len(replicas) <= MAX_SIDE_BY_SIDE or not fold:
         graph = lower(schedule, costs, [replica.paths for replica in replicas])
         return Step(scenario, schedule, costs, graph, costs.table.build(), replicas, True)

@@ -164,7 +164,9 @@ def counted_flops(scenario: Scenario) -> float:
     model, training = scenario.model, scenario.training
     tokens, s = training.global_batch_size * training.seq_length, training.seq_length
     hidden, heads_width = model.hidden_size, model.num_attention_heads * model.head_dim
-    qkv = hidden * (heads_width + 2 * model.num_query_groups * model.head_dim)
+    # A tensor-parallel rank computes at least one whole key/value head.
+    key_value_heads = max(model.num_query_groups, scenario.plan.tp)
+    qkv = hidden * (heads_width + 2 * key_value_heads * model.head_dim)
     mlp = (3 if model.gated_mlp else 2) * hidden * model.ffn_hidden_size
     linears = 2.0 * tokens * (qkv + heads_width * hidden + mlp)
     rows = 128 * scenario.plan.tp  # the vocabulary is padded to a multiple of this

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -168,6 +169,10 @@ def test_speeds_are_added_to_the_stragglers_of_the_scenario() -> None:
     assert given.provenance["replica_classes"] == "3"
 
 
+def with_speeds(scenario: Scenario, speeds: Mapping[int, float]) -> Scenario:
+    return replace(scenario, stragglers=tuple(speeds.items()))
+
+
 def drawn_speeds(num_devices: int, low: float = 0.9) -> dict[int, float]:
     drawn = np.random.default_rng(0).uniform(low, 1.0, num_devices)
     return {rank: float(speed) for rank, speed in enumerate(drawn)}
@@ -176,7 +181,7 @@ def drawn_speeds(num_devices: int, low: float = 0.9) -> dict[int, float]:
 def test_12288_ranks_with_a_speed_each_are_a_batch() -> None:
     scenario = load_scenario("megatron-175b-12288")
     speeds = drawn_speeds(12288)
-    step = build_step(scenario, speeds=speeds)
+    step = build_step(with_speeds(scenario, speeds))
     assert not step.side_by_side
     assert len(step.replicas) == scenario.plan.dp == 192
     timeline, slowest = run_step(step)
@@ -205,7 +210,7 @@ def test_replicas_of_a_batch_keep_their_own_paths(schedule: str) -> None:
         cluster={"nodes": 6},
     )
     speeds = drawn_speeds(48, low=0.99)
-    step = build_step(scenario, speeds=speeds)
+    step = build_step(with_speeds(scenario, speeds))
     assert not step.side_by_side
     assert len({replica.paths for replica in step.replicas}) > 1
     batch = simulate(scenario, speeds=speeds)

@@ -9,7 +9,7 @@ from simulator.simulate import run_step
 from simulator.step import MAX_SIDE_BY_SIDE, build_step, microbatch_shape, stage_kinds
 from simulator.workload.op import OpPhase
 from simulator.workload.stage import StageKind
-from tests.test_simulate import drawn_speeds, scenario_of
+from tests.test_simulate import drawn_speeds, scenario_of, with_speeds
 
 
 def test_the_first_stage_embeds_and_the_last_one_puts_out() -> None:
@@ -34,7 +34,7 @@ def test_sequence_parallelism_needs_a_tensor_parallel_group() -> None:
 def test_durations_scale_with_the_speed_of_the_rank_but_messages_do_not() -> None:
     # pp 2, dp 2: ranks 2 and 3 are pipeline rank 1 of replicas 0 and 1.
     scenario = scenario_of({"pp": 2, "dp": 2}, training={"global_batch_size": 4})
-    step = build_step(scenario, speeds={3: 0.5})
+    step = build_step(with_speeds(scenario, {3: 0.5}))
     assert [replica.speeds for replica in step.replicas] == [(1.0, 1.0), (1.0, 0.5)]
     durations = step.durations_s()
     seconds = step.table.seconds[step.graph.op_class]
@@ -53,15 +53,15 @@ def test_durations_scale_with_the_speed_of_the_rank_but_messages_do_not() -> Non
 
 def test_few_classes_of_replicas_share_a_graph_and_many_are_rows() -> None:
     scenario = scenario_of({"dp": 16}, cluster={"nodes": 2})
-    few = build_step(scenario, speeds={rank: 0.9 - rank / 100 for rank in range(7)})
+    few = build_step(with_speeds(scenario, {rank: 0.9 - rank / 100 for rank in range(7)}))
     assert (len(few.replicas), few.side_by_side) == (MAX_SIDE_BY_SIDE, True)
     assert few.durations_s().shape == (few.graph.num_ops,)
-    many = build_step(scenario, speeds=drawn_speeds(16))
+    many = build_step(with_speeds(scenario, drawn_speeds(16)))
     assert (len(many.replicas), many.side_by_side) == (16, False)
     assert many.durations_s().shape == (16, many.graph.num_ops)
     assert len(many.row_graphs) == 16
     assert many.graph.num_ops < few.graph.num_ops
-    assert build_step(scenario, speeds=drawn_speeds(16), fold=False).side_by_side
+    assert build_step(with_speeds(scenario, drawn_speeds(16)), fold=False).side_by_side
 
 
 def test_graphs_of_a_batch_differ_in_the_rows_of_their_ops_only() -> None:
@@ -73,7 +73,7 @@ def test_graphs_of_a_batch_differ_in_the_rows_of_their_ops_only() -> None:
         training={"global_batch_size": 64},
         cluster={"nodes": 6},
     )
-    step = build_step(scenario, speeds=drawn_speeds(48))
+    step = build_step(with_speeds(scenario, drawn_speeds(48)))
     classes = {graph.op_class.tobytes() for graph in step.row_graphs}
     assert len(classes) == len({replica.paths for replica in step.replicas}) == 3
     for graph in step.row_graphs:
@@ -84,7 +84,7 @@ def test_graphs_of_a_batch_differ_in_the_rows_of_their_ops_only() -> None:
 def test_the_slowest_row_of_a_batch_is_shown() -> None:
     scenario = scenario_of({"dp": 16}, cluster={"nodes": 2})
     speeds = drawn_speeds(16)
-    step = build_step(scenario, speeds=speeds)
+    step = build_step(with_speeds(scenario, speeds))
     _, row = run_step(step)
     assert step.replicas[row].speeds == (min(speeds.values()),)
 

@@ -197,9 +197,15 @@ def weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape)
     gradients = (
         shape.tokens * _query_key_value_width(model, shape)
         + shape.tokens * mlp_inputs * ffn / shape.tp
-        + 2 * shape.norm_tokens * hidden
+        + num_inputs * shape.norm_tokens * hidden
     )
     return shape.linear_input_bytes * inputs + shape.element_bytes * gradients
+
+
+def output_weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+    """What the vocabulary projection holds between B and W: its input and the logits' gradient."""
+    hidden = shape.norm_tokens * model.hidden_size
+    return shape.linear_input_bytes * hidden + shape.element_bytes * _logits(model, shape)
 
 
 def embedding_activation_bytes(
@@ -280,12 +286,12 @@ def _norm_items(
         ActivationItem("attention.norm_input", norm_input),
         ActivationItem("attention.linear_input", linear_input),
         ActivationItem("attention.dropout_mask", mask),
-        ActivationItem("mlp.dropout_mask", mask),
     )
     if model.parallel_block:
         return first
     return (
         *first,
+        ActivationItem("mlp.dropout_mask", mask),
         ActivationItem("mlp.norm_input", norm_input),
         ActivationItem("mlp.linear_input", linear_input),
     )

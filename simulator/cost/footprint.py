@@ -20,7 +20,7 @@ from simulator.model import (
     norm_parameters,
 )
 from simulator.numeric import Numeric
-from simulator.plan import OptimizerConfig, ParallelismPlan
+from simulator.plan import OptimizerConfig, ParallelismPlan, reduces_every_microbatch
 from simulator.sharding import ShardingPolicy
 
 VOCAB_MULTIPLE: Final = 128
@@ -227,7 +227,7 @@ def buffer_bytes(
         contiguous gradient buffer).
     """
     policy = plan.sharding
-    by_layer = policy.gather == "before_use"
+    by_layer = policy.gather == "before_use" and plan.shard_size > 1
     outside = parameters - num_layers * layer_parameters
     held_layers = np.minimum(num_layers, plan.prefetch_depth + 1)
     gathered = (outside + held_layers * layer_parameters) * weight_bytes
@@ -237,10 +237,11 @@ def buffer_bytes(
         else np.minimum(plan.bucket_bytes, parameters * optimizer.gradient_reduce_bytes)
     )
     num_buckets = 2.0 if plan.overlap_dp else 1.0
+    leave_early = reduces_every_microbatch(plan) and plan.dp * plan.cp > 1
     stepped = parameters / shard_size if policy.shard_optimizer else parameters
     widened = optimizer.gradient_bytes < FP32_BYTES and optimizer.master_bytes > 0
     return BufferBytes(
         gathered_weights=gathered if by_layer else 0.0,
-        gradient_buckets=in_one_bucket * num_buckets if policy.reduce_every_microbatch else 0.0,
+        gradient_buckets=in_one_bucket * num_buckets if leave_early else 0.0,
         optimizer_step=stepped * FP32_BYTES if widened else 0.0,
     )

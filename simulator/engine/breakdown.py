@@ -67,11 +67,24 @@ def _first_pass(timeline: Timeline, ops: IntArray) -> int:
 
 
 def _idle_ends_s(timeline: Timeline, ops: IntArray) -> float:
-    """What a rank waits before its first pass and after its last op."""
+    """What a rank waits for other ranks before its first pass, and all after its last op.
+
+    The neighbouring steps fill these waits. A wait for the rank's own weights they do not fill.
+    """
     first_pass = _first_pass(timeline, ops)
-    began = float(timeline.end_s[ops[first_pass - 1]]) if first_pass else 0.0
-    lead = float(timeline.start_s[ops[first_pass]]) - began
-    return lead + timeline.makespan_s - float(timeline.end_s[ops[-1]])
+    began_s = float(timeline.end_s[ops[first_pass - 1]]) if first_pass else 0.0
+    op = int(ops[first_pass])
+    lead_s = float(timeline.start_s[op]) - began_s
+    gathers = _own_gathers(timeline, op)
+    gathered_s = float(np.clip(timeline.end_s[gathers] - began_s, 0.0, lead_s).max(initial=0.0))
+    return lead_s - gathered_s + timeline.makespan_s - float(timeline.end_s[ops[-1]])
+
+
+def _own_gathers(timeline: Timeline, op: int) -> IntArray:
+    """Weight gathers that an op waits for."""
+    graph = timeline.graph
+    preds = graph.preds[graph.pred_offsets[op] : graph.pred_offsets[op + 1]]
+    return preds[np.isin(graph.phase[preds], [OpPhase.GATHER_WEIGHTS, OpPhase.GATHER_STEP])]
 
 
 def time_terms(
@@ -107,7 +120,12 @@ def time_terms(
     previous_end = np.concatenate(([0.0], timeline.end_s[ops][:-1]))
     gaps = timeline.start_s[ops] - previous_end
     if not joined:
-        gaps[_first_pass(timeline, ops)] = 0.0  # the step before ends in it
+        # The step before ends in the wait before the first pass, but for the rank's own gathers.
+        first_pass = _first_pass(timeline, ops)
+        gathers = _own_gathers(timeline, int(ops[first_pass]))
+        own_s = timeline.end_s[gathers] - previous_end[first_pass]
+        terms["dp_comm"] += float(np.clip(own_s, 0.0, gaps[first_pass]).max(initial=0.0))
+        gaps[first_pass] = 0.0
     for place in np.flatnonzero(gaps > 0).tolist():
         waited = _waited_for(timeline, table, int(ops[place]), float(previous_end[place]))
         for term, seconds in waited.items():

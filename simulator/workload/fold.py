@@ -66,26 +66,29 @@ def replica_paths(
     link is its worst sibling's: replicas wait for one another, and a switch more or less on the
     way (microseconds) does not make them different.
     """
+    boundaries = list(pairwise(ranks_of_stages.tolist()))
+    crossings = [(a, b) for a, b in dict.fromkeys(boundaries) if a != b]
+    # Virtual stages pass the same pairs of ranks again and again: one path for each pair.
     exact = [
-        tuple(
-            None if a == b else topology.path(a, b)
-            for a, b in pairwise(stage_rank(plan, int(rank), replica) for rank in ranks_of_stages)
-        )
+        {
+            (a, b): topology.path(stage_rank(plan, a, replica), stage_rank(plan, b, replica))
+            for a, b in crossings
+        }
         for replica in range(plan.dp)
     ]
     worst: dict[tuple[object, ...], PathLink] = {}
     for paths in exact:
-        for boundary, path in enumerate(paths):
-            if path is not None:
-                kind = (boundary, path.bandwidth_bytes_per_s, path.crosses_network)
-                worst[kind] = max(worst.get(kind, path), path, key=lambda p: p.latency_s)
-    return tuple(
-        tuple(
-            path and worst[boundary, path.bandwidth_bytes_per_s, path.crosses_network]
-            for boundary, path in enumerate(paths)
-        )
+        for pair, path in paths.items():
+            kind = (pair, path.bandwidth_bytes_per_s, path.crosses_network)
+            worst[kind] = max(worst.get(kind, path), path, key=lambda p: p.latency_s)
+    shared = [
+        {
+            pair: worst[pair, path.bandwidth_bytes_per_s, path.crosses_network]
+            for pair, path in paths.items()
+        }
         for paths in exact
-    )
+    ]
+    return tuple(tuple(paths.get(pair) for pair in boundaries) for paths in shared)
 
 
 def fold_replicas(

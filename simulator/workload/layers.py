@@ -6,6 +6,8 @@ Everything is per microbatch and per rank. Source for the kernel list: Megatron-
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.cost.attention import AttentionShape
 from simulator.cost.footprint import padded_vocab
 from simulator.model import TransformerConfig
@@ -27,6 +29,11 @@ def _elementwise(name: str, family: str, elements: Numeric) -> Block:
         (Elementwise(name, family, elements),),
         (Elementwise(f"{name}.backward", family, elements, backward=True),),
     )
+
+
+def key_value_width(model: TransformerConfig, split: Split) -> Numeric:
+    """Columns of all keys over the tensor-parallel ranks: each rank has at least one whole head."""
+    return np.maximum(model.key_value_size, model.head_dim * split.tp)
 
 
 def norm_block(name: str, model: TransformerConfig, split: Split, stack: Stack) -> Block:
@@ -106,7 +113,7 @@ def attention_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
         if stack.attention == "unfused"
         else _fused_core(model, split)
     )
-    width = (model.query_size + model.key_value_size) / split.tp
+    width = (model.query_size + key_value_width(model, split)) / split.tp
     if model.position_embedding == "rotary":
         family = "rotary_fused" if stack.fused_rotary else "rotary_eager"
         core = _elementwise("rotary", family, split.tokens * width) + core
@@ -131,7 +138,7 @@ def layer_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
     """All kernels of one layer; parallel blocks share one normalisation and one collective pair."""
     hidden, ffn = model.hidden_size, model.ffn_hidden_size
     mlp_in = (2 if model.gated_mlp else 1) * ffn
-    query_key_value = model.query_size + 2 * model.key_value_size
+    query_key_value = model.query_size + 2 * key_value_width(model, split)
     norm = norm_block("norm", model, split, stack)
     core = attention_block(model, split, stack)
     activation = activation_block(model, split, stack)

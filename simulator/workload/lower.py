@@ -76,23 +76,23 @@ def _add_tied_embedding(replica: Replica) -> None:
     ends = replica.costs.links.ends
     if first == last or ends is None or not replica.costs.model.tied_embeddings:
         return
+    place = replica.pieces.end + 1.25
     ready = [
         replica.draft.add_ops(
-            replica.costs.join_row(),
-            replica.stream("compute", rank),
-            order=replica.pieces.end + 1.25,
-            phase=int(OpPhase.JOIN),
+            replica.costs.join_row(), stream, order=place, phase=int(OpPhase.JOIN)
         )
         for rank in (first, last)
+        for stream in dict.fromkeys((replica.stream("compute", rank), replica.dp_stream(rank)))
     ]
-    for rank, other in ((first, ready[1]), (last, ready[0])):
+    both = np.concatenate(ready)
+    for rank in (first, last):
         reduce = replica.draft.add_ops(
             replica.costs.tied_embedding_row(ends),
             replica.stream("compute", rank),
-            order=replica.pieces.end + 1.5,
+            order=place + 0.25,
             phase=int(OpPhase.REDUCE_GRADIENTS),
         )
-        replica.draft.add_edges(other, reduce)
+        replica.draft.add_edges(both, np.full(both.size, reduce[0]))
 
 
 def _add_optimizer(replica: Replica) -> None:
@@ -122,11 +122,15 @@ def _add_optimizer(replica: Replica) -> None:
 
 def _gradient_norm(replica: Replica, ready: IntArray) -> IntArray:
     """An op that every rank of every replica must reach."""
-    norm = replica.draft.add_ops(
-        replica.costs.join_row(), -1, phase=int(OpPhase.JOIN), coupled=True
+    summed, norm = (
+        replica.draft.add_ops(
+            replica.costs.join_row(), -1, phase=int(OpPhase.JOIN), coupled=coupled
+        )
+        for coupled in (True, False)
     )
-    replica.coupled.append(CoupledOps(norm, norm))
-    replica.draft.add_edges(ready, norm)
+    replica.coupled.append(CoupledOps(summed, norm))
+    replica.draft.add_edges(ready, summed)
+    replica.draft.add_edges(summed, norm)
     return norm
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.numeric import IntArray
+from simulator.plan import reduces_every_microbatch
 from simulator.schedule.action import Phase
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
@@ -14,15 +15,11 @@ BEFORE_PASSES = -2.0
 
 
 def add_gradient_reduce(replica: Replica) -> None:
-    """Gradients leave every stage: bucket by bucket beside its last backward, or at the end.
-
-    Assumes: with several pipeline ranks, sharded gradients are still accumulated whole and leave
-        once per step, as MegaScale's ZeRO-2 does (arXiv 2402.15627 section 3.2).
-    """
+    """Gradients leave every stage: bucket by bucket beside its last backward, or at the end."""
     plan = replica.plan
     if plan.dp * plan.cp == 1:
         return
-    every = plan.sharding.reduce_every_microbatch and plan.pp == 1
+    every = reduces_every_microbatch(plan)
     for rank in range(replica.schedule.num_ranks):
         stages = replica.stages_of(rank)
         if plan.overlap_dp or every:
@@ -93,7 +90,7 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
     rows = _piece_gather_rows(replica, rank)[pieces.stage[used]]
     ahead = depth + 0.5 if replica.plan.overlap_dp else 0.5
     ops = replica.add_coupled(
-        rows, rank, pieces.order[used] - ahead, OpPhase.GATHER_WEIGHTS, int(pieces.stage[used[0]])
+        rows, rank, pieces.order[used] - ahead, OpPhase.GATHER_WEIGHTS, pieces.stage[used]
     )
     replica.draft.add_edges(ops.ids, replica.ids[used])
     if replica.plan.overlap_dp:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.machine import PathLink
-from simulator.numeric import FloatArray, IntArray, Integral
+from simulator.numeric import FloatArray, IntArray, Integral, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase, Schedule
 from simulator.workload.draft import GraphDraft
@@ -70,16 +70,20 @@ class Replica:
         return self.stream("dp" if self.plan.overlap_dp else "compute", rank)
 
     def nic(self, rank: int) -> int:
-        """The NIC share of a rank, shared by its sends and data-parallel collectives."""
+        """The NIC share of a rank, for its overlapping sends and data-parallel collectives.
+
+        Assumes: blocking sends, which are part of a pass, do not meet the collectives.
+        """
         return self.draft.add_resource(f"nic of rank {rank}, replica {self.index}")
 
     def _dp_resource(self, rank: int) -> int:
         both_overlap = self.plan.overlap_dp and self.plan.overlap_pp and self.plan.pp > 1
-        crosses = bool(np.any(np.asarray(self.costs.links.shard.num_nodes) > 1))
+        links = self.costs.links
+        crosses = max(as_float(links.shard.num_nodes), as_float(links.replica.num_nodes)) > 1
         return self.nic(rank) if both_overlap and crosses else -1
 
     def add_coupled(
-        self, rows: Integral, rank: int, order: FloatArray, phase: OpPhase, stage: int
+        self, rows: Integral, rank: int, order: FloatArray, phase: OpPhase, stage: Integral
     ) -> CoupledOps:
         """Adds data-parallel collectives of a rank, which start when every replica is ready."""
         stream = self.dp_stream(rank)

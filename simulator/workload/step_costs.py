@@ -19,7 +19,6 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
-from simulator.units import format_si
 from simulator.workload.classes import CostTableDraft
 from simulator.workload.kernel import CollectiveKind
 from simulator.workload.stage import StageCost, StageKind, StagePricer
@@ -70,6 +69,8 @@ class StepCosts:
     Attributes:
         kinds: [stages], what every virtual stage holds.
         activations: [stages].
+        gather_bytes, gradient_reduce_bytes: of one element on the wire.
+        ends_share_rank: first and last stage lie on one rank, which holds a tied table once.
         table: collects the rows.
     """
 
@@ -79,8 +80,9 @@ class StepCosts:
     links: Links
     kinds: tuple[StageKind, ...]
     activations: tuple[ActivationBytes, ...]
-    weight_bytes: float
+    gather_bytes: float
     gradient_reduce_bytes: float
+    ends_share_rank: bool = False
     table: CostTableDraft = field(default_factory=CostTableDraft)
     _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
         default_factory=dict[tuple[StageKind, Phase], StageCost]
@@ -94,9 +96,12 @@ class StepCosts:
         return self._stage_costs[key]
 
     def parameters(self, stage: int) -> float:
-        """Parameters of a virtual stage on one tensor-parallel rank, before sharding."""
+        """Parameters of a virtual stage on one tensor-parallel rank, before sharding.
+
+        A tied table counts on the first stage where that is on the rank of the last one.
+        """
         kind = self.kinds[stage]
-        return float(
+        total = float(
             stage_parameters(
                 self.model,
                 kind.num_layers,
@@ -105,14 +110,12 @@ class StepCosts:
                 tp=self.plan.tp,
             )
         )
+        copy = kind.has_output and not kind.has_embedding and self.model.tied_embeddings
+        return total - self._table_parameters() if copy and self.ends_share_rank else total
 
     def rank_parameters(self, stages: tuple[int, ...]) -> float:
-        """Parameters of a pipeline rank; a tied table is held once where both ends meet."""
-        total = sum(self.parameters(stage) for stage in stages)
-        ends = {0, len(self.kinds) - 1}
-        if self.model.tied_embeddings and len(self.kinds) > 1 and ends <= set(stages):
-            total -= self._table_parameters()
-        return total
+        """Parameters of a pipeline rank."""
+        return sum(self.parameters(stage) for stage in stages)
 
     def _table_parameters(self) -> float:
         """Parameters of the vocabulary table on one tensor-parallel rank."""
@@ -151,7 +154,7 @@ class StepCosts:
         path = ""
         if send is not None and last:
             terms["pp_comm"] = self.send_s(send) * self.pricer.context.stack.blocking_p2p_scale
-            path = f" and send at {format_si(as_float(send.bandwidth_bytes_per_s), 'B/s')}"
+            path = f" and send {_path_label(send)}"
         memory = self.activations[stage]
         alloc = memory.acquired(phase)
         free = memory.released(phase, splits_backward=self.pricer.splits_backward)
@@ -180,8 +183,7 @@ class StepCosts:
 
     def send_row(self, path: PathLink) -> int:
         """Row of a send beside compute."""
-        rate = format_si(as_float(path.bandwidth_bytes_per_s), "B/s")
-        return self.table.add(f"send at {rate}", {"pp_comm": self.send_s(path)})
+        return self.table.add(f"send {_path_label(path)}", {"pp_comm": self.send_s(path)})
 
     def _collective_s(self, kind: CollectiveKind, payload: Numeric, link: GroupLink) -> Numeric:
         scale = self.pricer.context.stack.network_scale
@@ -208,7 +210,7 @@ class StepCosts:
     def gather_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
         """Row of the all-gather of the weights of some virtual stages over the shard group."""
         parameters = self.rank_parameters(stages)
-        payload = parameters * self.weight_bytes / num_pieces
+        payload = parameters * self.gather_bytes / num_pieces
         seconds = self._collective_s("all_gather", payload, self.links.shard)
         return self.table.add(f"gather {payload:.0f} B of weights", {"dp_comm": seconds})
 
@@ -240,3 +242,9 @@ class StepCosts:
     def join_row(self) -> int:
         """Row of ops that take no time."""
         return self.table.add("join", {"overhead": 0.0})
+
+
+def _path_label(path: PathLink) -> str:
+    """Names a path by all that its cost depends on, so that other paths are other rows."""
+    bandwidth, latency_s = as_float(path.bandwidth_bytes_per_s), as_float(path.latency_s)
+    return f"at {bandwidth:.9g} B/s after {latency_s:.6g} s"

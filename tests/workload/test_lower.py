@@ -58,7 +58,7 @@ def costs_of(plan: ParallelismPlan, context: PriceContext, link: GroupLink) -> S
         links=Links(link, replace(link, size=1), PATH),
         kinds=tuple(StageKind(layers, s == 0, s == stages - 1) for s in range(stages)),
         activations=(ActivationBytes(100.0, 10.0, 40.0),) * stages,
-        weight_bytes=2.0,
+        gather_bytes=2.0,
         gradient_reduce_bytes=4.0,
     )
 
