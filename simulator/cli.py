@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
 
 import typer
 
-from simulator.errors import TrainsimError
+from simulator.errors import SpecError, TrainsimError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 INTERNAL_ERROR: Final = 1
 BAD_INPUT: Final = 2
 DOES_NOT_FIT: Final = 3
+BAR_MISSED: Final = 4
 DEBUG_VARIABLE: Final = "TRAINSIM_DEBUG"
 
 app = typer.Typer(
@@ -104,6 +105,17 @@ def _guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run_guarded
 
 
+def _check_outputs(scenario: str, *outputs: Path | None) -> None:
+    """No output may replace the scenario or another output."""
+    places = [path.resolve() for path in (Path(scenario), *outputs) if path is not None]
+    for path in outputs:
+        if path is not None and places.count(path.resolve()) > 1:
+            raise SpecError(
+                f"'{path}' would replace the scenario or another output",
+                hint="give every output a name of its own",
+            )
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from simulator import __version__
@@ -157,6 +169,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Predict one training step: time, MFU, memory, and where the time goes."""
+    _check_outputs(scenario, trace, html)
     report = _simulated(scenario, overrides, engine)
     from simulator.report.formats import FORMATS
 
@@ -216,6 +229,12 @@ def validate(
         list[Path] | None,
         typer.Option("--page", metavar="FILE", help="Write a page, .md or .html; repeatable."),
     ] = None,
+    bar: Annotated[
+        float | None,
+        typer.Option(
+            help="Exit 4 if the mean absolute error over test rows is above it, for example 0.15."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare predictions with published runs, row by row; without files, the shipped ones.
@@ -233,10 +252,13 @@ def validate(
         _write(page, render(result))
     if as_json:
         typer.echo(_as_json(result.to_json()))
-        return
-    from simulator.views import validation_view
+    else:
+        from simulator.views import validation_view
 
-    _print(validation_view(result))
+        _print(validation_view(result))
+    error = result.overall.test.mape
+    if bar is not None and (error is None or error > bar):
+        raise typer.Exit(BAR_MISSED)
 
 
 @app.command("list", epilog=_examples("list", "list models", "list clusters --json"))

@@ -36,6 +36,23 @@ def _double_tp(scenario: Scenario) -> Scenario:
     return replace(scenario, plan=replace(plan, tp=plan.tp * 2, dp=plan.dp // 2))
 
 
+def _double_pp(scenario: Scenario) -> Scenario:
+    plan = scenario.plan
+    if plan.dp % 2 or plan.layers_per_stage is not None:
+        return scenario
+    return replace(scenario, plan=replace(plan, pp=plan.pp * 2, dp=plan.dp // 2))
+
+
+def _one_f_one_b(scenario: Scenario) -> Scenario:
+    if scenario.plan.layers_per_stage is not None:
+        return scenario
+    return replace(scenario, plan=replace(scenario.plan, schedule="1f1b", virtual_stages=1))
+
+
+def _shard_over_all(scenario: Scenario) -> Scenario:
+    return replace(scenario, plan=replace(scenario.plan, shard_group_size=None))
+
+
 LEVERS: Final[Mapping[str, Callable[[Scenario], Scenario]]] = {
     "training.recompute: selective": _recompute(Recompute("selective")),
     "training.recompute: full": _recompute(Recompute("full")),
@@ -43,7 +60,10 @@ LEVERS: Final[Mapping[str, Callable[[Scenario], Scenario]]] = {
     "plan.sharding: zero3": _shard("zero3"),
     "half the training.micro_batch_size": _halve_micro_batch,
     "plan.sequence_parallel: true": _sequence_parallel,
+    "plan.shard_group_size: all replicas": _shard_over_all,
+    "plan.schedule: 1f1b": _one_f_one_b,
     "twice the plan.tp, half the plan.dp": _double_tp,
+    "twice the plan.pp, half the plan.dp": _double_pp,
 }
 """Change -> the changed scenario; some do not apply to every scenario."""
 

@@ -201,6 +201,14 @@ def _check_sharding(plan: ParallelismPlan) -> None:
     replicas = plan.dp * plan.cp
     if plan.shard_group_size is None:
         return
+    policy = plan.sharding
+    if not (policy.shard_weights or policy.shard_gradients or policy.shard_optimizer):
+        raise PlanError(
+            f"shard_group_size {plan.shard_group_size} with sharding {policy.name}, which "
+            "shards nothing",
+            where="plan.shard_group_size",
+            hint="leave it out, or take plan.sharding: zero1, zero2, zero3 or hsdp",
+        )
     if replicas % plan.shard_group_size:
         raise PlanError(
             f"shard_group_size {plan.shard_group_size} does not divide "

@@ -97,11 +97,12 @@ def peak_memory_bytes(scenario: Scenario) -> float:
 
 
 def _savings(scenario: Scenario, peak_bytes: float) -> list[tuple[str, float]]:
+    """Levers and what they save; savings of less than a hundredth are no help."""
     saved = [
         (name, peak_bytes - peak_memory_bytes(other))
         for name, other in applicable(scenario).items()
     ]
-    return [(name, saving) for name, saving in saved if saving > 0]
+    return [(name, saving) for name, saving in saved if saving > 0.01 * peak_bytes]
 
 
 def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryReport) -> Report:
@@ -138,7 +139,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         devices=plan.num_devices,
         kernels=_kernel_shares(step, rank),
         assumptions=(*_assumptions(scenario), *_batch_notes(step)),
-        provenance=_provenance(step, timeline),
+        provenance=_provenance(step, timeline) | {"critical_rank": f"pipeline rank {rank}"},
         timeline=timeline,
     )
 

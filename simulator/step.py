@@ -155,6 +155,9 @@ def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> St
             ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
         ),
         kinds=kinds,
+        optimizer_state_bytes=(
+            scenario.training.optimizer.state_bytes + scenario.training.optimizer.master_bytes
+        ),
         ends_share_rank=bool(schedule.stage_rank[0] == schedule.stage_rank[-1]),
         activations=tuple(activations[kind] for kind in kinds),
         # Weights travel in 16 bits, also where they are cast to fp8 on arrival.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -86,8 +86,9 @@ def _extend(route: Route, link: Mapping[str, float]) -> Route:
 def nic_shares(node: Node, graph: nx.Graph[str]) -> tuple[float, ...]:
     """Network bandwidth of each device when all of them send; 0 without a NIC.
 
-    A device uses the NICs nearest to it (fewest links, over other devices too) and divides each
-    with the devices to which it is as near; its way to them may be narrower than its share.
+    A device spreads its traffic evenly over the NICs nearest to it (fewest links, over other
+    devices too); a NIC is divided in proportion to the traffic it gets. The way to the NICs may
+    be narrower than the share.
     """
     nearest: list[list[str]] = []
     widths: list[float] = []
@@ -99,9 +100,12 @@ def nic_shares(node: Node, graph: nx.Graph[str]) -> tuple[float, ...]:
         ways = [reached[place].bandwidth_bytes_per_s for nic in nics for place in graph.adj[nic]]
         nearest.append(nics)
         widths.append(max(ways, default=0.0))
-    users = Counter(nic for nics in nearest for nic in nics)
+    load: dict[str, float] = defaultdict(float)
+    for nics in nearest:
+        for nic in nics:
+            load[nic] += 1 / len(nics)
     return tuple(
-        min(width, sum(node.nic_bytes_per_s / users[nic] for nic in nics))
+        min(width, sum(node.nic_bytes_per_s / (len(nics) * load[nic]) for nic in nics))
         for nics, width in zip(nearest, widths, strict=True)
     )
 

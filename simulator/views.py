@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,13 +17,26 @@ from rich.text import Text
 
 from simulator.errors import SpecError
 from simulator.published.metrics import ErrorStatistics
-from simulator.published.results import Summary, ValidationResult
+from simulator.published.results import RowResult, Summary, ValidationResult
 from simulator.report.breakdown import MEMORY_LABELS, gigabytes, memory_terms, percent
 from simulator.report.report import RankMemory, Report
 
 PLAIN_WIDTH: Final = 120
 """Columns where stdout is no terminal."""
 _MAX_RANK_CLASSES: Final = 8
+_MAX_LISTED_ROWS: Final = 30
+"""Rows up to which ``validate`` lists each of them."""
+_MAX_REASONS: Final = 12
+_ROW_HEADERS: Final = ("row", "measured", "predicted", "error", "assumed, derived or why skipped")
+
+
+class _Page(io.StringIO):
+    """Text that is bound for stdout, so that rich draws with what stdout can encode."""
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Encoding of stdout."""
+        return sys.stdout.encoding or "ascii"
 
 
 def print_view(view: RenderableType) -> None:
@@ -30,10 +44,12 @@ def print_view(view: RenderableType) -> None:
     if sys.stdout.isatty():
         Console(highlight=False).print(view)
         return
-    buffer = io.StringIO()
+    buffer = _Page()
     Console(file=buffer, width=PLAIN_WIDTH, color_system=None, highlight=False).print(view)
     # Cells are padded to the full width, which is of no use in a file or a pipe.
-    sys.stdout.writelines(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
+    text = "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
+    encoding = buffer.encoding
+    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> Table:
@@ -86,7 +102,22 @@ def validation_view(result: ValidationResult) -> RenderableType:
     rows = [_summary_row(name, summary) for name, summary in result.sources.items()]
     rows += [_summary_row(f"tier {name}", summary) for name, summary in result.tiers.items()]
     rows.append(_summary_row("all", result.overall))
-    return table(rows, headers)
+    parts: list[RenderableType] = [table(rows, headers)]
+    if len(result.rows) <= _MAX_LISTED_ROWS:
+        parts += [Text(), table([_row(row) for row in result.rows], _ROW_HEADERS)]
+    reasons = Counter("; ".join(r.notes) for r in result.rows if r.status == "skipped")
+    if reasons:
+        parts += [Text(), Text("Skipped, with the reason (--json lists every row)")]
+        shown = [(f"{count}", reason) for reason, count in reasons.most_common(_MAX_REASONS)]
+        parts.append(table(shown))
+    return Group(*parts)
+
+
+def _row(row: RowResult) -> list[str]:
+    times = (row.measured_step_time_s, row.predicted_step_time_s)
+    shown = ["-" if value is None else f"{value:.4g} s" for value in times]
+    error = "-" if row.error is None else f"{100 * row.error:+.1f} %"
+    return [row.row_id, *shown, error, "; ".join(row.notes)]
 
 
 def _summary_row(name: str, summary: Summary) -> list[str]:
@@ -96,14 +127,27 @@ def _summary_row(name: str, summary: Summary) -> list[str]:
     return [name, str(summary.count), str(summary.skipped), str(test.compared), *shown]
 
 
+def _write_into(path: Path, text: str) -> None:
+    """Writes to a device or a pipe, which must not be replaced by a file."""
+    try:
+        with path.open("w", encoding="utf-8") as device:
+            device.write(text)
+    except OSError as error:
+        raise SpecError(f"cannot write '{path}': {error.strerror}") from None
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a file under another name first, so that no half-written one is ever seen.
 
     Raises:
         SpecError: if the place cannot be written.
     """
+    path = path.resolve()
     if path.is_dir():
         raise SpecError(f"'{path}' is a directory", hint="name the file to write")
+    if path.exists() and not path.is_file():
+        _write_into(path, text)
+        return
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(

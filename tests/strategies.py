@@ -86,6 +86,15 @@ def _degrees(draw: st.DrawFn, max_ranks: int, tensor: tuple[int, ...]) -> tuple[
 
 
 @st.composite
+def shardings(draw: st.DrawFn, dp: int) -> dict[str, object]:
+    """A policy and, if it shards anything, the size of its groups."""
+    policy = draw(st.sampled_from(["ddp", "zero1", "zero2", "zero3"]))
+    sizes = [size for size in range(1, dp + 1) if dp % size == 0]
+    group = {} if policy == "ddp" else {"shard_group_size": draw(st.sampled_from(sizes))}
+    return {"sharding": policy, **group}
+
+
+@st.composite
 def scenario_settings(
     draw: st.DrawFn, max_ranks: int = 64, tensor: tuple[int, ...] = (1, 2, 4, 8)
 ) -> dict[str, object]:
@@ -117,8 +126,7 @@ def scenario_settings(
             "virtual_stages": chunks,
             "schedule": schedule,
             "layers_per_stage": layers,
-            "sharding": draw(st.sampled_from(["ddp", "zero1", "zero2", "zero3"])),
-            "shard_group_size": draw(st.sampled_from([n for n in range(1, dp + 1) if dp % n == 0])),
+            **draw(shardings(dp)),
             "sequence_parallel": tp > 1 and draw(booleans),
             "prefetch_depth": draw(st.integers(1, 2)),
             "axis_order": list(

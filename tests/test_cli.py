@@ -11,8 +11,10 @@ from typer.testing import CliRunner, Result
 
 from simulator.cli import DEBUG_VARIABLE, app
 from simulator.published.rows import REQUIRED_COLUMNS
+from simulator.published.validate import published_paths
 from simulator.report.record import from_json
 from simulator.spec.catalogue import KINDS
+from simulator.spec.load import find_scenario
 
 REPORT_KEYS = {
     "schema_version",
@@ -241,3 +243,37 @@ def test_validate_writes_pages_and_refuses_a_wrong_suffix_at_once(tmp_path: Path
     refused = invoke("validate", "--page", str(tmp_path / "a.txt"))
     assert refused.exit_code == 2
     assert ".md or .html" in refused.stderr
+
+
+def test_outputs_replace_neither_scenario_nor_each_other(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(find_scenario("gpt2-xl-one-gpu").read_text())
+    for options in (["--html", str(job)], ["--html", "x.html", "--trace", "x.html"]):
+        result = CliRunner().invoke(app, ["run", str(job), *options])
+        assert result.exit_code == 2
+        assert "would replace" in result.stderr
+    assert "preset" in job.read_text()
+
+
+def test_a_device_is_written_into(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    result = CliRunner().invoke(app, ["run", "gpt2-xl-one-gpu", "--html", str(pipe)])
+    assert result.exit_code == 0
+    assert "<html" in reader.communicate()[0]
+    assert pipe.is_fifo()
+
+
+def test_a_missed_bar_is_exit_4(tmp_path: Path) -> None:
+    rows = str(next(path for path in published_paths() if path.stem == "frontier"))
+    assert CliRunner().invoke(app, ["validate", rows, "--bar", "0.5"]).exit_code == 0
+    assert CliRunner().invoke(app, ["validate", rows, "--bar", "0.001"]).exit_code == 4
+
+
+def test_stdout_that_is_not_utf_8(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "simulator", "run", "gpt2-xl-one-gpu"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()

@@ -293,7 +293,8 @@ def test_a_step_is_no_shorter_than_its_bounds(scenario: Scenario) -> None:
 def test_the_more_is_sharded_the_less_memory_states_take(scenario: Scenario) -> None:
     states: list[np.ndarray] = []
     for name in ("zero3", "zero2", "zero1", "ddp"):
-        plan = replace(scenario.plan, sharding=SHARDING[name])
+        group = None if name == "ddp" else scenario.plan.shard_group_size
+        plan = replace(scenario.plan, sharding=SHARDING[name], shard_group_size=group)
         ranks = simulate(replace(scenario, plan=plan)).memory.rank_classes
         kinds = ("weights", "gradients", "optimizer", "master_weights")
         states.append(np.array([sum(rank.terms[kind] for kind in kinds) for rank in ranks]))

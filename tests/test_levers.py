@@ -20,8 +20,14 @@ def test_what_a_lever_gives_is_another_valid_scenario(scenario: Scenario) -> Non
 
 
 def test_every_lever_applies_to_a_plan_that_uses_none() -> None:
-    scenario = scenario_of({"tp": 2, "dp": 4}, training={"micro_batch_size": 2})
-    assert set(applicable(scenario)) == set(LEVERS)
+    plain = scenario_of({"tp": 2, "dp": 4}, training={"micro_batch_size": 2})
+    grouped = scenario_of(
+        {"pp": 2, "dp": 4, "sharding": "zero3", "shard_group_size": 2, "schedule": "gpipe"},
+        training={"global_batch_size": 8},
+    )
+    assert set(applicable(plain)) | set(applicable(grouped)) == set(LEVERS)
+    assert "plan.shard_group_size: all replicas" in applicable(grouped)
+    assert "plan.schedule: 1f1b" in applicable(grouped)
 
 
 def test_levers_that_are_pulled_already_are_left_out() -> None:

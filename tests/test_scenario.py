@@ -7,6 +7,7 @@ import pytest
 from simulator.errors import PlanError, ScheduleError
 from simulator.plan import Recompute
 from simulator.scenario import MAX_ACTIONS, Scenario, check
+from simulator.sharding import SHARDING
 from simulator.spec.load import parse_scenario
 
 # 12 layers, 12 heads, 16 devices, 32 sequences a step.
@@ -43,7 +44,7 @@ def test_the_base_is_right() -> None:
         with_plan(tp=1, dp=8),
         with_plan(virtual_stages=3, schedule="interleaved"),
         with_plan(layers_per_stage=(5, 7)),
-        with_plan(shard_group_size=2),
+        with_plan(shard_group_size=2, sharding=SHARDING["zero3"]),
         with_plan(axis_order=("tp", "pp", "cp", "dp")),
         with_plan(axis_order=("tp", "dp", "cp", "pp")),
         with_model(num_query_groups=1),
@@ -68,7 +69,13 @@ def test_right_ones(scenario: Scenario) -> None:
         (with_training(global_batch_size=2), "training.global_batch_size", ["2 ", "4 * 1"], "4"),
         (with_plan(cp=2, dp=2), "plan.cp", ["cp = 2"], "set plan.cp: 1"),
         (with_training(seq_length=2048), "training.seq_length", ["2048", "1024"], "set model."),
-        (with_plan(shard_group_size=3), "plan.shard_group_size", ["3", "4 * 1"], "1, 2 or 4"),
+        (
+            with_plan(shard_group_size=3, sharding=SHARDING["zero3"]),
+            "plan.shard_group_size",
+            ["3", "4 * 1"],
+            "1, 2 or 4",
+        ),
+        (with_plan(shard_group_size=2), "plan.shard_group_size", ["2", "ddp"], "leave it out"),
         (with_plan(axis_order=("tp", "cp", "pp")), "plan.axis_order", ["tp"], "each axis once"),
         (with_plan(axis_order=("cp", "tp", "dp", "pp")), "plan.axis_order", ["cp"], "side by"),
         (with_training(precision="fp8"), "training.precision", ["fp8", "a100"], "bf16"),

@@ -18,6 +18,8 @@ _COMM_TERM: Final = {
     OpPhase.REDUCE_GRADIENTS: "dp_comm",
     OpPhase.GATHER_STEP: "dp_comm",
 }
+ROUNDING: Final = 1e-12
+"""Share of a step that sums of its terms may miss in floating point."""
 _PP_COMM: Final = TERMS.index("pp_comm")
 
 
@@ -133,7 +135,8 @@ def time_terms(
     idle_ends_s = 0.0 if joined else _idle_ends_s(timeline, ops)
     # What no op and no wait accounts for is bubble: the tail after the last op, and rounding.
     accounted = sum(terms.values()) - terms["bubble"]
-    terms["bubble"] = max(timeline.makespan_s - idle_ends_s - accounted, 0.0)
+    left_s = timeline.makespan_s - idle_ends_s - accounted
+    terms["bubble"] = left_s if left_s > ROUNDING * timeline.makespan_s else 0.0
     return terms
 
 

@@ -68,6 +68,7 @@ MACHINES: Final = (
     Machine("", r"l40s", "", "l40s-8-cluster"),
     Machine("", r"a10g", "", "a10g-8-cluster"),
     Machine("", r"v100-sxm3", "", "dgx-2-cluster", 16),
+    Machine("", r"v100", "dgx-?2", "dgx-2-cluster", 16),
     Machine("", r"v100(-16gb)? 16", "4x edr", "dgx-1v-16gb-cluster", num_nics=1),
     Machine("", r"v100(-16gb)? 16", "", "dgx-1v-16gb-cluster"),
     Machine("", r"v100", "", "dgx-1v-cluster"),
@@ -83,6 +84,7 @@ MACHINES: Final = (
     Machine("", r"a800", "4x100", "a800-cluster", num_nics=2),
     Machine("", r"a800", "", "a800-cluster"),
     Machine("", r"h100", "efa", "aws-p5-cluster"),
+    Machine("", r"h100", r"800 ?gb", "dgx-h100-superpod", 8, "2 x 400 Gb/s for 800", 2),
     Machine("", r"h100", "roce", "meta-h100-roce-24k", nearest="the same NICs, RoCE"),
     Machine("", r"h100", "", "dgx-h100-superpod"),
     Machine("", r"h800", "", "h800-cluster"),
@@ -101,6 +103,8 @@ def cluster_settings(row: PublishedRow, num_devices: int) -> tuple[Settings, lis
     Raises:
         CannotRunError: if no description of the accelerator exists.
     """
+    if row.lower("gpu").startswith("tpu") and "dcn" in row.lower("interconnect_inter"):
+        raise CannotRunError("TPU slices joined by the data-center network are not modelled")
     machine = next((machine for machine in MACHINES if machine.matches(row)), None)
     if machine is None:
         gpu = row.text("gpu")

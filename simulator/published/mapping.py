@@ -54,6 +54,8 @@ def map_row(row: PublishedRow) -> Case | Skipped:
     Every rule that a scenario file must obey holds here too; a row that breaks one is skipped
     with the rule's own message.
     """
+    if row.problem:
+        return Skipped(row, row.problem)
     try:
         settings, notes = scenario_settings(row)
         scenario = parse_scenario(settings, row.where, Path())

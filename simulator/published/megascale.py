@@ -11,8 +11,8 @@ from simulator.published.families import Settings
 from simulator.published.rows import PublishedRow
 
 ASSUMED_WINDOW: Final = 1024
-"""Tokens a query looks back. The paper prints no window; its MFU column follows from its seconds
-to 0.6 points if attention counts half of the 2048 tokens, so that is the window taken."""
+"""Tokens a query looks back: half of the 2048, an assumption. The paper prints no window; that its
+MFU column counts attention once per two tokens is in keeping with it."""
 
 _ABLATION: Final = (
     ("parallel transformer", "parallel_block"),

@@ -57,6 +57,7 @@ class PublishedRow:
         where: file and line, for errors.
         texts: column -> cell, without blank cells.
         numbers: numeric column -> value, without blank cells.
+        problem: what is wrong with a cell, so that the row cannot be run; empty if nothing is.
     """
 
     source: str
@@ -65,6 +66,7 @@ class PublishedRow:
     role: Role
     texts: Mapping[str, str]
     numbers: Mapping[str, float]
+    problem: str = ""
 
     def text(self, column: str) -> str:
         """The cell, empty when blank."""
@@ -132,11 +134,14 @@ def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[PublishedRow]:
 
 
 def _row(source: str, where: str, texts: Mapping[str, str]) -> PublishedRow:
-    numbers = {
-        column: _number(texts[column], column, where)
-        for column in (*_POSITIVE, *_FLAGS)
-        if column in texts
-    }
+    numbers: dict[str, float] = {}
+    problem = ""
+    for column in (*_POSITIVE, *_FLAGS):
+        if column in texts:
+            try:
+                numbers[column] = _number(texts[column], column, where)
+            except SpecError as error:
+                problem = problem or f"column {column}: {error.problem}"
     row_id = texts.get("id", "")
     if not row_id:
         raise SpecError("the row has no id", where=where, hint="fill the column 'id'")
@@ -150,7 +155,7 @@ def _row(source: str, where: str, texts: Mapping[str, str]) -> PublishedRow:
             raise SpecError(
                 f"role '{other}' is not 'calibration' or 'test'", where=f"{where}, column role"
             )
-    return PublishedRow(source, where, row_id, role, texts, numbers)
+    return PublishedRow(source, where, row_id, role, texts, numbers, problem)
 
 
 def _number(text: str, column: str, where: str) -> float:

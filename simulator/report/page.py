@@ -248,7 +248,9 @@ def _kernels(report: Report) -> str:
             seconds(kernel.time_s),
             percent(fraction(kernel.time_s, report.step_time_s)),
             flops_rate(fraction(kernel.flops, kernel.time_s)) if kernel.flops else "",
-            f"{gigabytes(fraction(kernel.moved_bytes, kernel.time_s))}/s",
+            f"{gigabytes(fraction(kernel.moved_bytes, kernel.time_s))}/s"
+            if kernel.moved_bytes
+            else "",
         ]
         for kernel in report.kernels
     ]

@@ -259,7 +259,9 @@ def _kernel_section(report: Report, *, verbose: bool) -> list[RenderableType]:
             seconds(kernel.time_s),
             percent(fraction(kernel.time_s, report.step_time_s)),
             flops_rate(fraction(kernel.flops, kernel.time_s)) if kernel.flops else "",
-            f"{gigabytes(fraction(kernel.moved_bytes, kernel.time_s))}/s",
+            f"{gigabytes(fraction(kernel.moved_bytes, kernel.time_s))}/s"
+            if kernel.moved_bytes
+            else "",
         )
     body = _with_rest(table, len(report.kernels) - len(shown), "kernel families")
     return [_section("Kernels (critical rank)", body)]

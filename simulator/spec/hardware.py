@@ -122,8 +122,10 @@ def _resolve(
         SpecError: if it extends itself, directly or over others.
     """
     raw = _read(kind, source, base_dir)
-    if raw.where in seen:
-        chain = " -> ".join((*seen, raw.where))
+    # One file may be reached by several relative paths.
+    place = raw.where if isinstance(source, Mapping) else str(Path(raw.where).resolve())
+    if place in seen:
+        chain = " -> ".join((*seen, place))
         raise SpecError(
             f"'extends' goes in a circle: {chain}", where=raw.where, hint="remove one of them"
         )
@@ -135,7 +137,7 @@ def _resolve(
     try:
         # A mapping has no file, so it can never be part of a circle: all inline names are equal.
         inline = isinstance(source, Mapping)
-        chain = seen if inline else (*seen, raw.where)
+        chain = seen if inline else (*seen, place)
         base = _resolve(kind, parent, raw.base_dir, chain)
     except TrainsimError as error:
         raise error.at(f"{raw.where}: extends") from None

@@ -106,7 +106,7 @@ def _read_json(path: Path) -> Mapping[str, object]:
         data = json.loads(raw.decode("utf-8"))
     except OSError as error:
         raise SpecError(f"cannot read '{path}': {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"'{path}' is not valid JSON: {error}") from None
     if not isinstance(data, dict):
         raise SpecError(f"'{path}' is not a JSON object", hint="is it a model's config.json?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
 from simulator.scenario import Scenario, check
-from simulator.sharding import SHARDING
+from simulator.sharding import SHARDING, SHARDING_ALIASES
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
 from simulator.spec.optimizers import optimizer_config
@@ -173,25 +174,33 @@ def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
     overlap = spec.overlap
+    dp = spec.dp or _remaining(spec, cluster)
     return ParallelismPlan(
         tp=spec.tp,
         pp=spec.pp,
-        dp=spec.dp or _remaining(spec, cluster),
+        dp=dp,
         cp=spec.cp,
         virtual_stages=spec.virtual_stages,
         schedule=spec.schedule or ("interleaved" if spec.virtual_stages > 1 else "1f1b"),
-        sharding=SHARDING[spec.sharding],
+        sharding=SHARDING[SHARDING_ALIASES.get(spec.sharding, spec.sharding)],
         # There is nothing to split over one rank.
         sequence_parallel=spec.sequence_parallel and spec.tp > 1,
         axis_order=spec.axis_order,
         layers_per_stage=spec.layers_per_stage,
-        shard_group_size=spec.shard_group_size,
+        shard_group_size=spec.shard_group_size or _hybrid_group(spec, cluster, dp),
         prefetch_depth=spec.prefetch_depth,
         overlap_dp=stack.overlap_dp if overlap.dp is None else overlap.dp,
         overlap_tp=stack.overlap_tp if overlap.tp is None else overlap.tp,
         overlap_pp=stack.overlap_pp if overlap.pp is None else overlap.pp,
         bucket_bytes=spec.bucket_bytes,
     )
+
+
+def _hybrid_group(spec: PlanSpec, cluster: Cluster, dp: int) -> int | None:
+    """Hybrid sharding divides by the replicas of one node, as PyTorch does by default."""
+    if spec.sharding != "hsdp":
+        return None
+    return math.gcd(max(cluster.node.num_devices // spec.tp, 1), dp * spec.cp)
 
 
 def _remaining(spec: PlanSpec, cluster: Cluster) -> int:
@@ -267,6 +276,9 @@ def _defaults(
         )
         for axis in _unset(spec.plan.overlap)
     ]
+    if spec.plan.sharding == "hsdp" and spec.plan.shard_group_size is None:
+        size = Assumption("plan.shard_group_size", _shown(plan.shard_group_size), "hsdp: one node")
+        taken.append(size)
     if "stack" not in spec.model_fields_set:
         taken.append(Assumption("stack", str(spec.stack["preset"]), "default"))
     if spec.plan.sequence_parallel and not plan.sequence_parallel:

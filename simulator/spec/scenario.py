@@ -32,10 +32,11 @@ Layers = Annotated[int, Strict(), Field(ge=0, le=10_000)]
 BucketSize = Annotated[Bytes, WithJsonSchema({"type": "string", "examples": ["1 GB"]})]
 
 
-def _short_form(path: str) -> BeforeValidator:
+def _short_form(path: str, long_form: type[object]) -> BeforeValidator:
     """Lets one word stand for a mapping: ``model: gpt2`` for ``model: {preset: gpt2}``."""
     return BeforeValidator(
-        lambda data: {SHORT_FORMS[path]: data} if isinstance(data, str) else data
+        lambda data: {SHORT_FORMS[path]: data} if isinstance(data, str) else data,
+        json_schema_input_type=str | long_form,
     )
 
 
@@ -62,11 +63,11 @@ class TrainingSpec(Spec):
     micro_batch_size: Samples = 1
     seq_length: Samples
     precision: Precision = "bf16"
-    optimizer: Annotated[OptimizerSpec, _short_form("training.optimizer")] = OptimizerSpec(
-        name="adam"
+    optimizer: Annotated[OptimizerSpec, _short_form("training.optimizer", OptimizerSpec)] = (
+        OptimizerSpec(name="adam")
     )
-    recompute: Annotated[RecomputeSpec, _short_form("training.recompute")] = RecomputeSpec(
-        mode="none"
+    recompute: Annotated[RecomputeSpec, _short_form("training.recompute", RecomputeSpec)] = (
+        RecomputeSpec(mode="none")
     )
 
 
@@ -117,10 +118,9 @@ class PlanSpec(Spec):
     @field_validator("sharding")
     @classmethod
     def _known_sharding(cls, value: str) -> str:
-        name = SHARDING_ALIASES.get(value, value)
-        if name not in SHARDING:
+        if value not in SHARDING and value not in SHARDING_ALIASES:
             raise UnknownNameError.of("sharding", value, [*SHARDING, *SHARDING_ALIASES])
-        return name
+        return value
 
 
 class ClusterPreset(Spec):
@@ -145,11 +145,11 @@ class ScenarioSpec(Spec):
     """
 
     name: Text = "scenario"
-    model: Annotated[ModelInput, _short_form("model")]
+    model: Annotated[ModelInput, _short_form("model", ModelInput)]
     training: TrainingSpec
     plan: PlanSpec = PlanSpec()
-    cluster: Annotated[dict[str, object], _short_form("cluster")]
-    stack: Annotated[dict[str, object], _short_form("stack")] = Field(
+    cluster: Annotated[dict[str, object], _short_form("cluster", dict[str, object])]
+    stack: Annotated[dict[str, object], _short_form("stack", dict[str, object])] = Field(
         default_factory=lambda: {"preset": DEFAULT_STACK}
     )
     stragglers: tuple[StragglerSpec, ...] = ()

@@ -140,7 +140,7 @@ def _with_sources(overrides: Mapping[str, object], where: str) -> dict[str, obje
 def _resolve(name: str, base_dir: Path, seen: tuple[str, ...]) -> tuple[dict[str, object], str]:
     """The description with all that it extends merged in, and its file."""
     is_path = name.endswith((".yaml", ".yml"))
-    path = base_dir / name if is_path else find_data("stacks", name)
+    path = (base_dir / name).resolve() if is_path else find_data("stacks", name)
     if str(path) in seen:
         raise SpecError(
             f"'extends' goes in a circle: {' -> '.join((*seen, str(path)))}",

@@ -200,7 +200,10 @@ def data_dir(folder: str) -> Path:
 
 
 def find_data(kind: str, name: str, extra_dirs: Sequence[Path] = ()) -> Path:
-    """The file ``hardware/<kind>/<name>.yaml``; ``extra_dirs`` come first.
+    """The file ``hardware/<kind>/<name>.yaml``, or ``<name>.yaml`` beside the user's own file.
+
+    A shipped name always means the shipped file, so that a user's file can extend one of its own
+    name; a path says otherwise.
 
     Args:
         kind: ``accelerators``, ``nodes``, ``clusters`` or another folder under ``hardware``.
@@ -211,7 +214,7 @@ def find_data(kind: str, name: str, extra_dirs: Sequence[Path] = ()) -> Path:
         UnknownNameError: with the nearest names.
     """
     wanted = name.lower().replace("_", "-")
-    for folder in (*extra_dirs, data_dir("hardware") / kind):
+    for folder in (data_dir("hardware") / kind, *extra_dirs):
         path = folder / f"{wanted}.yaml"
         if _is_plain(wanted) and path.is_file():
             return path

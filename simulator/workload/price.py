@@ -102,6 +102,10 @@ def _attention_cost(kernel: FusedAttention, context: PriceContext) -> KernelCost
     accelerator = context.accelerator
     curve, _ = attention_curve(accelerator, context.stack.attention, kernel.shape.head_dim)
     seconds = flash_attention_s(kernel.shape, curve, accelerator.num_sms, backward=kernel.backward)
+    # Fused kernels are measured in 16 bits; in wider numbers they keep their share of the peak.
+    peaks = accelerator.peak_flops_per_s
+    measured_in = peaks.get("bf16") or peaks["fp16"]
+    seconds = seconds * max(measured_in / peaks[context.attention_precision], 1.0)
     # The backward kernel computes the scores again: five products for the forward's two.
     flops = attention_flops(kernel.shape) * (2.5 if kernel.backward else 1.0)
     return KernelCost("attention", seconds * context.stack.attention_scale, 0.0, flops, 0.0)

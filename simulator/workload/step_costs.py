@@ -70,6 +70,7 @@ class StepCosts:
         kinds: [stages], what every virtual stage holds.
         activations: [stages].
         gather_bytes, gradient_reduce_bytes: of one element on the wire.
+        optimizer_state_bytes: moments and master weights of one parameter.
         ends_share_rank: first and last stage lie on one rank, which holds a tied table once.
         table: collects the rows.
     """
@@ -82,6 +83,7 @@ class StepCosts:
     activations: tuple[ActivationBytes, ...]
     gather_bytes: float
     gradient_reduce_bytes: float
+    optimizer_state_bytes: float = 12.0
     ends_share_rank: bool = False
     table: CostTableDraft = field(default_factory=CostTableDraft)
     _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
@@ -228,7 +230,9 @@ class StepCosts:
         policy = self.plan.sharding
         owned = parameters / self.plan.shard_size if policy.shard_optimizer else parameters
         stack = self.pricer.context.stack
-        moved = owned * stack.optimizer_bytes_per_parameter
+        # The stack's figure is Adam's: 12 bytes of moments and master weights, read and written.
+        per_parameter = stack.optimizer_bytes_per_parameter + 2 * (self.optimizer_state_bytes - 12)
+        moved = owned * per_parameter
         seconds = memory_bound_s(moved, "adam_fused", self.pricer.context.accelerator)
         return self.table.add(
             f"optimizer on {owned:.0f} parameters", {"optimizer": seconds * stack.memory_scale}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import SpecError
+from simulator.published.mapping import Skipped, map_row
 from simulator.published.rows import (
     REQUIRED_COLUMNS,
     CannotRunError,
@@ -38,6 +39,26 @@ def test_every_shipped_table_is_read_whole(path: Path) -> None:
     assert len(set(expected)) == len(expected)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": "many"}, "'many' is not a number"),
+        ({"layers": "-3"}, "layers -3 must be above 0 and finite"),
+        ({"step_time_s": "0"}, "step_time_s 0 must be above 0 and finite"),
+        ({"step_time_s": "inf"}, "step_time_s inf must be above 0 and finite"),
+    ],
+)
+def test_a_wrong_number_is_the_problem_of_its_row(
+    tmp_path: Path, write: Write, full_record: Record, change: Record, message: str
+) -> None:
+    right, wrong = read_rows(write(tmp_path / "t.csv", full_record, full_record | change))
+    assert not right.problem
+    assert wrong.problem.endswith(message)
+    skipped = map_row(wrong)
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason == wrong.problem
+
+
 @pytest.mark.parametrize("column", REQUIRED_COLUMNS)
 def test_missing_column_is_named(
     tmp_path: Path, write: Write, full_record: Record, column: str
@@ -52,10 +73,6 @@ def test_missing_column_is_named(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layers": "many"}, "'many' is not a number"),
-        ({"layers": "-3"}, "layers -3 must be above 0 and finite"),
-        ({"step_time_s": "0"}, "step_time_s 0 must be above 0 and finite"),
-        ({"step_time_s": "inf"}, "step_time_s inf must be above 0 and finite"),
         ({"role": "tset"}, "role 'tset' is not 'calibration' or 'test'"),
         ({"id": ""}, "the row has no id"),
     ],

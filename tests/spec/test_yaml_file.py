@@ -161,8 +161,11 @@ def test_byte_order_mark(tmp_path):
 def test_find_data(tmp_path):
     assert find_data("clusters", "Selene").name == "selene.yaml"
     assert find_data("accelerators", "A100_SXM4_80GB").stem == "a100-sxm4-80gb"
-    (tmp_path / "selene.yaml").write_text("x: 1")
-    assert find_data("clusters", "selene", (tmp_path,)).parent == tmp_path
+    for name in ("selene", "mine"):
+        (tmp_path / f"{name}.yaml").write_text("x: 1")
+    assert find_data("clusters", "mine", (tmp_path,)).parent == tmp_path
+    # A shipped name stays the shipped file: the user's may extend it under the same name.
+    assert find_data("clusters", "selene", (tmp_path,)).parent != tmp_path
     with pytest.raises(UnknownNameError, match="unknown cluster 'selen'"):
         find_data("clusters", "selen")
     assert "selene" in list_data("clusters")
