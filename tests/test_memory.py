@@ -24,6 +24,7 @@ def test_terms_sum_to_the_peak_and_the_curve_reaches_it(scenario: Scenario) -> N
         assert set(rank.terms) == set(MEMORY_TERMS)
         assert min(rank.terms.values()) >= 0.0
         assert sum(rank.terms.values()) == pytest.approx(rank.peak_bytes, rel=1e-9)
+        assert max(rank.history_bytes) == pytest.approx(rank.peak_bytes, rel=1e-9)
 
 
 def test_weights_gradients_and_states_of_one_device() -> None:
@@ -106,3 +107,21 @@ def test_framework_and_communicators_are_the_stacks() -> None:
         if name not in ("framework", "communicators", "fragmentation")
     )
     assert terms["fragmentation"] == pytest.approx(0.1 * allocated)
+
+
+@pytest.mark.parametrize("sharding", ["zero2", "zero3"])
+def test_pipeline_ranks_accumulate_whole_gradients(sharding: str) -> None:
+    """They leave once per step, so their memory is that of plain data parallelism."""
+    plans = [{"pp": 2, "dp": 4, "sharding": name} for name in (sharding, "ddp")]
+    sharded, whole = (simulate(scenario_of(plan)).memory.rank_classes[0].terms for plan in plans)
+    assert sharded["gradients"] == whole["gradients"]
+    assert sharded["optimizer"] == whole["optimizer"] / 4
+
+
+@pytest.mark.parametrize("sharding", ["zero1", "zero2", "zero3"])
+def test_sharding_over_one_replica_changes_nothing(sharding: str) -> None:
+    peaks = [
+        simulate(scenario_of({"pp": 2, "dp": 1, "sharding": name})).memory.peak_bytes
+        for name in (sharding, "ddp")
+    ]
+    assert peaks[0] == pytest.approx(peaks[1], rel=1e-12)

@@ -17,6 +17,7 @@ from simulator.schedule.action import Phase
 from simulator.simulate import peak_memory_bytes, run_step, simulate
 from simulator.spec.load import load_scenario, parse_scenario
 from simulator.step import Step, build_step
+from simulator.workload.op import OpPhase
 
 MODEL: dict[str, object] = {
     "num_layers": 8,
@@ -299,3 +300,71 @@ def test_the_report_says_what_ran() -> None:
     assert sum(kernel.flops for kernel in report.kernels) * 2 == pytest.approx(
         report.flops["hardware"].flops_per_step, rel=1e-9
     )
+
+
+def test_fp8_weights_travel_in_16_bits() -> None:
+    steps = [
+        build_step(
+            scenario_of(
+                {"dp": 8, "sharding": "zero1"},
+                training={"precision": precision},
+                cluster={"preset": "dgx-h100-superpod", "nodes": 1},
+            )
+        )
+        for precision in ("bf16", "fp8")
+    ]
+    assert row_s(steps[0], "gather") == row_s(steps[1], "gather")
+
+
+def test_tied_tables_are_summed_after_the_replicas_have() -> None:
+    plan = {"pp": 2, "dp": 4, "overlap": {"dp": True, "tp": False, "pp": False}}
+    timeline = simulate(scenario_of(plan, model={"tied_embeddings": True})).timeline
+    assert timeline is not None
+    graph = timeline.graph
+    names = np.array(graph.class_names)[graph.op_class]
+    tied = timeline.start_s[names == "reduce tied embedding"]
+    of_replicas = (graph.phase == OpPhase.REDUCE_GRADIENTS) & (names != "reduce tied embedding")
+    assert tied.min() >= timeline.end_s[of_replicas].max()
+
+
+def test_a_step_without_a_barrier_still_waits_for_its_own_weights() -> None:
+    plan = {
+        "pp": 2,
+        "dp": 8,
+        "schedule": "zb-h1",
+        "sharding": "zero1",
+        "overlap": {"dp": True, "tp": False, "pp": False},
+    }
+    scenario = scenario_of(plan, cluster={"preset": "aws-p4d-cluster", "nodes": 2})
+    report = simulate(scenario)
+    step = build_step(scenario)
+    gathers = [i for i, name in enumerate(step.table.names) if name.startswith("gather")]
+    assert report.time["dp_comm"] >= step.table.seconds[gathers].min()
+    assert sum(report.time.values()) == pytest.approx(report.step_time_s, rel=1e-9)
+
+
+def test_optimizers_with_less_state_move_less() -> None:
+    seconds = [
+        simulate(scenario_of({}, training={"optimizer": name})).time["optimizer"]
+        for name in ("adam", "adam8bit", "sgd")
+    ]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[0] > 1.2 * seconds[-1]
+
+
+def test_fp32_attention_is_no_faster_than_its_peak() -> None:
+    report = simulate(
+        scenario_of(
+            {},
+            training={"precision": "fp32", "seq_length": 8192},
+            cluster={"preset": "dgx-h100-superpod", "nodes": 1},
+        )
+    )
+    assert report.hfu <= 1.0
+    assert report.mfu <= 1.0
+
+
+def test_hybrid_sharding_divides_by_the_devices_of_a_node() -> None:
+    scenario = scenario_of({"dp": 16, "sharding": "hsdp"}, cluster={"nodes": 2})
+    assert scenario.plan.shard_group_size == 8
+    assert "plan.shard_group_size" in {note.name for note in scenario.assumptions}

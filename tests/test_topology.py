@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from simulator.errors import PlanError
 from simulator.placement import placements
 from simulator.plan import ProcessGroup
-from simulator.spec.hardware import load_cluster
+from simulator.spec.hardware import load_cluster, load_node
 from simulator.topology import Topology
+from simulator.topology_graph import nic_shares, node_graph
 
 
 def topology(name, num_nodes=None):
@@ -289,3 +290,13 @@ def test_torus_path():
     assert path.latency_s == pytest.approx(8e-6)
     assert path.bandwidth_bytes_per_s == pytest.approx(0.9 * 45e9)
     assert path.crosses_network == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_fewer_nics_are_shared_evenly(count):
+    """8 devices on n NICs of 50 GB/s: each has n / 8 of one NIC, wherever the NICs hang."""
+    nics = {"count": {"value": count, "source": "test"}}
+    node = load_node({"extends": "dgx-h100", "nics": nics})
+    shares = nic_shares(node, node_graph(node))
+    assert sum(shares) == pytest.approx(count * node.nic_bytes_per_s)
+    assert min(shares) == pytest.approx(count * node.nic_bytes_per_s / 8)

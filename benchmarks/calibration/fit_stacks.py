@@ -1,7 +1,10 @@
 """Fits the scalars of a software stack on published rows marked ``calibration``, and only those.
 
-    python benchmarks/calibration/fit_stacks.py megatron-deepspeed-2021 gemm_scale step_overhead_s
+    python benchmarks/calibration/fit_stacks.py internevo gemm_scale
+    python benchmarks/calibration/fit_stacks.py megatron-deepspeed-2021 layer_overhead_s \
+        --source vtrain --source vtrain1
 
+``--source`` keeps the rows of some tables only (those on a machine whose network is known).
 Prints the fitted values and the error on the calibration rows before and after. The values are
 copied by hand into ``hardware/stacks`` with the row count as their source. Test rows are refused:
 the rows are filtered by role before anything is simulated.
@@ -9,6 +12,7 @@ the rows are filtered by role before anything is simulated.
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -59,9 +63,11 @@ def step_time_s(scenario: Scenario) -> float:
     return period_s(timeline, joined=step.schedule.joins_before_optimizer)
 
 
-def observations(stack: str) -> list[Observation]:
+def observations(stack: str, sources: Sequence[str] = ()) -> list[Observation]:
     found: list[list[Observation]] = []
     for path in published_paths():
+        if sources and path.stem not in sources:
+            continue
         rows = [row for row in read_rows(path) if row.role == "calibration"]
         found.append([o for row in rows if (o := observation(row, stack)) is not None])
     found = [rows for rows in found if rows]
@@ -127,13 +133,18 @@ def summary(values: Sequence[float]) -> str:
     return f"bias {ratios[len(ratios) // 2]:+.1%}, mean absolute error {mape:.1%}"
 
 
-def main(stack: str, names: Sequence[str]) -> None:
-    rows = observations(stack)
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fit scalars of a stack on calibration rows.")
+    parser.add_argument("stack")
+    parser.add_argument("scalar", nargs="+", choices=sorted(BOUNDS))
+    parser.add_argument("--source", action="append", default=[], help="table of rows; repeatable")
+    chosen = parser.parse_args()
+    rows = observations(chosen.stack, chosen.source)
     if not rows:
-        sys.exit(f"no calibration row runs on stack {stack}")
-    shipped = load_stack(stack)
-    start = {name: getattr(shipped, name) or 1e-4 for name in names}
-    print(f"{stack}: {len(rows)} calibration rows; before: {summary(errors(rows, start))}")
+        sys.exit(f"no calibration row runs on stack {chosen.stack}")
+    shipped = load_stack(chosen.stack)
+    start = {name: getattr(shipped, name) or 1e-4 for name in chosen.scalar}
+    print(f"{chosen.stack}: {len(rows)} calibration rows; before: {summary(errors(rows, start))}")
     fitted = fit(rows, start)
     print(f"after: {summary(errors(rows, fitted))}")
     for name, value in fitted.items():
@@ -141,4 +152,4 @@ def main(stack: str, names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main()

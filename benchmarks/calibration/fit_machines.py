@@ -1,0 +1,49 @@
+"""The two fits on calibration rows that are not of a stack alone.
+
+    python benchmarks/calibration/fit_machines.py
+
+Frontier: ``frontier-001`` prints a rate but no layout, so that it cannot run as a row; the scenario
+``frontier-22b`` gives it one, and the stack's ``gemm_scale`` is the one that meets the rate.
+Jean Zay: the fraction of its Omni-Path NICs that collectives reach, over the calibration rows of
+``bloomA100`` but for those of hidden size 14400, whose head size of 150 no kernel is made for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fit_stacks import observation, step_time_s
+
+from simulator.published.rows import read_rows
+from simulator.published.validate import published_paths
+from simulator.simulate import simulate
+from simulator.spec.load import load_scenario
+
+PUBLISHED_FLOPS_PER_S = 73.5e12
+"""Of one GCD at 22B, hardware FLOPs. Source: Dash et al. 2023 (arXiv 2312.12705), abstract."""
+
+
+def frontier_22b_flops_per_s(gemm_scale: float) -> float:
+    scenario = load_scenario("frontier-22b", [f"stack.gemm_scale={gemm_scale}"])
+    return simulate(scenario).flops["megatron_hardware"].flops_per_s_per_device
+
+
+def jean_zay_error(bandwidth_fraction: float) -> float:
+    (path,) = [path for path in published_paths() if path.stem == "bloomA100"]
+    rows = [r for r in read_rows(path) if r.role == "calibration" and r.text("hidden") != "14400"]
+    found = [o for row in rows if (o := observation(row, "megatron-deepspeed-2021")) is not None]
+    errors = []
+    for one in found:
+        cluster = one.scenario.cluster
+        network = replace(cluster.network, bandwidth_fraction=bandwidth_fraction)
+        scenario = replace(one.scenario, cluster=replace(cluster, network=network))
+        errors.append(abs(step_time_s(scenario) / one.measured_s - 1))
+    return sum(errors) / len(errors)
+
+
+if __name__ == "__main__":
+    scales = [1.35, 1.39, 1.43, 1.47, 1.51]
+    best = min(scales, key=lambda s: abs(frontier_22b_flops_per_s(s) - PUBLISHED_FLOPS_PER_S))
+    print(f"megatron-deepspeed-frontier gemm_scale: {best} of {scales}")
+    fractions = [0.13, 0.16, 0.19, 0.22, 0.3, 0.5, 0.9]
+    print(f"jean-zay-a100 bandwidth_fraction: {min(fractions, key=jean_zay_error)} of {fractions}")
