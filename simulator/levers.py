@@ -12,12 +12,25 @@ from simulator.scenario import Scenario, check
 from simulator.sharding import SHARDING
 
 
-def _shard(policy: str) -> Callable[[Scenario], Scenario]:
-    return lambda s: replace(s, plan=replace(s.plan, sharding=SHARDING[policy]))
+def _shard_optimizer(scenario: Scenario) -> Scenario:
+    if scenario.plan.sharding.shard_optimizer:
+        return scenario
+    return replace(scenario, plan=replace(scenario.plan, sharding=SHARDING["zero1"]))
 
 
-def _recompute(mode: Recompute) -> Callable[[Scenario], Scenario]:
-    return lambda s: replace(s, training=replace(s.training, recompute=mode))
+def _shard_everything(scenario: Scenario) -> Scenario:
+    return replace(scenario, plan=replace(scenario.plan, sharding=SHARDING["zero3"]))
+
+
+def _recompute_core(scenario: Scenario) -> Scenario:
+    """Flash attention keeps almost nothing of its core, so there it would not help."""
+    if scenario.stack.attention != "unfused" or scenario.training.recompute.mode != "none":
+        return scenario
+    return replace(scenario, training=replace(scenario.training, recompute=Recompute("selective")))
+
+
+def _recompute_layers(scenario: Scenario) -> Scenario:
+    return replace(scenario, training=replace(scenario.training, recompute=Recompute("full")))
 
 
 def _halve_micro_batch(scenario: Scenario) -> Scenario:
@@ -54,10 +67,10 @@ def _shard_over_all(scenario: Scenario) -> Scenario:
 
 
 LEVERS: Final[Mapping[str, Callable[[Scenario], Scenario]]] = {
-    "training.recompute: selective": _recompute(Recompute("selective")),
-    "training.recompute: full": _recompute(Recompute("full")),
-    "plan.sharding: zero1": _shard("zero1"),
-    "plan.sharding: zero3": _shard("zero3"),
+    "training.recompute: selective": _recompute_core,
+    "training.recompute: full": _recompute_layers,
+    "plan.sharding: zero1": _shard_optimizer,
+    "plan.sharding: zero3": _shard_everything,
     "half the training.micro_batch_size": _halve_micro_batch,
     "plan.sequence_parallel: true": _sequence_parallel,
     "plan.shard_group_size: all replicas": _shard_over_all,

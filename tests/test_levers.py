@@ -20,7 +20,9 @@ def test_what_a_lever_gives_is_another_valid_scenario(scenario: Scenario) -> Non
 
 
 def test_every_lever_applies_to_a_plan_that_uses_none() -> None:
-    plain = scenario_of({"tp": 2, "dp": 4}, training={"micro_batch_size": 2})
+    plain = scenario_of(
+        {"tp": 2, "dp": 4}, training={"micro_batch_size": 2}, stack={"attention": "unfused"}
+    )
     grouped = scenario_of(
         {"pp": 2, "dp": 4, "sharding": "zero3", "shard_group_size": 2, "schedule": "gpipe"},
         training={"global_batch_size": 8},
@@ -57,3 +59,10 @@ def test_doubling_tp_keeps_the_devices_and_halving_the_batch_its_size() -> None:
     assert (wider.plan.tp, wider.plan.dp) == (4, 2)
     smaller = levers["half the training.micro_batch_size"].training
     assert smaller == replace(scenario.training, micro_batch_size=2)
+
+
+def test_what_could_not_help_is_not_tried() -> None:
+    """Flash attention holds no scores, and zero2 already shards what zero1 does."""
+    names = applicable(scenario_of({"dp": 4, "sharding": "zero2"})).keys()
+    assert "training.recompute: selective" not in names
+    assert "plan.sharding: zero1" not in names

@@ -69,12 +69,11 @@ def replica_paths(
     boundaries = list(pairwise(ranks_of_stages.tolist()))
     crossings = [(a, b) for a, b in dict.fromkeys(boundaries) if a != b]
     # Virtual stages pass the same pairs of ranks again and again: one path for each pair.
+    per_stage = stage_rank(plan, 1)
+    starts = [stage_rank(plan, 0, replica) for replica in range(plan.dp)]
     exact = [
-        {
-            (a, b): topology.path(stage_rank(plan, a, replica), stage_rank(plan, b, replica))
-            for a, b in crossings
-        }
-        for replica in range(plan.dp)
+        {(a, b): topology.path(start + a * per_stage, start + b * per_stage) for a, b in crossings}
+        for start in starts
     ]
     worst: dict[tuple[object, ...], PathLink] = {}
     for paths in exact:
