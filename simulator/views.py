@@ -30,26 +30,20 @@ _MAX_REASONS: Final = 12
 _ROW_HEADERS: Final = ("row", "measured", "predicted", "error", "assumed, derived or why skipped")
 
 
-class _Page(io.StringIO):
-    """Text that is bound for stdout, so that rich draws with what stdout can encode."""
-
-    @property
-    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Encoding of stdout."""
-        return sys.stdout.encoding or "ascii"
-
-
 def print_view(view: RenderableType) -> None:
     """Prints on stdout: in colour on a terminal, else the same text without."""
     if sys.stdout.isatty():
         Console(highlight=False).print(view)
         return
-    buffer = _Page()
-    Console(file=buffer, width=PLAIN_WIDTH, color_system=None, highlight=False).print(view)
+    # rich draws with what the stream can encode, so it gets a stream like stdout.
+    encoding = sys.stdout.encoding or "ascii"
+    page = io.BytesIO()
+    stream = io.TextIOWrapper(page, encoding=encoding, errors="replace")
+    Console(file=stream, width=PLAIN_WIDTH, color_system=None, highlight=False).print(view)
+    stream.flush()
     # Cells are padded to the full width, which is of no use in a file or a pipe.
-    text = "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
-    encoding = buffer.encoding
-    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
+    lines = page.getvalue().decode(encoding).splitlines()
+    sys.stdout.writelines(line.rstrip() + "\n" for line in lines)
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> Table:

@@ -236,12 +236,11 @@ def buffer_bytes(
         if by_layer
         else np.minimum(plan.bucket_bytes, parameters * optimizer.gradient_reduce_bytes)
     )
-    num_buckets = 2.0 if plan.overlap_dp else 1.0
     leave_early = reduces_every_microbatch(plan) and plan.dp * plan.cp > 1
     stepped = parameters / shard_size if policy.shard_optimizer else parameters
     widened = optimizer.gradient_bytes < FP32_BYTES and optimizer.master_bytes > 0
     return BufferBytes(
         gathered_weights=gathered if by_layer else 0.0,
-        gradient_buckets=in_one_bucket * num_buckets if leave_early else 0.0,
+        gradient_buckets=in_one_bucket * (1 + plan.overlap_dp) if leave_early else 0.0,
         optimizer_step=stepped * FP32_BYTES if widened else 0.0,
     )
