@@ -28,9 +28,10 @@ class Stack:
         microbatch_overhead_s: per stage, phase and microbatch.
         step_overhead_s: per step: data loading, gradient norm, logging, scaler.
         blocking_p2p_scale: factor on the transfer time of blocking pipeline sends.
-        network_scale: achieved over modelled bandwidth of inter-node data-parallel collectives.
-        backward_tp_overlap: without sequence parallelism, the backward all-reduce of a column
-            linear hides behind its weight gradient (Korthikanti et al. 2022, section 4.2.2).
+        network_scale: achieved over modelled speed of inter-node data-parallel collectives.
+        backward_tp_overlap: in the backward of a column linear, the all-reduce or reduce-scatter
+            hides behind the weight gradient, and with sequence parallelism the all-gather behind
+            the input gradient (Korthikanti et al. 2022, section 4.2.2).
         overlap_dp, overlap_tp, overlap_pp: defaults of the plan's switches.
         framework_bytes: device context, libraries and workspaces.
         communicator_bytes: buffers of one communicator.

@@ -40,7 +40,11 @@ from simulator.workload.stage import StageKind, StagePricer
 from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
 
 MAX_SIDE_BY_SIDE = 8
-"""Replica classes lowered into one graph; more run as a batch of one replica's graph."""
+"""Replica classes lowered into one graph; more run as a batch of one replica's graph.
+
+A few stragglers keep their contention for links; with an own speed for every rank the graph would
+grow with the ranks.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,13 @@ def _row(table: Table, *cells: RenderableType) -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
+def _executed(report: Report) -> str:
+    """What sets executed FLOPs apart from those of the MFU."""
+    if report.hfu < report.mfu:
+        return "without the attention that a causal mask skips, which the MFU counts"
+    return "recompute counted"
+
+
 def _headline(report: Report) -> RenderableType:
     memory = report.memory
     fit = Text("fits", "green") if memory.fits else Text("DOES NOT FIT", "bold red")
@@ -139,7 +146,7 @@ def _headline(report: Report) -> RenderableType:
             "HFU",
             percent(report.hfu),
             f"{flops_rate(report.hardware_flops_per_s_per_device)} per device, executed FLOPs "
-            "(recompute counted)",
+            f"({_executed(report)})",
         ),
         (
             "memory",

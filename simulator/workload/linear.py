@@ -14,7 +14,11 @@ from simulator.numeric import Numeric
 from simulator.workload.kernel import Block, Collective, Kernel, Matmul, Overlapped
 
 OVERLAP_CHUNKS = 4
-"""Pieces a product and its collective are cut into when fused (MegaScale section 3.2: "chunks")."""
+"""Pieces a product and its collective are cut into when fused.
+
+Assumes: MegaScale (section 3.2) cuts products into chunks but prints no number; a quarter of the
+shorter of the two is then left exposed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Split:
         backward_overlap: without ``overlap``, the input-gradient collective hides behind the
             weight gradient.
         element_bytes: of activations on the wire.
+        tensor_parallel: there is more than one tensor-parallel rank; structure, while ``tp`` may
+            be a column of plans.
     """
 
     micro_batch: Numeric

@@ -36,7 +36,7 @@ class Stream:
     """An in-order queue of ops: ``compute`` or a communicator of one pipeline rank.
 
     Attributes:
-        name: ``compute``, ``dp``, ``pp-send``, ...
+        name: ``compute``, ``dp``, ``pp-forward`` or ``pp-backward`` (sends beside compute).
         rank: pipeline rank it belongs to.
         replica: data-parallel replica (0 in a folded graph).
     """

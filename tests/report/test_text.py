@@ -128,3 +128,10 @@ def test_a_report_with_nothing_to_list_still_has_a_headline(report: Report):
     assert "step time" in text
     assert "Kernels" not in text
     assert "Assumptions" not in text
+
+
+def test_hfu_below_mfu_is_explained(report: Report) -> None:
+    below = replace(report, mfu=0.5, hfu=0.4)
+    above = replace(report, mfu=0.4, hfu=0.5)
+    assert "causal mask skips" in " ".join(to_text(below).split())
+    assert "recompute counted" in " ".join(to_text(above).split())
