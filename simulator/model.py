@@ -106,13 +106,3 @@ def num_parameters(model: TransformerConfig) -> int:
         + input_embedding_parameters(model)
         + output_parameters(model)
     )
-
-
-def attended_tokens(model: TransformerConfig, seq_length: int) -> float:
-    """Mean number of keys one query looks at: s, (s+1)/2 when causal, less in a window."""
-    if model.sliding_window is not None and model.sliding_window < seq_length:
-        window = model.sliding_window
-        if not model.causal:
-            return float(window)
-        return window - window * (window - 1) / (2 * seq_length)
-    return (seq_length + 1) / 2 if model.causal else float(seq_length)

@@ -18,7 +18,7 @@ from simulator.numeric import Numeric
 
 _QUERY_TILE: Final = 128.0
 """Queries one block of the grid works on (flash-attention: 128 for most head sizes)."""
-_BACKWARD_FLOPS: Final = 2.5
+BACKWARD_FLOPS: Final = 2.5
 """Five products against two. Source: FlashAttention-2 (arXiv 2307.08691), section 4.1."""
 _BACKWARD_RATE: Final = 0.88
 """Backward over forward FLOP/s: FA2 A100 0.89, FA2 H100 0.87, FA3 H100 0.87, FA4 B200 0.89.
@@ -103,7 +103,7 @@ def flash_attention_s(
     flops = 4.0 * shape.batch * shape.heads * shape.head_dim * pairs
     busy_s = flops * loss / curve.forward_flops_per_s
     if backward:
-        return _BACKWARD_KERNELS * curve.launch_s + busy_s * (_BACKWARD_FLOPS / _BACKWARD_RATE)
+        return _BACKWARD_KERNELS * curve.launch_s + busy_s * (BACKWARD_FLOPS / _BACKWARD_RATE)
     return curve.launch_s + busy_s
 
 

@@ -7,12 +7,11 @@ bytes. ``workload/layers.py`` makes kernels, ``workload/price.py`` gives them se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from simulator.cost.attention import AttentionShape
+from simulator.cost.collective import CollectiveKind
 from simulator.numeric import Numeric
-
-CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"]
 
 
 @dataclass(frozen=True, slots=True)

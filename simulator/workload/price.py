@@ -11,10 +11,15 @@ from typing import Final, assert_never
 
 import numpy as np
 
-from simulator.cost.attention import attention_curve, attention_flops, flash_attention_s
+from simulator.cost.attention import (
+    BACKWARD_FLOPS,
+    attention_curve,
+    attention_flops,
+    flash_attention_s,
+)
 from simulator.cost.collective import collective_s
 from simulator.cost.compute import Matmul as MatmulShape
-from simulator.cost.compute import matmul_s
+from simulator.cost.compute import matmul_flops, matmul_s
 from simulator.cost.memory_bound import elementwise_s, moved_bytes
 from simulator.machine import BYTES_PER_ELEMENT, Accelerator, GroupLink
 from simulator.numeric import Numeric
@@ -93,7 +98,7 @@ def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
         out_bytes=8.0 if kernel.accumulates else context.activation_bytes,
     )
     seconds = matmul_s(shape, context.accelerator, precision)
-    flops = 2.0 * kernel.m * kernel.n * kernel.k * kernel.batch
+    flops = matmul_flops(kernel.m, kernel.n, kernel.k, kernel.batch)
     family = "attention" if kernel.in_core else "linear"
     return KernelCost(family, seconds * context.stack.gemm_scale, 0.0, flops, 0.0)
 
@@ -106,8 +111,7 @@ def _attention_cost(kernel: FusedAttention, context: PriceContext) -> KernelCost
     peaks = accelerator.peak_flops_per_s
     measured_in = peaks.get("bf16") or peaks["fp16"]
     seconds = seconds * max(measured_in / peaks[context.attention_precision], 1.0)
-    # The backward kernel computes the scores again: five products for the forward's two.
-    flops = attention_flops(kernel.shape) * (2.5 if kernel.backward else 1.0)
+    flops = attention_flops(kernel.shape) * (BACKWARD_FLOPS if kernel.backward else 1.0)
     return KernelCost("attention", seconds * context.stack.attention_scale, 0.0, flops, 0.0)
 
 
@@ -167,14 +171,12 @@ class PhaseCost:
     """Sum over the kernels of one pass through some layers.
 
     Attributes:
-        launches: kernels launched.
         by_kernel: the costs that were summed, for the report's kernel table.
     """
 
     device_s: Numeric
     exposed_s: Numeric
     flops: Numeric
-    launches: int
     by_kernel: tuple[KernelCost, ...]
 
 
@@ -188,4 +190,4 @@ def phase_cost(kernels: Iterable[Kernel], context: PriceContext) -> PhaseCost:
         device = device + cost.device_s
         exposed = exposed + cost.exposed_s
         flops = flops + cost.flops
-    return PhaseCost(device, exposed, flops, len(costs), costs)
+    return PhaseCost(device, exposed, flops, costs)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from simulator.cost.collective import collective_s
+from simulator.cost.collective import CollectiveKind, collective_s
 from simulator.cost.footprint import padded_vocab, stage_parameters
 from simulator.cost.memory_bound import memory_bound_s
 from simulator.cost.transfer import p2p_s
@@ -20,7 +20,6 @@ from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.workload.classes import CostTableDraft
-from simulator.workload.kernel import CollectiveKind
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
 
