@@ -36,6 +36,10 @@ class Stack:
         framework_bytes: device context, libraries and workspaces.
         communicator_bytes: buffers of one communicator.
         fused_rotary: rotary embedding in one kernel.
+        collective_overhead_s: host time of one blocking tensor-parallel collective, on top of
+            ``layer_overhead_s``.
+        layer_stall_s: per layer and pass, time in which the device waits for the host however
+            much work it has: synchronisations and allocations that drain its queue.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
         fragmentation: share of allocated bytes lost in the allocator.
@@ -73,3 +77,5 @@ class Stack:
     assumptions: tuple[Assumption, ...] = ()
     partition_activations: bool = False
     fused_rotary: bool = False
+    collective_overhead_s: float = 0.0
+    layer_stall_s: float = 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.errors import TrainsimError
+from simulator.published.corrections import corrected
 from simulator.published.families import Settings, model_settings
 from simulator.published.layout import degrees_of, plan_settings
 from simulator.published.machines import cluster_settings
@@ -56,6 +57,7 @@ def map_row(row: PublishedRow) -> Case | Skipped:
     """
     if row.problem:
         return Skipped(row, row.problem)
+    row, corrections = corrected(row)
     try:
         settings, notes = scenario_settings(row)
         scenario = parse_scenario(settings, row.where, Path())
@@ -70,7 +72,7 @@ def map_row(row: PublishedRow) -> Case | Skipped:
     return Case(
         row,
         scenario,
-        (*notes, derivation) if derivation else tuple(notes),
+        (*notes, *corrections, *([derivation] if derivation else [])),
         step_time_s,
         measured_memory_bytes(row),
         measured_fit(row),

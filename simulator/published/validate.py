@@ -22,8 +22,8 @@ from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.yaml_file import data_dir
 
-_OTHER_TABLES: Final = ("memory-facts",)
-"""Shipped tables that hold statements about memory in other columns, not runs."""
+_OTHER_TABLES: Final = ("memory-facts", "corrections")
+"""Shipped tables that hold no runs."""
 
 
 _PARALLEL_ROWS: Final = 100

@@ -32,6 +32,8 @@ ASSUMED: Final = "assumed"
 """A figure whose source starts with this word is listed among a report's assumptions."""
 _YAML_NAME: Final = {
     "layer_overhead_s": "layer_overhead",
+    "collective_overhead_s": "collective_overhead",
+    "layer_stall_s": "layer_stall",
     "microbatch_overhead_s": "microbatch_overhead",
     "step_overhead_s": "step_overhead",
     "framework_bytes": "framework_memory",
@@ -66,6 +68,8 @@ class StackSpec(Spec):
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]
     layer_overhead: Sourced[Seconds]
+    collective_overhead: Sourced[Seconds]
+    layer_stall: Sourced[Seconds]
     microbatch_overhead: Sourced[Seconds]
     step_overhead: Sourced[Seconds]
     blocking_p2p_scale: Sourced[NotNegative]

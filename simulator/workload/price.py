@@ -97,7 +97,10 @@ def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
         # An fp32 accumulator is read and written.
         out_bytes=8.0 if kernel.accumulates else context.activation_bytes,
     )
-    seconds = matmul_s(shape, context.accelerator, precision)
+    # Batched products of misaligned rows run on the CUDA cores, at the fp32 rate.
+    has_cuda_cores = "fp32" in context.accelerator.peak_flops_per_s
+    arithmetic = "fp32" if has_cuda_cores and not kernel.aligned else precision
+    seconds = matmul_s(shape, context.accelerator, arithmetic)
     flops = matmul_flops(kernel.m, kernel.n, kernel.k, kernel.batch)
     family = "attention" if kernel.in_core else "linear"
     return KernelCost(family, seconds * context.stack.gemm_scale, 0.0, flops, 0.0)

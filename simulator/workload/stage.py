@@ -108,13 +108,13 @@ class StagePricer:
         """Cost of one phase of one microbatch.
 
         Assumes: the host launches kernels ahead of the device, so its time shows only where it
-        exceeds the device's (``stack.layer_overhead_s`` per layer and pass).
+        exceeds the device's; a stage whose layers wait for the host has no lead behind which the
+        output could hide.
         """
         stack = self.context.stack
         layer = layer_block(self.model, self.split, stack)
-        parts: list[tuple[PhaseCost, int]] = [
-            (self._price(self._kernels(layer, phase)), kind.num_layers)
-        ]
+        kernels = self._kernels(layer, phase)
+        parts: list[tuple[PhaseCost, int]] = [(self._price(kernels), kind.num_layers)]
         if kind.has_embedding:
             parts.append((self._price(self._kernels(self._embedding(), phase)), 1))
         if kind.has_output:
@@ -122,18 +122,21 @@ class StagePricer:
         again, num_again = _recomputed(layer, kind, self.recompute)
         if self.recompute.mode == "full" and stack.partition_activations:
             again = (*self._checkpoint_gather(), *again)
-        recomputed = self._price(again if phase is Phase.B else ())
+        again = again if phase is Phase.B else ()
+        recomputed = self._price(again)
         device, exposed, flops = _totals(parts)
         extra, extra_comm = recomputed.device_s * num_again, recomputed.exposed_s * num_again
-        passes = kind.num_layers + (
-            num_again if phase is Phase.B and self.recompute.mode == "full" else 0
-        )
-        host_s = stack.layer_overhead_s * passes
-        hidden_by = device + exposed + extra + extra_comm
+        passes, host_s = kind.num_layers, kind.num_layers * self._host_s(kernels)
+        if self.recompute.mode == "full" and again:
+            passes, host_s = passes + num_again, host_s + num_again * self._host_s(again)
+        layers, _ = parts[0]
+        hidden_by = kind.num_layers * (layers.device_s + layers.exposed_s) + extra + extra_comm
         return StageCost(
             compute_s=device,
             recompute_s=extra,
-            overhead_s=np.maximum(host_s - hidden_by, 0.0) + stack.microbatch_overhead_s,
+            overhead_s=np.maximum(host_s - hidden_by, 0.0)
+            + stack.layer_stall_s * passes
+            + stack.microbatch_overhead_s,
             tp_comm_s=exposed + extra_comm,
             flops=flops + recomputed.flops * num_again,
             recompute_flops=recomputed.flops * num_again,
@@ -143,6 +146,12 @@ class StagePricer:
                 for cost in part.by_kernel
             ),
         )
+
+    def _host_s(self, kernels: tuple[Kernel, ...]) -> float:
+        """Host time of one pass through one layer: its launches, and those of its collectives."""
+        stack = self.context.stack
+        collectives = sum(isinstance(kernel, Collective | Overlapped) for kernel in kernels)
+        return stack.layer_overhead_s + collectives * stack.collective_overhead_s
 
     def _checkpoint_gather(self) -> tuple[Kernel, ...]:
         """Puts together a layer's checkpoint that was cut over the tensor-parallel ranks."""

@@ -136,6 +136,31 @@ def test_host_time_shows_where_it_exceeds_the_devices(context: PriceContext) -> 
     assert overhead_s(device_s) == pytest.approx(4 * device_s - device_s + 1e-3)
 
 
+def test_output_does_not_hide_host_time_of_layers(context: PriceContext) -> None:
+    """Layers that wait for the host leave no lead behind which the output could hide."""
+    slow = replace(context, stack=replace(context.stack, layer_overhead_s=1.0))
+    layers, ends = (pricer(slow).cost(kind, Phase.F) for kind in (MIDDLE, StageKind(4, True, True)))
+    assert ends.overhead_s == layers.overhead_s
+    assert total_s(ends) > total_s(layers)
+
+
+def test_every_collective_of_a_layer_costs_host_time(context: PriceContext) -> None:
+    stack = replace(context.stack, layer_overhead_s=1.0, collective_overhead_s=0.1)
+    cost = pricer(replace(context, stack=stack), split=CUT).cost(MIDDLE, Phase.F)
+    # Two row-parallel linears: 4 layers of 1 s and 2 collectives of 0.1 s.
+    assert total_s(cost) == pytest.approx(4 * 1.2)
+
+
+def test_stalls_show_however_busy_the_device_is(context: PriceContext) -> None:
+    stalled = replace(context, stack=replace(context.stack, layer_stall_s=0.25))
+    for mode, phase, passes in (("none", Phase.F, 4), ("none", Phase.B, 4), ("full", Phase.B, 8)):
+        added = (
+            total_s(pricer(stalled, mode).cost(MIDDLE, phase)),
+            total_s(pricer(context, mode).cost(MIDDLE, phase)),
+        )
+        assert added[0] - added[1] == pytest.approx(passes * 0.25)
+
+
 def test_recomputed_layers_are_launched_again(context: PriceContext) -> None:
     slow = replace(context, stack=replace(context.stack, layer_overhead_s=1.0))
     for mode, passes in (("none", 4), ("selective", 4), ("full", 8)):
