@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from simulator.published.rows import PublishedRow
+from simulator.published.rows import NUMERIC_COLUMNS, PublishedRow
 from simulator.spec.yaml_file import data_dir
 
 
@@ -21,8 +21,7 @@ class Correction:
 
     Attributes:
         source: title of the source, as the column ``source`` gives it.
-        column: of words; a number that is wrong has no remedy here.
-        printed, used: the cell, and what it is taken for.
+        printed, used: the cell, blank where nothing is stated, and what it is taken for.
     """
 
     source: str
@@ -53,8 +52,9 @@ def corrected(row: PublishedRow) -> tuple[PublishedRow, list[str]]:
     applied = [correction for correction in read_corrections() if correction.applies_to(row)]
     if not applied:
         return row, []
-    texts = dict(row.texts) | {correction.column: correction.used for correction in applied}
-    notes = [
-        f"{correction.column} {correction.used}, not {correction.printed}" for correction in applied
-    ]
-    return replace(row, texts=texts), notes
+    texts = dict(row.texts) | {one.column: one.used for one in applied}
+    numbers = dict(row.numbers) | {
+        one.column: float(one.used) for one in applied if one.column in NUMERIC_COLUMNS
+    }
+    notes = [f"{one.column} {one.used}, not {one.printed or 'stated'}" for one in applied]
+    return replace(row, texts=texts, numbers=numbers), notes

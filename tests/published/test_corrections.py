@@ -22,6 +22,13 @@ def test_a_corrected_cell_is_noted(make_row: MakeRow) -> None:
     assert "recompute none, not full" in case.notes
 
 
+def test_a_cell_that_states_nothing_can_be_filled(make_row: MakeRow) -> None:
+    used, notes = corrected(make_row(source="Zero Bubble PP Table 4", vocab=""))
+    assert (used.integer("vocab"), notes) == (32000, ["vocab 32000, not stated"])
+    stated = make_row(source="Zero Bubble PP Table 4", vocab="50304")
+    assert corrected(stated) == (stated, [])
+
+
 @pytest.mark.parametrize("cells", [{"recompute": "selective"}, {"source": "another"}])
 def test_other_cells_and_sources_stay(make_row: MakeRow, cells: dict[str, str]) -> None:
     row = make_row(**({"source": SINGLE.source, "recompute": "full"} | cells))
