@@ -46,6 +46,7 @@ SOFTWARE: Final = (
     # Its activation memory s b h (34 + 5 a s / h) (arXiv 2401.10241, table 1) is that of unfused
     # attention with dropout.
     Software(r"zero-bubble", "megatron-lm-2022"),
+    Software(r"^megatron-lm", "megatron-lm-2020", 2020),
     Software(r"^megatron-lm", "megatron-lm-2021", 2021),
     Software(r"^megatron-lm", "megatron-lm-2022", 2022),
     Software(r"285068c8|^megatron-lm$", "megatron-lm-2023", 2024),

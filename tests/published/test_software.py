@@ -17,6 +17,7 @@ def test_rules_name_stacks_of_the_catalogue(stack: str) -> None:
 @pytest.mark.parametrize(
     ("framework", "year", "stack", "is_nearest"),
     [
+        ("Megatron-LM", "2020", "megatron-lm-2020", False),
         ("Megatron-LM PTD-P", "2021", "megatron-lm-2021", False),
         ("Megatron-LM", "2022", "megatron-lm-2022", False),
         ("Megatron-LM (285068c8)", "2024", "megatron-lm-2023", False),
