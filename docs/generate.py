@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from docs import catalogue, console, equations
-from simulator.published.accuracy_markdown import BEGIN, END
-from simulator.published.pages import PAGES
+from simulator.published.accuracy_page import HEADLINE, accuracy_page
+from simulator.published.document_markdown import marker
+from simulator.published.pages import FORMS
 from simulator.published.validate import validate
 from simulator.views import write_whole
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
+BEGIN: Final = marker(HEADLINE)
+END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
 GENERATED: Final[Mapping[Path, Callable[[], str]]] = {
     ROOT / "docs" / "catalogue.md": catalogue.page,
@@ -61,7 +64,8 @@ def main(arguments: list[str]) -> None:
     pages: dict[Path, str] = {}
     if "--accuracy" in arguments:
         result = validate(progress=sys.stderr.isatty())
-        pages |= {ACCURACY.with_suffix(suffix): make(result) for suffix, make in PAGES.items()}
+        page = accuracy_page(result)
+        pages |= {ACCURACY.with_suffix(suffix): form(page) for suffix, form in FORMS.items()}
     for path, text in pages.items():
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}

@@ -1,0 +1,151 @@
+"""The tables of the accuracy page: each a function from what validation found."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from simulator.published.document import Table, count, percent, table
+from simulator.published.metrics import ErrorStatistics
+from simulator.published.results import RowResult, Summary, ValidationResult
+
+TIERS: Final[Mapping[str, str]] = {
+    "A": "tier A: full configuration, measured",
+    "B": "tier B: something missing or read from a figure",
+    "C": "tier C: trend only",
+}
+COLUMNS: Final = ("compared", "bias", "mean", "median", "90 %", "worst", "within 20 %")
+_LARGEST: Final = 20
+
+
+def statistics_table(first: str, statistics: Mapping[str, ErrorStatistics]) -> Table:
+    """One line of error statistics per name."""
+    return table(
+        (first, *COLUMNS), [(name, *statistics_cells(e)) for name, e in statistics.items()]
+    )
+
+
+def statistics_cells(errors: ErrorStatistics) -> tuple[str, ...]:
+    """The cells under ``COLUMNS``."""
+    return (
+        count(errors.compared),
+        percent(errors.bias, signed=True),
+        percent(errors.mape),
+        percent(errors.median),
+        percent(errors.p90),
+        percent(errors.worst),
+        percent(errors.within_20_percent),
+    )
+
+
+def headline_table(result: ValidationResult) -> Table:
+    """Errors per tier and over all rows."""
+    tiers = {TIERS.get(name, f"tier {name}"): summary for name, summary in result.tiers.items()}
+    named = tiers | {"all test rows": result.overall}
+    return statistics_table("published runs", {name: s.test for name, s in named.items()})
+
+
+def source_table(result: ValidationResult) -> Table:
+    """Rows, skipped rows and errors of every source."""
+    return table(
+        ("source", "rows", "skipped", *COLUMNS),
+        [
+            (name, count(summary.count), count(summary.skipped), *statistics_cells(summary.test))
+            for name, summary in result.sources.items()
+        ],
+    )
+
+
+def calibration_table(result: ValidationResult) -> Table:
+    """Errors over the rows that constants were fitted on."""
+    return _compared_table(result, lambda summary: summary.calibration)
+
+
+def memory_table(result: ValidationResult) -> Table:
+    """Errors of the peak memory."""
+    return _compared_table(result, lambda summary: summary.memory)
+
+
+def _compared_table(
+    result: ValidationResult, statistics: Callable[[Summary], ErrorStatistics]
+) -> Table:
+    """The sources that have something to compare, and all."""
+    by_source = {name: statistics(summary) for name, summary in result.sources.items()}
+    known = {name: errors for name, errors in by_source.items() if errors.compared}
+    return statistics_table("source", known | {"all": statistics(result.overall)})
+
+
+def largest_errors_table(result: ValidationResult) -> Table:
+    """The test rows that are farthest off."""
+    tested = sorted(compared(result.rows), key=lambda pair: -abs(pair[1]))
+    lines = [
+        (f"{row.source} {row.row_id}", percent(error, signed=True), "; ".join(row.notes))
+        for row, error in tested[:_LARGEST]
+    ]
+    return table(("row", "error", "notes"), lines, "lrl")
+
+
+def assumptions_table(result: ValidationResult) -> Table:
+    """What was assumed or derived for the rows of a source, most frequent first."""
+    notes: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in result.rows:
+        if row.status == "ok":
+            notes[row.source].update(row.notes)
+    lines = [
+        (source, text, count(number))
+        for source, counts in notes.items()
+        for text, number in grouped(counts)
+    ]
+    return table(("source", "assumed or derived", "rows"), lines, "llr")
+
+
+def skipped_table(result: ValidationResult) -> Table:
+    """Why rows could not be run."""
+    reasons = Counter(note for row in result.rows if row.status == "skipped" for note in row.notes)
+    return table(("reason", "rows"), [(text, count(n)) for text, n in grouped(reasons)])
+
+
+def grouped(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Texts that differ in their numbers only, together: those numbers become N."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for text in counts:
+        alike[re.sub(r"\b\d+(\.\d+)?\b", "N", text)].append(text)
+    sums = [
+        (form if texts[1:] else texts[0], sum(counts[text] for text in texts))
+        for form, texts in alike.items()
+    ]
+    return sorted(sums, key=lambda pair: -pair[1])
+
+
+def fits_table(result: ValidationResult) -> Table:
+    """Of the test rows that ran, and of those out of memory, how many are predicted right."""
+    return table(
+        ("test rows that", "rows", "predicted to fit", "predicted not to fit", "right"),
+        [
+            _fits_line("ran", result.rows, fits=True),
+            _fits_line("ran out of memory", result.rows, fits=False),
+        ],
+    )
+
+
+def _fits_line(name: str, rows: Iterable[RowResult], *, fits: bool) -> tuple[str, ...]:
+    known = [
+        row.fits_predicted
+        for row in rows
+        if row.role == "test" and row.fits_measured is fits and row.fits_predicted is not None
+    ]
+    right = known.count(fits)
+    return (
+        name,
+        count(len(known)),
+        count(known.count(True)),
+        count(known.count(False)),
+        percent(right / len(known) if known else None),
+    )
+
+
+def compared(rows: Iterable[RowResult]) -> list[tuple[RowResult, float]]:
+    """Test rows that have a measured time, with their error."""
+    return [(row, row.error) for row in rows if row.role == "test" and row.error is not None]
