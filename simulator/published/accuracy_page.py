@@ -25,6 +25,15 @@ _ASSUMED: Final = (
     "Where a source leaves something open, all its rows are run the same way; N stands for numbers "
     "that differ from row to row."
 )
+_RANKING: Final = (
+    "Which of several plans is faster? A group is all test rows of one source with the same work: "
+    "model shape, accelerator, number of devices, global batch and sequence length; software, "
+    "precision and everything of the plan may differ. Pairs are those of a group whose measured "
+    "times are more than 5 % apart; predicted exactly equal (tied) counts as wrong. The regret of "
+    "a group of at least two rows is the measured time of the row predicted fastest (of equal ones "
+    "their mean) / the best measured time - 1. Rows predicted not to fit take part like any other, "
+    "since they were measured; rows that ran out of memory have no time and do not."
+)
 _LEGEND: Final = "Blue: test, orange: calibration. The band holds predictions within 20 %."
 
 
@@ -53,6 +62,12 @@ def _every_run(result: ValidationResult) -> tuple[Block, ...]:
 
 def _by_source(result: ValidationResult) -> tuple[Block, ...]:
     return Prose(_BY_SOURCE), tables.source_table(result)
+
+
+def _ranking(result: ValidationResult) -> tuple[Block, ...]:
+    if not result.overall.ranking.groups:
+        return ()
+    return Prose(_RANKING), tables.ranking_table(result)
 
 
 def _calibration(result: ValidationResult) -> tuple[Block, ...]:
@@ -87,6 +102,7 @@ def _skipped(result: ValidationResult) -> tuple[Block, ...]:
 SECTIONS: Final[tuple[tuple[str, Callable[[ValidationResult], tuple[Block, ...]]], ...]] = (
     ("Every run", _every_run),
     ("By source", _by_source),
+    ("Order and choice of plans", _ranking),
     ("Rows that constants were fitted on", _calibration),
     ("Memory", _memory),
     ("Largest errors", _largest),

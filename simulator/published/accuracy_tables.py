@@ -9,6 +9,7 @@ from typing import Final
 
 from simulator.published.document import Table, count, percent, table
 from simulator.published.metrics import ErrorStatistics
+from simulator.published.ranking import RankingStatistics
 from simulator.published.results import RowResult, Summary, ValidationResult
 
 TIERS: Final[Mapping[str, str]] = {
@@ -117,6 +118,30 @@ def grouped(counts: Mapping[str, int]) -> list[tuple[str, int]]:
         for form, texts in alike.items()
     ]
     return sorted(sums, key=lambda pair: -pair[1])
+
+
+def ranking_table(result: ValidationResult) -> Table:
+    """Order and choice of every source that holds runs of the same work, and of all."""
+    known = {name: s.ranking for name, s in result.sources.items() if s.ranking.groups}
+    return table(
+        ("source", "pairs", "order right", "tied", "groups", "mean regret", "within 4 %", "worst"),
+        [
+            (name, *_ranking_cells(ranking))
+            for name, ranking in (known | {"all": result.overall.ranking}).items()
+        ],
+    )
+
+
+def _ranking_cells(ranking: RankingStatistics) -> tuple[str, ...]:
+    return (
+        count(ranking.pairs),
+        percent(ranking.order_right),
+        count(ranking.pairs_tied),
+        count(ranking.groups),
+        percent(ranking.mean_regret),
+        percent(ranking.within_4_percent),
+        percent(ranking.worst_regret),
+    )
 
 
 def fits_table(result: ValidationResult) -> Table:

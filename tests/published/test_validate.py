@@ -25,7 +25,14 @@ STATISTICS = {
     *("compared", "bias", "mape", "median", "p90", "worst"),
     *("within_10_percent", "within_20_percent"),
 }
-SUMMARY_KEYS = {"count", "skipped", "coverage", "calibration", "memory", "fits"} | STATISTICS
+RANKING = {
+    *("order_right", "pairs", "pairs_right", "pairs_tied", "groups"),
+    *("mean_regret", "worst_regret", "within_4_percent"),
+}
+SUMMARY_KEYS = {
+    *("count", "skipped", "coverage", "calibration", "memory", "fits", "ranking"),
+    *STATISTICS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +143,20 @@ def test_json_shape(
     assert set(data["sources"]["mine"]) == SUMMARY_KEYS
     assert set(data["overall"]) == SUMMARY_KEYS
     assert set(data["overall"]["calibration"]) == STATISTICS
+    assert set(data["overall"]["ranking"]) == RANKING
     assert data["overall"]["coverage"] == 0.5
+
+
+def test_rows_of_the_same_work_are_ranked_within_their_source(
+    tmp_path: Path, write: Callable[..., Path], full_record: dict[str, str], two_seconds: Run
+) -> None:
+    """Two plans of one work, of which one is a test row in another file: no group across files."""
+    faster = full_record | {"id": "r2", "micro_batch": "2", "step_time_s": "0.4"}
+    fitted = full_record | {"id": "r3", "micro_batch": "1", "role": "calibration"}
+    mine = write(tmp_path / "mine.csv", full_record, faster, fitted)
+    other = write(tmp_path / "other.csv", full_record)
+    ranking = validate([mine, other], run=two_seconds).overall.ranking
+    assert (ranking.groups, ranking.pairs, ranking.pairs_tied) == (1, 1, 1)
 
 
 def test_row_without_a_time_is_predicted_all_the_same(two_seconds: Run, make_row: MakeRow) -> None:
