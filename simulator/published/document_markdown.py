@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from typing import Final
 
 from simulator.published.document import Block, Cell, Drawing, Marked, Page, Prose, Strong, Table
+
+_WIDTH: Final = 100
 
 
 def markdown(page: Page) -> str:
@@ -29,7 +33,9 @@ def _blocks(blocks: Sequence[Block]) -> list[str]:
 def _block(block: Block) -> str:
     match block:
         case Prose(text):
-            return _escaped(text)
+            return textwrap.fill(
+                _escaped(text), _WIDTH, break_long_words=False, break_on_hyphens=False
+            )
         case Table():
             return _table(block)
         case Marked(name, blocks):

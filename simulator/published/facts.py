@@ -82,6 +82,7 @@ def _factors(scenario: Scenario) -> dict[str, Level]:
         "precision": training.precision,
         "hidden, aligned to": power_of_two_in(model.hidden_size),
         "head size": model.head_dim,
+        "head size, aligned to": power_of_two_in(model.head_dim),
         "stack": scenario.stack.name,
     }
 
