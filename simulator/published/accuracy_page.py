@@ -25,6 +25,15 @@ _ASSUMED: Final = (
     "Where a source leaves something open, all its rows are run the same way; N stands for numbers "
     "that differ from row to row."
 )
+_TARGETS: Final = (
+    "What the project wants (`simulator/published/targets.py`) and where it stands, over rows "
+    "marked test: mean absolute errors, unless the name says otherwise. A bar that is missed is "
+    "shown as missed."
+)
+_RANGES: Final = (
+    "A prediction has a range where one was calibrated. Faster and slower are the shares of test "
+    "rows measured below and above it; the width is (high - low) / predicted."
+)
 _RANKING: Final = (
     "Which of several plans is faster? A group is all test rows of one source with the same work: "
     "model shape, accelerator, number of devices, global batch and sequence length; software, "
@@ -64,6 +73,15 @@ def _by_source(result: ValidationResult) -> tuple[Block, ...]:
     return Prose(_BY_SOURCE), tables.source_table(result)
 
 
+def _targets(result: ValidationResult) -> tuple[Block, ...]:
+    return Prose(_TARGETS), tables.targets_table(result)
+
+
+def _ranges(result: ValidationResult) -> tuple[Block, ...]:
+    ranges = tables.coverage_table(result)
+    return (Prose(_RANGES), ranges) if ranges.rows else ()
+
+
 def _ranking(result: ValidationResult) -> tuple[Block, ...]:
     if not result.overall.ranking.groups:
         return ()
@@ -100,8 +118,10 @@ def _skipped(result: ValidationResult) -> tuple[Block, ...]:
 
 
 SECTIONS: Final[tuple[tuple[str, Callable[[ValidationResult], tuple[Block, ...]]], ...]] = (
+    ("Targets", _targets),
     ("Every run", _every_run),
     ("By source", _by_source),
+    ("Ranges", _ranges),
     ("Order and choice of plans", _ranking),
     ("Rows that constants were fitted on", _calibration),
     ("Memory", _memory),

@@ -7,10 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from simulator.published.document import Table, count, percent, table
+from simulator.published.coverage import range_statistics
+from simulator.published.document import Cell, Strong, Table, count, percent, table
 from simulator.published.metrics import ErrorStatistics
 from simulator.published.ranking import RankingStatistics
-from simulator.published.results import RowResult, Summary, ValidationResult
+from simulator.published.results import RowResult, Summary, ValidationResult, fits_predicted
+from simulator.published.targets import Outcome, outcomes
 
 TIERS: Final[Mapping[str, str]] = {
     "A": "tier A: full configuration, measured",
@@ -46,6 +48,43 @@ def headline_table(result: ValidationResult) -> Table:
     tiers = {TIERS.get(name, f"tier {name}"): summary for name, summary in result.tiers.items()}
     named = tiers | {"all test rows": result.overall}
     return statistics_table("published runs", {name: s.test for name, s in named.items()})
+
+
+def targets_table(result: ValidationResult) -> Table:
+    """Every bar, what was reached, and whether it holds."""
+    lines = [_target_line(outcome) for outcome in outcomes(result.rows)]
+    return table(("set", "over", "bar", "reached", "holds"), lines, "lrrrl")
+
+
+def _target_line(outcome: Outcome) -> tuple[Cell, ...]:
+    side = "at least" if outcome.at_least else "at most"
+    missed: Cell = Strong("no") if outcome.holds is False else "yes" if outcome.holds else "-"
+    return (
+        outcome.name,
+        count(outcome.count),
+        "-" if outcome.bar is None else f"{side} {percent(outcome.bar)}",
+        percent(outcome.reached),
+        missed,
+    )
+
+
+def coverage_table(result: ValidationResult) -> Table:
+    """Of the sources whose predictions have ranges, how many measurements lie in them."""
+    groups = {name: [r for r in result.rows if r.source == name] for name in result.sources}
+    found = {name: range_statistics(rows) for name, rows in (groups | {"all": result.rows}).items()}
+    lines = [
+        (
+            name,
+            count(ranges.count),
+            percent(ranges.inside),
+            percent(ranges.below),
+            percent(ranges.above),
+            percent(ranges.width),
+        )
+        for name, ranges in found.items()
+        if ranges is not None
+    ]
+    return table(("source", "rows", "inside", "faster", "slower", "mean width"), lines)
 
 
 def source_table(result: ValidationResult) -> Table:
@@ -156,11 +195,7 @@ def fits_table(result: ValidationResult) -> Table:
 
 
 def _fits_line(name: str, rows: Iterable[RowResult], *, fits: bool) -> tuple[str, ...]:
-    known = [
-        row.fits_predicted
-        for row in rows
-        if row.role == "test" and row.fits_measured is fits and row.fits_predicted is not None
-    ]
+    known = fits_predicted(rows, fits=fits)
     right = known.count(fits)
     return (
         name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -109,6 +109,15 @@ def summarise(rows: Sequence[RowResult]) -> Summary:
         fits_right=sum(row.fits_measured == row.fits_predicted for row in known),
         ranking=ranking_statistics(same_work(test).values()),
     )
+
+
+def fits_predicted(rows: Iterable[RowResult], *, fits: bool) -> list[bool]:
+    """Whether they are predicted to fit, of the test rows that ran, or did not for memory."""
+    return [
+        row.fits_predicted
+        for row in rows
+        if row.role == "test" and row.fits_measured is fits and row.fits_predicted is not None
+    ]
 
 
 def same_work(rows: Sequence[RowResult]) -> dict[tuple[str, Work], list[Times]]:
