@@ -36,10 +36,10 @@ _LEGEND: Final = (
 _OVERVIEW: Final = "What explains most, of the sources with at least three rows to compare."
 _PATTERNS: Final = (
     "The groups that stand out, those first whose rows are farthest from the rest of their source "
-    "(rows times points); at most five of a source."
+    "(rows times points); at most three of a source."
 )
 _MAX_PATTERNS: Final = 40
-_MAX_PER_SOURCE: Final = 5
+_MAX_PER_SOURCE: Final = 3
 _GROUP_COLUMNS: Final = ("factor", "R^2", "adjusted", "value", "rows", "median", "mean of sizes")
 
 
