@@ -114,11 +114,10 @@ def _ranking_line(ranking: RankingStatistics) -> str:
     """Among runs of the same work: how often the order is right, and what the pick costs."""
     order = ""
     if ranking.order_right is not None:
-        order = f"{percent(ranking.order_right)} of {ranking.pairs} pairs in the right order; "
+        order = f"{percent(ranking.order_right)} of {ranking.pairs} pairs ordered right; "
     return (
-        f"Same work: {order}the pick of {ranking.groups} groups is "
-        f"{percent(ranking.mean_regret or 0.0)} slower than the best, "
-        f"within 4 % in {percent(ranking.within_4_percent or 0.0)}"
+        f"Same work: {order}the pick is {percent(ranking.mean_regret or 0.0)} slower than the best, "
+        f"within 4 % in {percent(ranking.within_4_percent or 0.0)} of {ranking.groups} groups"
     )
 
 
