@@ -116,8 +116,8 @@ def _ranking_line(ranking: RankingStatistics) -> str:
     if ranking.order_right is not None:
         order = f"{percent(ranking.order_right)} of {ranking.pairs} pairs ordered right; "
     return (
-        f"Same work: {order}the pick is {percent(ranking.mean_regret or 0.0)} slower than the best, "
-        f"within 4 % in {percent(ranking.within_4_percent or 0.0)} of {ranking.groups} groups"
+        f"Same work: {order}the pick is {percent(ranking.mean_regret or 0.0)} slower than the "
+        f"best, within 4 % in {percent(ranking.within_4_percent or 0.0)} of {ranking.groups} groups"
     )
 
 
