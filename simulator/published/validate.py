@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from simulator.errors import SpecError, TrainsimError
+from simulator.published.facts import facts_of
 from simulator.published.mapping import Case, Skipped, map_row
 from simulator.published.metrics import relative_error
 from simulator.published.results import RowResult, ValidationResult, validation_result
@@ -117,6 +118,7 @@ def _compared(case: Case, report: Report) -> RowResult:
         memory_error=None if memory is None else relative_error(predicted, memory),
         fits_measured=case.fits,
         fits_predicted=report.memory.fits,
+        facts=facts_of(case.scenario),
     )
 
 

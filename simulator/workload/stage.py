@@ -6,7 +6,7 @@ share one ``StageKind``, so the cost of a 64-stage pipeline is computed three ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -96,13 +96,19 @@ def _recomputed(
 
 @dataclass(frozen=True, slots=True)
 class StagePricer:
-    """Prices the phases of any stage of one model under one split."""
+    """Prices the phases of any stage of one model under one split.
+
+    A layer, the embedding and the output are priced once, whatever stages they stand in.
+    """
 
     model: TransformerConfig
     split: Split
     recompute: Recompute
     splits_backward: bool
     context: PriceContext
+    _prices: dict[tuple[str, Phase], PhaseCost] = field(
+        default_factory=dict[tuple[str, Phase], PhaseCost], init=False, repr=False, compare=False
+    )
 
     def cost(self, kind: StageKind, phase: Phase) -> StageCost:
         """Cost of one phase of one microbatch.
@@ -113,20 +119,24 @@ class StagePricer:
         """
         stack = self.context.stack
         layer = layer_block(self.model, self.split, stack)
-        kernels = self._kernels(layer, phase)
-        parts: list[tuple[PhaseCost, int]] = [(self._price(kernels), kind.num_layers)]
+        layer_kernels = self._kernels(layer, phase)
+        parts: list[tuple[PhaseCost, int]] = [
+            (self._price("layer", phase, layer_kernels), kind.num_layers)
+        ]
         if kind.has_embedding:
-            parts.append((self._price(self._kernels(self._embedding(), phase)), 1))
+            kernels = self._kernels(self._embedding(), phase)
+            parts.append((self._price("embedding", phase, kernels), 1))
         if kind.has_output:
-            parts.append((self._price(self._kernels(self._output(), phase)), 1))
+            kernels = self._kernels(self._output(), phase)
+            parts.append((self._price("output", phase, kernels), 1))
         again, num_again = _recomputed(layer, kind, self.recompute)
         if self.recompute.mode == "full" and stack.partition_activations:
             again = (*self._checkpoint_gather(), *again)
         again = again if phase is Phase.B else ()
-        recomputed = self._price(again)
+        recomputed = self._price("recomputed", phase, again)
         device, exposed, flops = _totals(parts)
         extra, extra_comm = recomputed.device_s * num_again, recomputed.exposed_s * num_again
-        passes, host_s = kind.num_layers, kind.num_layers * self._host_s(kernels)
+        passes, host_s = kind.num_layers, kind.num_layers * self._host_s(layer_kernels)
         if self.recompute.mode == "full" and again:
             passes, host_s = passes + num_again, host_s + num_again * self._host_s(again)
         layers, _ = parts[0]
@@ -166,8 +176,11 @@ class StagePricer:
             return block.forward
         return _backward_kernels(block, phase, splits=self.splits_backward)
 
-    def _price(self, kernels: tuple[Kernel, ...]) -> PhaseCost:
-        return phase_cost(kernels, self.context)
+    def _price(self, part: str, phase: Phase, kernels: tuple[Kernel, ...]) -> PhaseCost:
+        key = (part, phase)
+        if key not in self._prices:
+            self._prices[key] = phase_cost(kernels, self.context)
+        return self._prices[key]
 
     def _embedding(self) -> Block:
         return embedding_block(self.model, self.split, self.context.stack)
