@@ -7,17 +7,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.cost.activation import logits_bytes
 from simulator.cost.footprint import (
     BufferBytes,
     StateBytes,
     buffer_bytes,
     bytes_per_weight,
+    largest_parameter,
     layer_rank_parameters,
     model_state_bytes,
+    norm_workspace_bytes,
 )
+from simulator.cost.output_memory import logits_bytes
 from simulator.engine.highwater import HighWater, high_water, rank_ops
 from simulator.engine.timeline import Timeline
+from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import IntArray
 from simulator.plan import reduces_every_microbatch
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
@@ -27,22 +30,31 @@ from simulator.step import Step, microbatch_shape
 
 @dataclass(frozen=True, slots=True)
 class _Static:
-    """What a rank holds beside activations."""
+    """What a rank holds beside activations.
+
+    Attributes:
+        norm_workspace: of the gradient norm, before the optimizer's own copies.
+        flat_optimizer: what the optimizer step takes stays reserved, in the allocator's cache,
+            during the passes, too.
+    """
 
     states: StateBytes
     buffers: BufferBytes
+    norm_workspace: float
+    flat_optimizer: bool
     framework: float
     communicators: float
 
     @property
     def during_passes(self) -> float:
         """Buffers beside the activations of forwards and backwards."""
-        return float(self.buffers.during_passes)
+        kept = self.in_optimizer if self.flat_optimizer else 0.0
+        return float(self.buffers.during_passes) + kept
 
     @property
     def in_optimizer(self) -> float:
         """Buffers of the optimizer step, when no activations are held."""
-        return float(self.buffers.optimizer_step)
+        return max(float(self.buffers.optimizer_step), self.norm_workspace)
 
 
 def memory_report(
@@ -75,11 +87,14 @@ def memory_report(
 
 
 def _static(step: Step, rank: int) -> _Static:
-    scenario, plan = step.scenario, step.scenario.plan
+    scenario, plan, stack = step.scenario, step.scenario.plan, step.scenario.stack
+    precision, optimizer = scenario.training.precision, scenario.training.optimizer
     stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
     num_layers = sum(step.costs.kinds[stage].num_layers for stage in stages)
     parameters = step.costs.rank_parameters(tuple(stages))
-    weight_bytes = bytes_per_weight(scenario.training.precision)
+    kinds = [step.costs.kinds[stage] for stage in stages]
+    weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
+    copied = precision == "bf16" and stack.bf16_gradient_copy
     states = model_state_bytes(
         parameters,
         policy=replace(
@@ -87,8 +102,9 @@ def _static(step: Step, rank: int) -> _Static:
             shard_gradients=plan.sharding.shard_gradients and reduces_every_microbatch(plan),
         ),
         shard_size=plan.shard_size,
-        optimizer=scenario.training.optimizer,
+        optimizer=optimizer,
         weight_bytes=weight_bytes,
+        gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
     buffers = buffer_bytes(
         parameters,
@@ -96,15 +112,25 @@ def _static(step: Step, rank: int) -> _Static:
         num_layers,
         plan=plan,
         shard_size=plan.shard_size,
-        optimizer=scenario.training.optimizer,
+        optimizer=optimizer,
         weight_bytes=weight_bytes,
+    )
+    has_table = any(kind.has_embedding or kind.has_output for kind in kinds)
+    norm_workspace = norm_workspace_bytes(
+        parameters,
+        largest_parameter(scenario.model, plan.tp, has_table=has_table),
+        policy=plan.sharding,
+        shard_size=plan.shard_size,
+        copy_bytes=stack.norm_copy_bytes,
     )
     num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
     return _Static(
         states,
         buffers,
-        scenario.stack.framework_bytes,
-        num_communicators * scenario.stack.communicator_bytes,
+        float(norm_workspace),
+        stack.flat_optimizer,
+        stack.framework_bytes,
+        num_communicators * stack.communicator_bytes,
     )
 
 
@@ -157,7 +183,8 @@ def _held_logits(step: Step, timeline: Timeline, rank: int, water: HighWater) ->
     ended = on_output & (graph.phase == Phase.B) & (timeline.end_s <= water.peak_at_s)
     begun_microbatches = np.unique(graph.microbatch[begun]).size
     ended_microbatches = np.unique(graph.microbatch[ended]).size
-    one = float(logits_bytes(step.scenario.model, microbatch_shape(step.scenario)))
+    shape = microbatch_shape(step.scenario)
+    one = float(logits_bytes(step.scenario.model, shape, step.scenario.stack))
     return max(begun_microbatches - ended_microbatches, 0) * one
 
 

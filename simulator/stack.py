@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from simulator.machine import Assumption
 from simulator.plan import AttentionKernel
+
+CrossEntropy = Literal["vocab_parallel", "vocab_parallel_jit", "eager", "fused"]
+"""Which tensors the loss makes; ``cost.output_memory.CROSS_ENTROPY`` explains them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Stack:
         fused_norm: one-pass normalisation kernels.
         fused_bias_dropout_add: bias, dropout and residual in one kernel.
         dropout: hidden and attention dropout are on.
-        fused_cross_entropy: logits are not kept in fp32 beside their fp16 form.
+        fused_cross_entropy: the loss reads and writes the logits fewer times (time only).
         gemm_scale: measured GEMM time over that of the accelerator's curve (kappa_gemm).
         memory_scale: the same for memory-bound kernels.
         attention_scale: the same for fused attention.
@@ -41,6 +45,14 @@ class Stack:
         fragmentation: share of allocated bytes lost in the allocator.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
+        cross_entropy: what the loss holds.
+        gather_logits: every tensor-parallel rank holds the logits of the whole vocabulary.
+        fp16_gradients: training in fp16 keeps gradients in fp16 whatever ``gradient_bytes`` says.
+        bf16_gradient_copy: training in bf16 keeps 16-bit gradients beside the accumulated ones.
+        fp8_weights: training in fp8 keeps no bf16 weights beside their fp8 casts.
+        flat_optimizer: the optimizer works on flat tensors of all gradients, for which the caching
+            allocator opens segments of their own: memory of activations does not serve them.
+        norm_copy_bytes: of one element of the largest gradient, copied to compute its norm.
     """
 
     name: str
@@ -73,3 +85,10 @@ class Stack:
     assumptions: tuple[Assumption, ...] = ()
     partition_activations: bool = False
     fused_rotary: bool = False
+    cross_entropy: CrossEntropy = "vocab_parallel"
+    gather_logits: bool = False
+    fp16_gradients: bool = False
+    bf16_gradient_copy: bool = False
+    fp8_weights: bool = False
+    flat_optimizer: bool = False
+    norm_copy_bytes: float = 0.0

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from simulator.cost.footprint import FP32_BYTES, padded_vocab
+from simulator.cost.footprint import FP32_BYTES
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
@@ -202,72 +202,12 @@ def weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape)
     return shape.linear_input_bytes * inputs + shape.element_bytes * gradients
 
 
-def output_weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """What the vocabulary projection holds between B and W: its input and the logits' gradient."""
-    hidden = shape.norm_tokens * model.hidden_size
-    return shape.linear_input_bytes * hidden + shape.element_bytes * _logits(model, shape)
-
-
 def embedding_activation_bytes(
     model: TransformerConfig, shape: MicrobatchShape, stack: Stack
 ) -> Numeric:
     """The mask of the dropout after the embedding. Source: arXiv 2205.05198, section 4.3."""
     mask = MASK_BYTES if stack.dropout else 0.0
     return mask * shape.norm_tokens * model.hidden_size
-
-
-def output_activation_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """Inputs of the final norm and of the vocabulary projection: 4 s b h.
-
-    Source: arXiv 2205.05198, section 4.3.
-    """
-    return 2 * shape.element_bytes * shape.norm_tokens * model.hidden_size
-
-
-def logits_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """What the loss holds from forward to backward: the fp32 softmax, 4 s b v / t.
-
-    Source: arXiv 2205.05198, section 4.3.
-    """
-    return FP32_BYTES * _logits(model, shape)
-
-
-def logits_working_bytes(model: TransformerConfig, shape: MicrobatchShape, stack: Stack) -> Numeric:
-    """What the backward of loss and vocabulary projection adds at its widest point.
-
-    The gradient of the logits in the activations' dtype (before that, beside an fp32 copy unless
-    the loss is fused), the new gradient of the vocabulary matrix, and the gradient of the hidden
-    states, which is not divided by t.
-
-    Source: PyTorch autograd, which makes a gradient before it is accumulated.
-    """
-    element = shape.element_bytes
-    per_logit = element if stack.fused_cross_entropy else element + FP32_BYTES
-    rows = padded_vocab(model.vocab_size, shape.tp) / shape.tp
-    hidden_gradients = shape.tokens * model.hidden_size * (2 if shape.sequence_parallel else 1)
-    return per_logit * _logits(model, shape) + element * (
-        rows * model.hidden_size + hidden_gradients
-    )
-
-
-def backward_working_bytes(
-    model: TransformerConfig,
-    shape: MicrobatchShape,
-    stack: Stack,
-    mode: RecomputeMode,
-    *,
-    has_output: bool,
-) -> Numeric:
-    """What a backward op acquires for its own duration, on top of what forwards hold.
-
-    One layer's recomputed rows and gradients. On the last stage the loss comes first; by the
-    time the layers run, its softmax is gone, though the op releases it only at its end.
-    """
-    layer = recompute_working_bytes(model, shape, stack, mode)
-    layer = layer + gradient_working_bytes(model, shape, stack)
-    if not has_output:
-        return layer
-    return np.maximum(logits_working_bytes(model, shape, stack), layer - logits_bytes(model, shape))
 
 
 def _norm_items(
@@ -354,11 +294,6 @@ def _mlp_items(
     if stack.fused_bias_gelu:
         return (gate_and_up, second)
     return (gate_and_up, ActivationItem("mlp.activated_gate", held), second)
-
-
-def _logits(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """Logits on one rank: s b v / t."""
-    return shape.tokens * padded_vocab(model.vocab_size, shape.tp) / shape.tp
 
 
 def _scores(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:

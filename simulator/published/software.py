@@ -84,6 +84,11 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         settings["fused_softmax"] = False
     if "fused rmsnorm" in row.lower("flash_attn"):
         settings["fused_norm"] = True
+    if row.text("dropout"):
+        settings["dropout"] = row.number("dropout") == 1
+    if "cross_entropy_loss_fusion" in row.lower("model"):
+        # The test case of Megatron-LM that is named after its switch.
+        settings["cross_entropy"] = "vocab_parallel_jit"
     name = row.text("framework")
     if software.nearest:
         unknown = f"framework '{name}'" if name else "framework not stated"

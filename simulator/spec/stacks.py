@@ -25,9 +25,10 @@ from simulator.spec.quantity import (
 )
 from simulator.spec.validate import Spec, validate
 from simulator.spec.yaml_file import find_data, read_yaml
-from simulator.stack import Stack
+from simulator.stack import CrossEntropy, Stack
 
 ElementBytes = Annotated[float, Strict(), Field(gt=0, le=8, allow_inf_nan=False)]
+ElementBytesOrZero = Annotated[float, Strict(), Field(ge=0, le=8, allow_inf_nan=False)]
 ASSUMED: Final = "assumed"
 """A figure whose source starts with this word is listed among a report's assumptions."""
 _YAML_NAME: Final = {
@@ -62,6 +63,13 @@ class StackSpec(Spec):
     overlap_pp: StrictBool
     partition_activations: StrictBool = False
     fused_rotary: StrictBool = False
+    cross_entropy: CrossEntropy = "vocab_parallel"
+    gather_logits: StrictBool = False
+    fp16_gradients: StrictBool = False
+    bf16_gradient_copy: StrictBool = False
+    fp8_weights: StrictBool = False
+    flat_optimizer: StrictBool = False
+    norm_copy_bytes: ElementBytesOrZero = 0.0
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]
