@@ -14,6 +14,7 @@ from simulator.cost.footprint import (
     bytes_per_weight,
     largest_parameter,
     layer_rank_parameters,
+    limited_buffers,
     model_state_bytes,
     norm_workspace_bytes,
 )
@@ -34,6 +35,7 @@ class _Static:
 
     Attributes:
         norm_workspace: of the gradient norm, before the optimizer's own copies.
+        workspaces: of libraries, always.
         flat_optimizer: what the optimizer step takes stays reserved, in the allocator's cache,
             during the passes, too.
     """
@@ -41,6 +43,7 @@ class _Static:
     states: StateBytes
     buffers: BufferBytes
     norm_workspace: float
+    workspaces: float
     flat_optimizer: bool
     framework: float
     communicators: float
@@ -48,12 +51,17 @@ class _Static:
     @property
     def during_passes(self) -> float:
         """Buffers beside the activations of forwards and backwards."""
-        kept = self.in_optimizer if self.flat_optimizer else 0.0
-        return float(self.buffers.during_passes) + kept
+        kept = self.optimizer_step if self.flat_optimizer else 0.0
+        return float(self.buffers.during_passes) + self.workspaces + kept
 
     @property
     def in_optimizer(self) -> float:
         """Buffers of the optimizer step, when no activations are held."""
+        return self.workspaces + self.optimizer_step
+
+    @property
+    def optimizer_step(self) -> float:
+        """Copies that the optimizer step makes."""
         return max(float(self.buffers.optimizer_step), self.norm_workspace)
 
 
@@ -116,9 +124,18 @@ def _static(step: Step, rank: int) -> _Static:
         weight_bytes=weight_bytes,
     )
     has_table = any(kind.has_embedding or kind.has_output for kind in kinds)
+    largest = largest_parameter(scenario.model, plan.tp, has_table=has_table)
+    if stack.live_parameters:
+        buffers = limited_buffers(
+            buffers,
+            largest,
+            live_parameters=stack.live_parameters,
+            weight_bytes=weight_bytes,
+            bucket_bytes=plan.bucket_bytes * (1 + plan.overlap_dp),
+        )
     norm_workspace = norm_workspace_bytes(
         parameters,
-        largest_parameter(scenario.model, plan.tp, has_table=has_table),
+        largest,
         policy=plan.sharding,
         shard_size=plan.shard_size,
         copy_bytes=stack.norm_copy_bytes,
@@ -128,6 +145,7 @@ def _static(step: Step, rank: int) -> _Static:
         states,
         buffers,
         float(norm_workspace),
+        stack.workspace_bytes,
         stack.flat_optimizer,
         stack.framework_bytes,
         num_communicators * stack.communicator_bytes,

@@ -52,7 +52,15 @@ class Stack:
         fp8_weights: training in fp8 keeps no bf16 weights beside their fp8 casts.
         flat_optimizer: the optimizer works on flat tensors of all gradients, for which the caching
             allocator opens segments of their own: memory of activations does not serve them.
-        norm_copy_bytes: of one element of the largest gradient, copied to compute its norm.
+        norm_copy_bytes: of one element of the largest gradient, copied to compute its norm where
+            the optimizer is sharded.
+        live_parameters: most weights that fully sharded data parallelism gathers at once, or the
+            largest matrix; 0 for whole layers.
+        copies_attention_output: the output projection's input is another copy of the output that
+            the fused attention kernel keeps.
+        recompute_elementwise: selective recomputation keeps products of matrices only; norms and
+            activation functions are computed again, too.
+        workspace_bytes: workspaces that libraries take from the allocator.
     """
 
     name: str
@@ -92,3 +100,7 @@ class Stack:
     fp8_weights: bool = False
     flat_optimizer: bool = False
     norm_copy_bytes: float = 0.0
+    live_parameters: float = 0.0
+    copies_attention_output: bool = False
+    recompute_elementwise: bool = False
+    workspace_bytes: float = 0.0

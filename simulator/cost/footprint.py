@@ -8,7 +8,7 @@ Source: ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054), section 3.1 and Table 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -226,10 +226,37 @@ def norm_workspace_bytes(
     A rank takes the norm of what it owns, so of no more than its shard.
 
     Source: DeepSpeed, runtime/zero/stage_1_and_2.py, ``get_grad_norm_direct``:
-        ``g.data.double().norm(2)``, 8 bytes per element, one parameter after the other.
+        ``g.data.double().norm(2)``, 8 bytes per element, one parameter after the other. Its
+        optimizers without ZeRO take the norm of the fp32 gradients themselves.
     """
-    owned = parameters / shard_size if policy.shard_optimizer else parameters
-    return copy_bytes * np.minimum(largest, owned)
+    return copy_bytes * np.minimum(largest, parameters / shard_size) * policy.shard_optimizer
+
+
+def limited_buffers(
+    buffers: BufferBytes,
+    largest: Numeric,
+    *,
+    live_parameters: float,
+    weight_bytes: float,
+    bucket_bytes: Numeric,
+) -> BufferBytes:
+    """Buffers of a framework that gathers matrix by matrix and reduces in buckets.
+
+    Args:
+        buffers: of whole layers (``buffer_bytes``).
+        largest: elements of the largest matrix, which must be whole to be used.
+        live_parameters: weights that may be whole at once.
+        weight_bytes: of one working weight.
+        bucket_bytes: of all buckets together.
+
+    Source: DeepSpeed's ``stage3_max_live_parameters`` and ``reduce_bucket_size``.
+    """
+    live = np.maximum(largest, live_parameters) * weight_bytes
+    return replace(
+        buffers,
+        gathered_weights=np.minimum(buffers.gathered_weights, live),
+        gradient_buckets=np.minimum(buffers.gradient_buckets, bucket_bytes),
+    )
 
 
 def buffer_bytes(

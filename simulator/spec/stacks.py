@@ -37,6 +37,7 @@ _YAML_NAME: Final = {
     "step_overhead_s": "step_overhead",
     "framework_bytes": "framework_memory",
     "communicator_bytes": "communicator_memory",
+    "workspace_bytes": "workspace_memory",
 }
 """Field of ``Stack`` -> its key in YAML, where a quantity carries its own unit."""
 
@@ -70,6 +71,9 @@ class StackSpec(Spec):
     fp8_weights: StrictBool = False
     flat_optimizer: StrictBool = False
     norm_copy_bytes: ElementBytesOrZero = 0.0
+    live_parameters: NotNegative = 0.0
+    copies_attention_output: StrictBool = False
+    recompute_elementwise: StrictBool = False
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]
@@ -80,6 +84,7 @@ class StackSpec(Spec):
     network_scale: Sourced[Positive]
     framework_memory: Sourced[BytesOrZero]
     communicator_memory: Sourced[BytesOrZero]
+    workspace_memory: Sourced[BytesOrZero]
     fragmentation: Sourced[FractionOrZero]
     gradient_bytes: Sourced[ElementBytes]
     gradient_reduce_bytes: Sourced[ElementBytes]
