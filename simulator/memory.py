@@ -169,14 +169,14 @@ def _rank_memory(
         "logits": logits,
         "buffers": static.during_passes if in_passes else static.in_optimizer,
     }
-    fragmentation = step.scenario.stack.fragmentation * sum(allocated.values())
+    comes_and_goes = activations + allocated["buffers"]
     terms = allocated | {
         "framework": static.framework,
         "communicators": static.communicators,
-        "fragmentation": fragmentation,
+        "fragmentation": step.scenario.stack.fragmentation * comes_and_goes,
     }
     grows = 1.0 + step.scenario.stack.fragmentation
-    always = sum(terms.values()) - (activations + terms["buffers"]) * grows
+    always = sum(terms.values()) - comes_and_goes * grows
     in_use = [always + grows * (held + static.during_passes) for held in water.history_bytes]
     return RankMemory(
         rank_class=f"pipeline rank {rank}",
