@@ -25,6 +25,7 @@ from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import IntArray
 from simulator.plan import reduces_every_microbatch
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
+from simulator.scenario import Scenario
 from simulator.schedule.action import Phase
 from simulator.step import Step, microbatch_shape
 
@@ -96,11 +97,9 @@ def memory_report(
 
 def _static(step: Step, rank: int) -> _Static:
     scenario, plan, stack = step.scenario, step.scenario.plan, step.scenario.stack
-    precision, optimizer = scenario.training.precision, scenario.training.optimizer
+    precision = scenario.training.precision
     stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
-    num_layers = sum(step.costs.kinds[stage].num_layers for stage in stages)
     parameters = step.costs.rank_parameters(tuple(stages))
-    kinds = [step.costs.kinds[stage] for stage in stages]
     weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
     copied = precision == "bf16" and stack.bf16_gradient_copy
     states = model_state_bytes(
@@ -110,29 +109,16 @@ def _static(step: Step, rank: int) -> _Static:
             shard_gradients=plan.sharding.shard_gradients and reduces_every_microbatch(plan),
         ),
         shard_size=plan.shard_size,
-        optimizer=optimizer,
+        optimizer=scenario.training.optimizer,
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
-    buffers = buffer_bytes(
-        parameters,
-        layer_rank_parameters(scenario.model, plan.tp),
-        num_layers,
-        plan=plan,
-        shard_size=plan.shard_size,
-        optimizer=optimizer,
-        weight_bytes=weight_bytes,
+    kinds = [step.costs.kinds[stage] for stage in stages]
+    largest = largest_parameter(
+        scenario.model,
+        plan.tp,
+        has_table=any(kind.has_embedding or kind.has_output for kind in kinds),
     )
-    has_table = any(kind.has_embedding or kind.has_output for kind in kinds)
-    largest = largest_parameter(scenario.model, plan.tp, has_table=has_table)
-    if stack.live_parameters:
-        buffers = limited_buffers(
-            buffers,
-            largest,
-            live_parameters=stack.live_parameters,
-            weight_bytes=weight_bytes,
-            bucket_bytes=plan.bucket_bytes * (1 + plan.overlap_dp),
-        )
     norm_workspace = norm_workspace_bytes(
         parameters,
         largest,
@@ -140,15 +126,41 @@ def _static(step: Step, rank: int) -> _Static:
         shard_size=plan.shard_size,
         copy_bytes=stack.norm_copy_bytes,
     )
+    num_layers = sum(kind.num_layers for kind in kinds)
     num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
     return _Static(
         states,
-        buffers,
+        _buffers(scenario, parameters, float(largest), num_layers, weight_bytes),
         float(norm_workspace),
         stack.workspace_bytes,
         stack.flat_optimizer,
         stack.framework_bytes,
         num_communicators * stack.communicator_bytes,
+    )
+
+
+def _buffers(
+    scenario: Scenario, parameters: float, largest: float, num_layers: int, weight_bytes: float
+) -> BufferBytes:
+    """Buffers of the sharding policy, as far as the stack fills them."""
+    plan, stack = scenario.plan, scenario.stack
+    whole = buffer_bytes(
+        parameters,
+        layer_rank_parameters(scenario.model, plan.tp),
+        num_layers,
+        plan=plan,
+        shard_size=plan.shard_size,
+        optimizer=scenario.training.optimizer,
+        weight_bytes=weight_bytes,
+    )
+    if not stack.live_parameters:
+        return whole
+    return limited_buffers(
+        whole,
+        largest,
+        live_parameters=stack.live_parameters,
+        weight_bytes=weight_bytes,
+        bucket_bytes=plan.bucket_bytes * (1 + plan.overlap_dp),
     )
 
 

@@ -42,8 +42,8 @@ class Stack:
         fused_rotary: rotary embedding in one kernel.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
-        fragmentation: bytes lost in the allocator as a share of those that come and go: activations,
-            logits and buffers. States, allocated once, lie without gaps.
+        fragmentation: bytes lost in the allocator as a share of those that come and go, which are
+            activations, logits and buffers. States, allocated once, lie without gaps.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
         cross_entropy: what the loss holds.

@@ -47,8 +47,6 @@ def _recompute(row: PublishedRow) -> tuple[str, list[str]]:
     text = row.lower("recompute")
     if text.startswith("full"):
         return "full", []
-    if _counts_recomputation(row):
-        return "full", ["recompute full: HFU is 4/3 MFU"]
     if "maxtext" in row.lower("framework") and ("save_qkv_proj" in text or not text):
         # MaxText's base.yml has remat_policy full; save_qkv_proj keeps the three projections.
         return "full", [f"recompute '{text or 'not stated'}' runs as full"]
@@ -65,14 +63,3 @@ def _recompute(row: PublishedRow) -> tuple[str, list[str]]:
     selective = re.search(r"megascale|megatron-lm|nemo megatron", row.lower("framework"))
     mode = "full" if year < 2022 else "selective" if selective else "none"
     return mode, [f"recompute not stated: {mode}"]
-
-
-def _counts_recomputation(row: PublishedRow) -> bool:
-    """Whether the row's own utilisations say that a forward pass is computed again.
-
-    Only where the convention names both: MosaicML's HFU is 4/3 MFU with activation checkpoints.
-    """
-    model, hardware = row.number("mfu_pct"), row.number("hfu_pct")
-    if model is None or hardware is None or "act-ckpt" not in row.lower("flops_convention"):
-        return False
-    return hardware > 1.2 * model
