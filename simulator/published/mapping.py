@@ -89,6 +89,8 @@ def scenario_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         raise CannotRunError("it failed for another reason than memory")
     if "of one layer" in row.lower("note"):
         raise CannotRunError("one layer was timed, not a step")
+    if "distill" in row.lower("model"):
+        raise CannotRunError("knowledge distillation runs a second model, which is not modelled")
     model, model_notes = model_settings(row)
     degrees, degree_notes = degrees_of(row)
     plan, plan_notes = plan_settings(row, degrees, row.needed("layers"))

@@ -39,7 +39,7 @@ _POSITIVE: Final = (
     *("micro_batch", "global_batch", "n_microbatches", "step_time_s", "tokens_per_s"),
     *("samples_per_s", "tflops_per_gpu", "mfu_pct", "hfu_pct", "memory_gb", "year"),
 )
-_FLAGS: Final = ("gated_mlp", "fits", "n_experts")
+_FLAGS: Final = ("gated_mlp", "fits", "n_experts", "dropout")
 NUMERIC_COLUMNS: Final = (*_POSITIVE, *_FLAGS)
 """Columns whose cells are numbers."""
 MAX_BYTES: Final = 100_000_000
