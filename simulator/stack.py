@@ -40,6 +40,8 @@ class Stack:
         framework_bytes: device context, libraries and workspaces.
         communicator_bytes: buffers of one communicator.
         fused_rotary: rotary embedding in one kernel.
+        fused_gradient_accumulation: the product of a weight gradient adds to the accumulated one
+            itself; else it writes 16 bits and another kernel adds them up, every microbatch.
         collective_overhead_s: host time of one blocking tensor-parallel collective, on top of
             ``layer_overhead_s``.
         layer_stall_s: per layer and pass, time in which the device waits for the host however
@@ -111,3 +113,4 @@ class Stack:
     workspace_bytes: float = 0.0
     collective_overhead_s: float = 0.0
     layer_stall_s: float = 0.0
+    fused_gradient_accumulation: bool = True

@@ -143,7 +143,14 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
         element_bytes=context.activation_bytes,
         tensor_parallel=plan.tp > 1,
     )
-    return StagePricer(scenario.model, split, training.recompute, splits_backward, context)
+    return StagePricer(
+        scenario.model,
+        split,
+        training.recompute,
+        splits_backward,
+        context,
+        gradient_bytes=training.optimizer.gradient_bytes,
+    )
 
 
 def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> StepCosts:

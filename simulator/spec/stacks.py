@@ -66,6 +66,7 @@ class StackSpec(Spec):
     overlap_pp: StrictBool
     partition_activations: StrictBool = False
     fused_rotary: StrictBool = False
+    fused_gradient_accumulation: StrictBool = True
     cross_entropy: CrossEntropy = "vocab_parallel"
     gather_logits: StrictBool = False
     fp16_gradients: StrictBool = False

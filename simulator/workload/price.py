@@ -95,7 +95,9 @@ def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
         batch=kernel.batch,
         element_bytes=BYTES_PER_ELEMENT[precision],
         # An fp32 accumulator is read and written.
-        out_bytes=8.0 if kernel.accumulates else context.activation_bytes,
+        out_bytes=8.0
+        if kernel.accumulates and context.stack.fused_gradient_accumulation
+        else context.activation_bytes,
     )
     # Batched products of misaligned rows run on the CUDA cores, at the fp32 rate.
     has_cuda_cores = "fp32" in context.accelerator.peak_flops_per_s

@@ -14,7 +14,14 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
-from simulator.workload.kernel import Block, Collective, Kernel, Matmul, Overlapped
+from simulator.workload.kernel import (
+    Block,
+    Collective,
+    Elementwise,
+    Kernel,
+    Matmul,
+    Overlapped,
+)
 from simulator.workload.layers import embedding_block, layer_block, output_block
 from simulator.workload.linear import Split
 from simulator.workload.price import KernelCost, PhaseCost, PriceContext, phase_cost
@@ -72,6 +79,17 @@ def _weight_gradient(kernel: Kernel) -> tuple[tuple[Kernel, ...], tuple[Kernel, 
             return (kernel,), ()
 
 
+def _accumulation(kernels: tuple[Kernel, ...], gradient_bytes: float) -> tuple[Kernel, ...]:
+    """Kernels that add the weight gradients among ``kernels`` to the accumulated ones."""
+    family = "gradient_add_fp32" if gradient_bytes > 2 else "gradient_add"
+    products = [k.compute if isinstance(k, Overlapped) else k for k in kernels]
+    return tuple(
+        Elementwise(f"{product.name}.add", family, product.m * product.n)
+        for product in products
+        if isinstance(product, Matmul) and product.accumulates
+    )
+
+
 def _backward_kernels(block: Block, phase: Phase, *, splits: bool) -> tuple[Kernel, ...]:
     if not splits:
         return block.backward
@@ -99,6 +117,9 @@ class StagePricer:
     """Prices the phases of any stage of one model under one split.
 
     A layer, the embedding and the output are priced once, whatever stages they stand in.
+
+    Attributes:
+        gradient_bytes: of one element of an accumulated gradient.
     """
 
     model: TransformerConfig
@@ -106,6 +127,7 @@ class StagePricer:
     recompute: Recompute
     splits_backward: bool
     context: PriceContext
+    gradient_bytes: float = 4.0
     _prices: dict[tuple[str, Phase], PhaseCost] = field(
         default_factory=dict[tuple[str, Phase], PhaseCost], init=False, repr=False, compare=False
     )
@@ -174,7 +196,10 @@ class StagePricer:
     def _kernels(self, block: Block, phase: Phase) -> tuple[Kernel, ...]:
         if phase is Phase.F:
             return block.forward
-        return _backward_kernels(block, phase, splits=self.splits_backward)
+        kernels = _backward_kernels(block, phase, splits=self.splits_backward)
+        if self.context.stack.fused_gradient_accumulation:
+            return kernels
+        return kernels + _accumulation(kernels, self.gradient_bytes)
 
     def _price(self, part: str, phase: Phase, kernels: tuple[Kernel, ...]) -> PhaseCost:
         key = (part, phase)

@@ -168,6 +168,34 @@ def test_recomputed_layers_are_launched_again(context: PriceContext) -> None:
         assert total_s(cost) == pytest.approx(passes * 1.0)
 
 
+@pytest.mark.parametrize(("gradient_bytes", "moved"), [(4.0, 10.0), (2.0, 6.0)])
+def test_gradients_are_added_up_by_kernels_of_their_own(
+    context: PriceContext, gradient_bytes: float, moved: float
+) -> None:
+    """Hidden 1024: 12 h^2 weights a layer; fp32: read 2, read and write 4; fp16: 2, 2 and 2."""
+    stack = replace(context.stack, fused_gradient_accumulation=False)
+    apart = replace(pricer(replace(context, stack=stack)), gradient_bytes=gradient_bytes)
+    kernels = apart.cost(MIDDLE, Phase.B).kernels
+    adds = [(cost, n) for cost, n in kernels if cost.family.startswith("gradient_add")]
+    weights = 4 * 12 * 1024**2
+    assert sum(cost.moved_bytes * n for cost, n in adds) == pytest.approx(weights * moved)
+    assert not any(
+        cost.family.startswith("gradient_add")
+        for phase in (Phase.F, Phase.B)
+        for cost, _ in pricer(context).cost(MIDDLE, phase).kernels
+    )
+
+
+def test_gradients_are_added_up_where_weights_get_theirs(context: PriceContext) -> None:
+    stack = replace(context.stack, fused_gradient_accumulation=False)
+    b, w = (
+        pricer(replace(context, stack=stack), splits=True).cost(MIDDLE, phase).kernels
+        for phase in (Phase.B, Phase.W)
+    )
+    families = [{cost.family for cost, _ in kernels} for kernels in (b, w)]
+    assert ["gradient_add_fp32" in names for names in families] == [False, True]
+
+
 def test_partitioned_checkpoints_are_gathered_before_use(context: PriceContext) -> None:
     stack = replace(context.stack, partition_activations=True)
     cut = replace(context, stack=stack)
