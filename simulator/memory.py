@@ -27,6 +27,7 @@ from simulator.plan import reduces_every_microbatch
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase
+from simulator.schedule.analysis import peak_open
 from simulator.step import Step, microbatch_shape
 
 
@@ -104,15 +105,14 @@ def _static(step: Step, rank: int) -> _Static:
     copied = precision == "bf16" and stack.bf16_gradient_copy
     states = model_state_bytes(
         parameters,
-        policy=replace(
-            plan.sharding,
-            shard_gradients=plan.sharding.shard_gradients and reduces_every_microbatch(plan),
-        ),
+        policy=plan.sharding,
         shard_size=plan.shard_size,
         optimizer=scenario.training.optimizer,
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
+    whole = _whole_gradients(step, rank) * scenario.training.optimizer.gradient_bytes
+    states = replace(states, gradients=states.gradients + whole * (1 - 1 / plan.shard_size))
     kinds = [step.costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
         scenario.model,
@@ -137,6 +137,19 @@ def _static(step: Step, rank: int) -> _Static:
         stack.framework_bytes,
         num_communicators * stack.communicator_bytes,
     )
+
+
+def _whole_gradients(step: Step, rank: int) -> float:
+    """Gradients that a policy which shards them holds whole, because microbatches add up in them.
+
+    A stage's gradients leave for their shards after its last microbatch.
+    Source: PyTorch, distributed/pipelining/stage.py, ``backward_maybe_with_nosync``.
+    """
+    plan = step.scenario.plan
+    if not plan.sharding.shard_gradients or reduces_every_microbatch(plan):
+        return 0.0
+    sizes = [step.costs.parameters(stage) for stage in range(step.schedule.num_stages)]
+    return peak_open(step.schedule, rank, np.array(sizes))
 
 
 def _buffers(

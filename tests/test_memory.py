@@ -147,6 +147,20 @@ def test_pipeline_ranks_accumulate_whole_gradients(sharding: str) -> None:
     assert sharded["optimizer"] == whole["optimizer"] / 4
 
 
+def test_a_virtual_stage_gives_its_gradients_away_after_its_last_microbatch() -> None:
+    """With m == p rank 0 ends stage 2, of 2 of its 4 layers, before stage 0 begins.
+
+    Whole are those of stage 0, which also has the table, and 1/4 of stage 2.
+    """
+    plan = {"pp": 2, "dp": 4, "virtual_stages": 2, "schedule": "interleaved"}
+    training = {"global_batch_size": 8, "micro_batch_size": 1}
+    scenario = scenario_of(plan | {"sharding": "zero2"}, training=training)
+    first, _, third, _ = (build_step(scenario).costs.parameters(stage) for stage in range(4))
+    gradients = simulate(scenario).memory.rank_classes[0].terms["gradients"]
+    width = scenario.training.optimizer.gradient_bytes
+    assert gradients == pytest.approx(width * (first + third / 4))
+
+
 @pytest.mark.parametrize("sharding", ["zero1", "zero2", "zero3"])
 def test_sharding_over_one_replica_changes_nothing(sharding: str) -> None:
     peaks = [
