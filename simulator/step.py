@@ -140,6 +140,7 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
         backward_overlap=stack.backward_tp_overlap,
         element_bytes=context.activation_bytes,
         tensor_parallel=plan.tp > 1,
+        quantises=training.precision == "fp8",
     )
     return StagePricer(scenario.model, split, training.recompute, splits_backward, context)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from simulator.published.families import Settings
 from simulator.published.rows import PublishedRow
+from simulator.spec.stacks import load_stack
 
 _ALWAYS: Final = 9999
 
@@ -77,7 +78,7 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     """The scenario's ``stack``, and what was assumed."""
     software = next(software for software in SOFTWARE if software.matches(row))
     settings: Settings = {"preset": software.stack}
-    attention = attention_kernel(row)
+    attention = attention_kernel(row, load_stack(software.stack).attention)
     if attention:
         settings["attention"] = attention
     if "torch attention" in row.lower("flash_attn"):
@@ -91,8 +92,8 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     return settings, []
 
 
-def attention_kernel(row: PublishedRow) -> str:
-    """The attention kernel that a row states, empty when it states none."""
+def attention_kernel(row: PublishedRow, stack_attention: str) -> str:
+    """The attention kernel that a row states, empty when it leaves it to its stack."""
     text = row.lower("flash_attn")
     if not text or text.startswith("not stated"):
         return ""
@@ -102,5 +103,7 @@ def attention_kernel(row: PublishedRow) -> str:
         return "flash2"
     if re.search(r"attention[- ]1|xformers", text):
         return "flash1"
-    # A bare "yes": FlashAttention-2 appeared in July 2023.
-    return "flash1" if (row.integer("year") or _ALWAYS) <= 2022 else "flash2"
+    # A bare "yes": FlashAttention-2 appeared in July 2023. Since then frameworks choose by machine.
+    if (row.integer("year") or _ALWAYS) <= 2022:
+        return "flash1"
+    return "" if stack_attention.startswith("flash") else "flash2"

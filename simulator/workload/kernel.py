@@ -21,6 +21,7 @@ class Matmul:
     Attributes:
         accumulates: the result is added to an fp32 tensor (weight gradients).
         in_core: a product between activations, inside the attention core.
+        quantised: its operands were cast to fp8; other products stay in 16 bits in fp8 training.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Matmul:
     batch: Numeric = 1.0
     accumulates: bool = False
     in_core: bool = False
+    quantised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

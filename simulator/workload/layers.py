@@ -6,6 +6,8 @@ Everything is per microbatch and per rank. Source for the kernel list: Megatron-
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulator.cost.attention import AttentionShape
@@ -183,8 +185,13 @@ def embedding_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
 
 def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
     """Final normalisation, logits over the local vocabulary, cross-entropy with its reductions."""
+    # The vocabulary projection stays in 16 bits: Megatron-Core's output layer is no layer of
+    # Transformer Engine, torchtitan filters "output" out of its float8 modules.
     logits = column_linear(
-        "logits", split, inputs=model.hidden_size, outputs=padded_vocab(model.vocab_size, split.tp)
+        "logits",
+        replace(split, quantises=False),
+        inputs=model.hidden_size,
+        outputs=padded_vocab(model.vocab_size, split.tp),
     )
     elements = split.tokens * padded_vocab(model.vocab_size, split.tp) / split.tp
     family = "cross_entropy_fused" if stack.fused_cross_entropy else "cross_entropy_eager"

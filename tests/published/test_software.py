@@ -47,20 +47,23 @@ def test_stack_by_name_and_year(
 
 
 @pytest.mark.parametrize(
-    ("text", "year", "kernel"),
+    ("text", "year", "of_stack", "kernel"),
     [
-        ("no", "2022", "unfused"),
-        ("0", "2022", "unfused"),
-        ("none", "2023", "unfused"),
-        ("no (torch attention)", "2023", "unfused"),
-        ("FlashAttention 1.0.8", "2023", "flash1"),
-        ("FlashAttention-2 + fused RMSNorm", "2023", "flash2"),
-        ("yes (FA2)", "2023", "flash2"),
-        ("1", "2022", "flash1"),
-        ("1", "2024", "flash2"),
-        ("", "2024", ""),
-        ("not stated", "2024", ""),
+        ("no", "2022", "flash2", "unfused"),
+        ("0", "2022", "flash2", "unfused"),
+        ("none", "2023", "flash2", "unfused"),
+        ("no (torch attention)", "2023", "flash2", "unfused"),
+        ("FlashAttention 1.0.8", "2023", "flash2", "flash1"),
+        ("FlashAttention-2 + fused RMSNorm", "2023", "flash3", "flash2"),
+        ("yes (FA2)", "2023", "flash3", "flash2"),
+        ("1", "2022", "flash2", "flash1"),
+        ("1", "2024", "unfused", "flash2"),
+        ("1", "2024", "flash3", ""),
+        ("", "2024", "flash3", ""),
+        ("not stated", "2024", "flash2", ""),
     ],
 )
-def test_attention_words(make_row: MakeRow, text: str, year: str, kernel: str) -> None:
-    assert attention_kernel(make_row(flash_attn=text, year=year)) == kernel
+def test_attention_words(
+    make_row: MakeRow, text: str, year: str, of_stack: str, kernel: str
+) -> None:
+    assert attention_kernel(make_row(flash_attn=text, year=year), of_stack) == kernel
