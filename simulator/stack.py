@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from simulator.machine import Assumption
 from simulator.plan import AttentionKernel
@@ -41,6 +42,10 @@ class Stack:
         fragmentation: share of allocated bytes lost in the allocator.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
+        recompute_stops_early: a layer that is computed again ends at the last tensor its backward
+            reads, so that its last product and what follows do not run.
+        gather_bytes: of one weight on the wire where weights are sharded; at least 16 bits.
+        eager_cross_entropy: whose kernels compute the loss without ``fused_cross_entropy``.
     """
 
     name: str
@@ -73,3 +78,6 @@ class Stack:
     assumptions: tuple[Assumption, ...] = ()
     partition_activations: bool = False
     fused_rotary: bool = False
+    eager_cross_entropy: Literal["megatron", "torch"] = "megatron"
+    gather_bytes: float = 2.0
+    recompute_stops_early: bool = False

@@ -43,8 +43,11 @@ def _precision(row: PublishedRow) -> tuple[str, list[str]]:
     return precision, [f"precision not stated: {precision}"]
 
 
-def _recompute(row: PublishedRow) -> tuple[str, list[str]]:
+def _recompute(row: PublishedRow) -> tuple[str | Settings, list[str]]:
     text = row.lower("recompute")
+    if text.endswith("save_qkv_proj"):
+        # MaxText's policy keeps these projections and computes the rest of the layer again.
+        return {"mode": "full", "keeps_qkv": True}, []
     if text.startswith("full"):
         return "full", []
     if text.startswith("none"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Literal, cast
 
 from pydantic import Field, Strict, StrictBool
 
@@ -62,6 +62,8 @@ class StackSpec(Spec):
     overlap_pp: StrictBool
     partition_activations: StrictBool = False
     fused_rotary: StrictBool = False
+    recompute_stops_early: StrictBool = False
+    eager_cross_entropy: Literal["megatron", "torch"] = "megatron"
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]
@@ -76,6 +78,7 @@ class StackSpec(Spec):
     gradient_bytes: Sourced[ElementBytes]
     gradient_reduce_bytes: Sourced[ElementBytes]
     optimizer_bytes_per_parameter: Sourced[Positive]
+    gather_bytes: Sourced[ElementBytes]
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     def build(self) -> Stack:

@@ -183,6 +183,12 @@ def embedding_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
     return block
 
 
+def _cross_entropy_family(stack: Stack) -> str:
+    if stack.fused_cross_entropy:
+        return "cross_entropy_fused"
+    return "cross_entropy_torch" if stack.eager_cross_entropy == "torch" else "cross_entropy_eager"
+
+
 def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
     """Final normalisation, logits over the local vocabulary, cross-entropy with its reductions."""
     # The vocabulary projection stays in 16 bits: Megatron-Core's output layer is no layer of
@@ -194,8 +200,7 @@ def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
         outputs=padded_vocab(model.vocab_size, split.tp),
     )
     elements = split.tokens * padded_vocab(model.vocab_size, split.tp) / split.tp
-    family = "cross_entropy_fused" if stack.fused_cross_entropy else "cross_entropy_eager"
-    loss = _elementwise("cross_entropy", family, elements)
+    loss = _elementwise("cross_entropy", _cross_entropy_family(stack), elements)
     if split.tensor_parallel:
         # Maximum, sum of exponentials and target logit: three all-reduces of one fp32 per token.
         reduce = Collective("cross_entropy.all_reduce", "all_reduce", split.tokens * 4.0)

@@ -31,6 +31,12 @@ def test_precision_and_recompute(
     assert (training["precision"], training["recompute"]) == (precision, recompute)
 
 
+def test_the_policy_that_keeps_queries_keys_and_values(make_row: MakeRow) -> None:
+    row = make_row(recompute="selective: MaxText remat_policy=save_qkv_proj")
+    training, _ = training_settings(row, degrees_of(row)[0])
+    assert training["recompute"] == {"mode": "full", "keeps_qkv": True}
+
+
 @pytest.mark.parametrize("precision", ["nvfp4", "int8"])
 def test_unmodelled_precision(make_row: MakeRow, precision: str) -> None:
     row = make_row(precision=precision)
