@@ -58,6 +58,8 @@ def _recompute(row: PublishedRow) -> tuple[str | Settings, list[str]]:
         return "selective", [f"recompute '{text}' runs as selective"]
     if "selective" in text:
         return "selective", ["recompute not stated: selective"]
+    if "maxtext" in row.lower("framework"):
+        return "full", ["recompute not stated: full, MaxText's default remat_policy"]
     # Full recomputation was the only kind before Korthikanti et al. (May 2022).
     year = row.integer("year") or 2024
     selective = re.search(r"megascale|megatron-lm|nemo megatron", row.lower("framework"))
