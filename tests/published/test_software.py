@@ -40,7 +40,7 @@ def test_rules_name_stacks_of_the_catalogue(stack: str) -> None:
         ("maxtext", "2024", "maxtext", False),
         ("T5X/JAX Pathways", "2022", "palm-t5x", False),
         ("Aleph Alpha scaling", "2023", "aleph-alpha-scaling", False),
-        ("OneFlow", "2021", "megatron-lm-2021", True),
+        ("OneFlow", "2021", "oneflow", False),
         ("a framework of tomorrow", "2030", "pytorch-fsdp-2024", True),
         ("", "", "pytorch-fsdp-2024", True),
     ],
