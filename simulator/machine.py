@@ -41,6 +41,8 @@ class GemmCurve:
         overlap_exponent: p of the p-norm that joins compute and memory time.
         small_tile_penalty: g, loss of tiles smaller than 256x128.
         split_s: ts, cost of a split-K reduction.
+        precision_fraction: precision -> part of ``peak_fraction`` that is left in it, 1 where it is
+            not named: twice the peak does not bring twice the speed where power is the limit.
     """
 
     peak_fraction: float
@@ -53,6 +55,7 @@ class GemmCurve:
     overlap_exponent: float
     small_tile_penalty: float
     split_s: float
+    precision_fraction: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,13 @@ class Recompute:
     Attributes:
         mode: nothing, the attention core (Korthikanti et al. 2022, section 5), or whole layers.
         num_layers: with ``full``: layers per virtual stage that recompute; None for all.
+        keeps_qkv: with ``full``: queries, keys and values are kept beside the layer's input
+            (MaxText's ``remat_policy: save_qkv_proj``).
     """
 
     mode: RecomputeMode
     num_layers: int | None = None
+    keeps_qkv: bool = False
 
 
 @dataclass(frozen=True, slots=True)

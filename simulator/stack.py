@@ -52,7 +52,8 @@ class Stack:
             activations, logits and buffers. States, allocated once, lie without gaps.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
-        cross_entropy: what the loss holds.
+        cross_entropy: what the loss holds, and whose kernels compute it without
+            ``fused_cross_entropy``.
         gather_logits: every tensor-parallel rank holds the logits of the whole vocabulary.
         fp16_gradients: training in fp16 keeps gradients in fp16 whatever ``gradient_bytes`` says.
         bf16_gradient_copy: training in bf16 keeps 16-bit gradients beside the accumulated ones.
@@ -68,6 +69,9 @@ class Stack:
         recompute_elementwise: selective recomputation keeps products of matrices only; norms and
             activation functions are computed again, too.
         workspace_bytes: workspaces that libraries take from the allocator.
+        recompute_stops_early: a layer that is computed again ends at the last tensor its backward
+            reads, so that its last product and what follows do not run.
+        gather_bytes: of one weight on the wire where weights are sharded; at least 16 bits.
     """
 
     name: str
@@ -114,3 +118,5 @@ class Stack:
     collective_overhead_s: float = 0.0
     layer_stall_s: float = 0.0
     fused_gradient_accumulation: bool = True
+    gather_bytes: float = 2.0
+    recompute_stops_early: bool = False

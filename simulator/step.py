@@ -142,6 +142,7 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
         backward_overlap=stack.backward_tp_overlap,
         element_bytes=context.activation_bytes,
         tensor_parallel=plan.tp > 1,
+        quantises=training.precision == "fp8",
     )
     return StagePricer(
         scenario.model,
@@ -174,7 +175,9 @@ def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> St
         ends_share_rank=bool(schedule.stage_rank[0] == schedule.stage_rank[-1]),
         activations=tuple(activations[kind] for kind in kinds),
         # Weights travel in 16 bits, also where they are cast to fp8 on arrival.
-        gather_bytes=max(BYTES_PER_ELEMENT[scenario.training.precision], 2.0),
+        gather_bytes=max(
+            BYTES_PER_ELEMENT[scenario.training.precision], scenario.stack.gather_bytes
+        ),
         gradient_reduce_bytes=scenario.training.optimizer.gradient_reduce_bytes,
     )
 

@@ -145,6 +145,9 @@ def stage_activation_bytes(
     With ``recompute.num_layers`` only that many layers recompute, the others hold everything.
     """
     held = layer_activation_bytes(model, shape, stack, recompute.mode)
+    if recompute.keeps_qkv:
+        width = _query_key_value_width(model, shape)
+        held = held + shape.element_bytes * shape.tokens * width
     if recompute.mode != "full" or recompute.num_layers is None:
         return num_layers * held
     recomputed = np.minimum(num_layers, recompute.num_layers)

@@ -109,7 +109,8 @@ def matmul_s(
         Multiplication Background User's Guide"); partial quantisation and droop were added
         because power-limited parts need them. Fitted on the GEMM tables of NVIDIA
         ai-dynamo/aiconfigurator.
-    Assumes: constants fitted on bf16 hold for the other precisions of the same chip.
+    Assumes: constants fitted on bf16 hold for the other precisions of the same chip, but for the
+        share of the peak (``GemmCurve.precision_fraction``).
     Error: 4-8 % mean absolute error on held-out shapes with steady=False (docs/kernels.md);
         another driver, power cap or cuBLAS moves all shapes together, by 6-13 % on A100 and
         H100 and 26 % on B200 in independent tables, which is what ``Stack.gemm_scale`` is for.
@@ -118,7 +119,7 @@ def matmul_s(
         PlanError: if the accelerator has no peak for ``precision``.
     """
     curve = accelerator.gemm
-    peak = peak_flops_per_s(accelerator, precision)
+    peak = peak_flops_per_s(accelerator, precision) * curve.precision_fraction.get(precision, 1.0)
     compute_s = _compute_s(shape, accelerator, peak, free_sms_fraction)
     memory_s = _memory_s(shape, accelerator)
     p = curve.overlap_exponent

@@ -100,6 +100,17 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
         2,
         "NVIDIA/Megatron-LM, megatron/core/tensor_parallel/cross_entropy.py",
     ),
+    # to fp32 6, log-softmax 8; backward: scattered gradient 4, log-softmax 12, to half 6
+    "cross_entropy_torch": KernelFamily(
+        "cross_entropy",
+        1,
+        1,
+        12,
+        20,
+        3,
+        4,
+        f"{_ATEN}/SoftMax.cu, NLLLoss2d.cu; cross_entropy runs in fp32 under autocast",
+    ),
     "cross_entropy_fused": KernelFamily(
         "cross_entropy", 2, 2, 0, 0, 1, 1, "NVIDIA/apex, contrib/csrc/xentropy"
     ),

@@ -167,6 +167,10 @@ def _schedule(row: PublishedRow, degrees: Degrees, num_layers: int) -> tuple[str
 
 
 def _sequence_parallel(row: PublishedRow) -> tuple[bool, list[str]]:
+    if "maxtext" in row.lower("framework"):
+        # Its rule [activation_embed, tensor] (MaxText/configs/base.yml) cuts activations between
+        # the linear layers over the tensor axis, along another axis at the same cost.
+        return True, []
     text = row.lower("sequence_parallel")
     if "maxtext" in row.lower("framework"):
         # base.yml: logical_axis_rules put activation_embed and activation_length on that axis.

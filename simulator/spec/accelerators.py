@@ -60,6 +60,9 @@ class GemmSpec(Spec):
     overlap_exponent: Positive
     small_tile_penalty: NotNegative
     split: Seconds
+    precision_fraction: dict[Precision, Sourced[Fraction]] = Field(
+        default_factory=dict[Precision, Sourced[Fraction]]
+    )
 
     def curve(self) -> GemmCurve:
         """The frozen form."""
@@ -74,6 +77,7 @@ class GemmSpec(Spec):
             overlap_exponent=self.overlap_exponent,
             small_tile_penalty=self.small_tile_penalty,
             split_s=self.split,
+            precision_fraction={p: share.value for p, share in self.precision_fraction.items()},
         )
 
 

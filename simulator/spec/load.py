@@ -168,7 +168,9 @@ def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:
         optimizer=optimizer_config(
             spec.optimizer, spec.precision, stack, f"{where}: training.optimizer"
         ),
-        recompute=Recompute(spec.recompute.mode, spec.recompute.num_layers),
+        recompute=Recompute(
+            spec.recompute.mode, spec.recompute.num_layers, spec.recompute.keeps_qkv
+        ),
     )
 
 

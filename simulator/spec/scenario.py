@@ -45,6 +45,7 @@ class RecomputeSpec(Spec):
 
     mode: RecomputeMode
     num_layers: Count | None = None
+    keeps_qkv: StrictBool = False
 
     @model_validator(mode="after")
     def _layers_only_with_full(self) -> Self:
@@ -52,6 +53,11 @@ class RecomputeSpec(Spec):
             raise PlanError(
                 f"num_layers {self.num_layers} has no meaning with mode '{self.mode}'",
                 hint="set mode: full, or leave num_layers out",
+            )
+        if self.keeps_qkv and self.mode != "full":
+            raise PlanError(
+                f"keeps_qkv has no meaning with mode '{self.mode}'",
+                hint="set mode: full, or leave keeps_qkv out",
             )
         return self
 

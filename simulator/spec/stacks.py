@@ -77,6 +77,7 @@ class StackSpec(Spec):
     live_parameters: NotNegative = 0.0
     copies_attention_output: StrictBool = False
     recompute_elementwise: StrictBool = False
+    recompute_stops_early: StrictBool = False
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]
@@ -94,6 +95,7 @@ class StackSpec(Spec):
     gradient_bytes: Sourced[ElementBytes]
     gradient_reduce_bytes: Sourced[ElementBytes]
     optimizer_bytes_per_parameter: Sourced[Positive]
+    gather_bytes: Sourced[ElementBytes]
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     def build(self) -> Stack:

@@ -22,6 +22,7 @@ class Matmul:
         accumulates: the result is added to an fp32 tensor (weight gradients).
         in_core: a product between activations, inside the attention core.
         aligned: its operands' rows start at multiples of 16 bytes, as tensor cores are fed.
+        quantised: its operands were cast to fp8; other products stay in 16 bits in fp8 training.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Matmul:
     accumulates: bool = False
     in_core: bool = False
     aligned: bool = True
+    quantised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

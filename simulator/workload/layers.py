@@ -6,6 +6,8 @@ Everything is per microbatch and per rank. Source for the kernel list: Megatron-
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulator.cost.attention import AttentionShape
@@ -188,14 +190,24 @@ def embedding_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
     return block
 
 
+def _cross_entropy_family(stack: Stack) -> str:
+    if stack.fused_cross_entropy:
+        return "cross_entropy_fused"
+    return "cross_entropy_torch" if stack.cross_entropy == "eager" else "cross_entropy_eager"
+
+
 def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
     """Final normalisation, logits over the local vocabulary, cross-entropy with its reductions."""
+    # The vocabulary projection stays in 16 bits: Megatron-Core's output layer is no layer of
+    # Transformer Engine, torchtitan filters "output" out of its float8 modules.
     logits = column_linear(
-        "logits", split, inputs=model.hidden_size, outputs=padded_vocab(model.vocab_size, split.tp)
+        "logits",
+        replace(split, quantises=False),
+        inputs=model.hidden_size,
+        outputs=padded_vocab(model.vocab_size, split.tp),
     )
     elements = split.tokens * padded_vocab(model.vocab_size, split.tp) / split.tp
-    family = "cross_entropy_fused" if stack.fused_cross_entropy else "cross_entropy_eager"
-    loss = _elementwise("cross_entropy", family, elements)
+    loss = _elementwise("cross_entropy", _cross_entropy_family(stack), elements)
     if split.tensor_parallel:
         # Maximum, sum of exponentials and target logit: three all-reduces of one fp32 per token.
         reduce = Collective("cross_entropy.all_reduce", "all_reduce", split.tokens * 4.0)

@@ -3,7 +3,9 @@
 Source: Shoeybi et al. 2019 (arXiv 1909.08053) section 3 for the conjugate f and g operators;
 Korthikanti et al. 2022 (arXiv 2205.05198) section 4.2.2 for their sequence-parallel form and for
 what the backward pass hides behind the weight gradient; Jiang et al. 2024 (arXiv 2402.15627)
-section 3.2 for all-gather and reduce-scatter fused with the products (``overlap``).
+section 3.2 for all-gather and reduce-scatter fused with the products (``overlap``);
+Micikevicius et al. 2022 (arXiv 2209.05433) and NVIDIA/TransformerEngine (pytorch/module/linear.py)
+for the casts of fp8 training.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.numeric import Numeric
-from simulator.workload.kernel import Block, Collective, Kernel, Matmul, Overlapped
+from simulator.workload.kernel import Block, Collective, Elementwise, Kernel, Matmul, Overlapped
 
 OVERLAP_CHUNKS = 4
 """Pieces a product and its collective are cut into when fused.
@@ -35,6 +37,7 @@ class Split:
         element_bytes: of activations on the wire.
         tensor_parallel: there is more than one tensor-parallel rank; structure, while ``tp`` may
             be a column of plans.
+        quantises: linear layers compute in fp8.
     """
 
     micro_batch: Numeric
@@ -45,6 +48,7 @@ class Split:
     backward_overlap: bool
     element_bytes: float
     tensor_parallel: bool
+    quantises: bool = False
 
     @property
     def tokens(self) -> Numeric:
@@ -65,17 +69,38 @@ def _beside(split: Split, collective: Collective, compute: Matmul, *, fused: boo
     return [compute, collective]
 
 
+def _with_casts(split: Split, block: Block, name: str, inputs: Numeric, outputs: Numeric) -> Block:
+    """``block`` with its input and its output gradient cast to fp8 first.
+
+    Every cast reads 16 bits and writes 8, and 8 more transposed for the weight gradient. Before a
+    gather over tp the rank casts only its own tokens.
+
+    Assumes: one kernel per cast, not fused into the kernel before it; weights are cast once per
+        step (``StepCosts.optimizer_row``).
+    """
+    if not split.quantises:
+        return block
+    enter = Elementwise(f"{name}.quantise", "quantise", inputs)
+    back = Elementwise(f"{name}.quantise_gradient", "quantise", outputs, backward=True)
+    return Block((enter, *block.forward), (back, *block.backward))
+
+
 def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) -> Block:
     """Y = X A with A [inputs, outputs] cut by columns over tp.
 
     Forward: all-gather X (sequence parallel) then the product. Backward: input gradient, whose
     sum over tp is reduce-scattered or all-reduced, and weight gradient.
     """
-    tokens = split.tokens
     columns = outputs / split.tp
-    product = Matmul(name, tokens, columns, inputs)
-    dgrad = Matmul(f"{name}.dgrad", tokens, inputs, columns)
-    wgrad = Matmul(f"{name}.wgrad", columns, inputs, tokens, accumulates=True)
+    block = _column_products(name, split, inputs, columns)
+    return _with_casts(split, block, name, split.local_tokens * inputs, split.tokens * columns)
+
+
+def _column_products(name: str, split: Split, inputs: Numeric, columns: Numeric) -> Block:
+    tokens, fp8 = split.tokens, split.quantises
+    product = Matmul(name, tokens, columns, inputs, quantised=fp8)
+    dgrad = Matmul(f"{name}.dgrad", tokens, inputs, columns, quantised=fp8)
+    wgrad = Matmul(f"{name}.wgrad", columns, inputs, tokens, accumulates=True, quantised=fp8)
     if not split.tensor_parallel:
         return Block((product,), (dgrad, wgrad))
     payload = tokens * inputs * split.element_bytes
@@ -98,11 +123,16 @@ def row_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) ->
     Forward: the product, then all-reduce or reduce-scatter of Y. Backward: all-gather of dY
     (sequence parallel), input and weight gradients.
     """
-    tokens = split.tokens
     rows = inputs / split.tp
-    product = Matmul(name, tokens, outputs, rows)
-    dgrad = Matmul(f"{name}.dgrad", tokens, rows, outputs)
-    wgrad = Matmul(f"{name}.wgrad", outputs, rows, tokens, accumulates=True)
+    block = _row_products(name, split, rows, outputs)
+    return _with_casts(split, block, name, split.tokens * rows, split.local_tokens * outputs)
+
+
+def _row_products(name: str, split: Split, rows: Numeric, outputs: Numeric) -> Block:
+    tokens, fp8 = split.tokens, split.quantises
+    product = Matmul(name, tokens, outputs, rows, quantised=fp8)
+    dgrad = Matmul(f"{name}.dgrad", tokens, rows, outputs, quantised=fp8)
+    wgrad = Matmul(f"{name}.wgrad", outputs, rows, tokens, accumulates=True, quantised=fp8)
     if not split.tensor_parallel:
         return Block((product,), (dgrad, wgrad))
     payload = tokens * outputs * split.element_bytes

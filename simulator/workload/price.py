@@ -44,7 +44,8 @@ class PriceContext:
 
     Attributes:
         links: axis name -> what its group sees of the machine.
-        precision: of the linear layers; attention runs in 16 bits when they run in fp8.
+        precision: of the linear layers of the transformer. When they run in fp8, attention and
+            the vocabulary projection stay in 16 bits.
     """
 
     accelerator: Accelerator
@@ -58,8 +59,8 @@ class PriceContext:
         return max(BYTES_PER_ELEMENT[self.precision], 2.0)
 
     @property
-    def attention_precision(self) -> str:
-        """Precision of products between activations."""
+    def wide_precision(self) -> str:
+        """Precision of products whose operands are not quantised."""
         return "bf16" if self.precision == "fp8" else self.precision
 
 
@@ -87,7 +88,7 @@ class KernelCost:
 
 
 def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
-    precision = context.attention_precision if kernel.in_core else context.precision
+    precision = context.precision if kernel.quantised else context.wide_precision
     shape = MatmulShape(
         kernel.m,
         kernel.n,
@@ -115,7 +116,7 @@ def _attention_cost(kernel: FusedAttention, context: PriceContext) -> KernelCost
     # Fused kernels are measured in 16 bits; in wider numbers they keep their share of the peak.
     peaks = accelerator.peak_flops_per_s
     measured_in = peaks.get("bf16") or peaks["fp16"]
-    seconds = seconds * max(measured_in / peaks[context.attention_precision], 1.0)
+    seconds = seconds * max(measured_in / peaks[context.wide_precision], 1.0)
     flops = attention_flops(kernel.shape) * (BACKWARD_FLOPS if kernel.backward else 1.0)
     return KernelCost("attention", seconds * context.stack.attention_scale, 0.0, flops, 0.0)
 

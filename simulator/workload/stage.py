@@ -14,6 +14,7 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
+from simulator.stack import Stack
 from simulator.workload.kernel import (
     Block,
     Collective,
@@ -99,7 +100,7 @@ def _backward_kernels(block: Block, phase: Phase, *, splits: bool) -> tuple[Kern
 
 
 def _recomputed(
-    block: Block, kind: StageKind, recompute: Recompute
+    block: Block, kind: StageKind, recompute: Recompute, stack: Stack
 ) -> tuple[tuple[Kernel, ...], int]:
     """Kernels run again per recomputing layer, and how many layers do."""
     match recompute.mode:
@@ -109,7 +110,17 @@ def _recomputed(
             return block.core, kind.num_layers
         case "full":
             layers = kind.num_layers if recompute.num_layers is None else recompute.num_layers
-            return block.forward, min(layers, kind.num_layers)
+            return _layer_again(block.forward, recompute, stack), min(layers, kind.num_layers)
+
+
+def _layer_again(
+    forward: tuple[Kernel, ...], recompute: Recompute, stack: Stack
+) -> tuple[Kernel, ...]:
+    """The kernels of a layer that full recomputation runs."""
+    products = [i for i, kernel in enumerate(forward) if isinstance(kernel, Matmul | Overlapped)]
+    last = products[-1] if stack.recompute_stops_early else len(forward)
+    kept = products[0] if recompute.keeps_qkv else -1
+    return tuple(kernel for i, kernel in enumerate(forward[:last]) if i != kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +162,7 @@ class StagePricer:
         if kind.has_output:
             kernels = self._kernels(self._output(), phase)
             parts.append((self._price("output", phase, kernels), 1))
-        again, num_again = _recomputed(layer, kind, self.recompute)
+        again, num_again = _recomputed(layer, kind, self.recompute, stack)
         if self.recompute.mode == "full" and stack.partition_activations:
             again = (*self._checkpoint_gather(), *again)
         again = again if phase is Phase.B else ()

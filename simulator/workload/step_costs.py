@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.cost.collective import CollectiveKind, collective_s
 from simulator.cost.footprint import padded_vocab, stage_parameters
-from simulator.cost.memory_bound import memory_bound_s
+from simulator.cost.memory_bound import elementwise_s, memory_bound_s
 from simulator.cost.transfer import p2p_s
 from simulator.machine import GroupLink, PathLink
 from simulator.model import TransformerConfig
@@ -224,7 +224,11 @@ class StepCosts:
         return self.table.add("reduce tied embedding", {"dp_comm": p2p_s(payload, ends)})
 
     def optimizer_row(self, stages: tuple[int, ...]) -> int:
-        """Row of the optimizer step on this rank's share of the parameters."""
+        """Row of the optimizer step on this rank's share of the parameters.
+
+        In fp8 every rank then casts the weights it computes with, once for all microbatches
+        (NVIDIA/TransformerEngine, ``is_first_microbatch``).
+        """
         parameters = self.rank_parameters(stages)
         policy = self.plan.sharding
         owned = parameters / self.plan.shard_size if policy.shard_optimizer else parameters
@@ -232,7 +236,10 @@ class StepCosts:
         # The stack's figure is Adam's: 12 bytes of moments and master weights, read and written.
         per_parameter = stack.optimizer_bytes_per_parameter + 2 * (self.optimizer_state_bytes - 12)
         moved = owned * per_parameter
-        seconds = memory_bound_s(moved, "adam_fused", self.pricer.context.accelerator)
+        accelerator = self.pricer.context.accelerator
+        seconds = memory_bound_s(moved, "adam_fused", accelerator)
+        if self.pricer.split.quantises:
+            seconds = seconds + elementwise_s("quantise", parameters, 2.0, accelerator)
         return self.table.add(
             f"optimizer on {owned:.0f} parameters", {"optimizer": seconds * stack.memory_scale}
         )

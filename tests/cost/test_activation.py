@@ -366,3 +366,10 @@ def test_a_row_of_an_array_equals_the_scalar(model, one, stack, mode):
         )
 
     assert np.array_equal(everything(column)[:, 0], everything(one))
+
+
+def test_kept_queries_keys_and_values_lie_beside_the_input_of_the_layer():
+    # Of 8192 columns, queries are 8192, keys and values of 8 heads 1024 each: 1.25 times more.
+    whole = stage_activation_bytes(LLAMA_70B, shape(), FLASH, Recompute("full"), 1)
+    kept = stage_activation_bytes(LLAMA_70B, shape(), FLASH, Recompute("full", keeps_qkv=True), 1)
+    assert kept == 2.25 * whole

@@ -52,6 +52,15 @@ def test_compute_bound_time_is_flops_over_reachable_peak(accelerator):
     assert matmul_s(shape, accelerator, "bf16") == pytest.approx(2.0 * 8192**3 / 0.5e15, rel=1e-12)
 
 
+def test_a_precision_that_keeps_part_of_its_peak_takes_that_much_longer(accelerator):
+    # Compute-bound 8192^3 (above): 0.8 of the peak is 1 / 0.8 of the time.
+    curve = replace(accelerator.gemm, precision_fraction={"bf16": 0.8})
+    shape = Matmul(8192.0, 8192.0, 8192.0)
+    expected = matmul_s(shape, accelerator, "bf16") / 0.8
+    slower = replace(accelerator, gemm=curve)
+    assert matmul_s(shape, slower, "bf16") == pytest.approx(expected, rel=1e-12)
+
+
 def test_memory_bound_time_is_bytes_over_reachable_bandwidth(accelerator):
     # [1, 65536] x [65536, 1024]: (65536 + 65536 * 1024 + 1024) * 2 B / 0.5e12 = 268.7 us.
     # Compute is 16 tiles of 64x64 on 100 SMs, each 2 * 64^2 * 65536 / 5e12 = 107 us: the p-norm

@@ -185,3 +185,5 @@ def test_sequence_parallelism(make_row: MakeRow) -> None:
     late = make_row(**tensor, sequence_parallel="", year="2024")
     assert plan_of(late)["sequence_parallel"] is True
     assert plan_of(make_row(sequence_parallel="yes"))["sequence_parallel"] is False  # tp 1
+    maxtext = make_row(**tensor, sequence_parallel="0", framework="MaxText (JAX)")
+    assert plan_of(maxtext)["sequence_parallel"] is True

@@ -3,7 +3,12 @@ from collections.abc import Callable
 import pytest
 
 from simulator.published.rows import PublishedRow
-from simulator.published.software import SOFTWARE, attention_kernel, stack_settings
+from simulator.published.software import (
+    SOFTWARE,
+    attention_kernel,
+    stack_settings,
+    table_date,
+)
 from simulator.spec.stacks import load_stack
 
 MakeRow = Callable[..., PublishedRow]
@@ -22,18 +27,21 @@ def test_rules_name_stacks_of_the_catalogue(stack: str) -> None:
         ("Megatron-LM", "2022", "megatron-lm-2022", False),
         ("Megatron-LM (285068c8)", "2024", "megatron-lm-2023", False),
         ("Megatron-LM main", "2026", "megatron-core-2024", False),
+        ("Megatron-LM", "2026", "megatron-core-no-overlap", False),
         ("MegaScale", "2024", "megascale", False),
         ("Megatron-DeepSpeed (BigScience)", "2022", "megatron-deepspeed-2021", False),
         ("Megatron-DeepSpeed (ROCm)", "2023", "megatron-deepspeed-frontier", False),
         ("Megatron-LM + DeepSpeed ZeRO-3", "2021", "deepspeed-zero-2020", False),
-        ("llm-foundry/Composer FSDP", "2023", "llm-foundry", False),
+        ("llm-foundry/Composer FSDP", "2022", "llm-foundry-2022", False),
+        ("llm-foundry/Composer FSDP", "2024", "llm-foundry", False),
         ("PyTorch torch.compile", "2023", "pytorch-compile-2023", False),
         ("NeMo/Megatron-Core 24.07/24.09", "2024", "nemo-2024", False),
-        ("Megatron-Bridge (NeMo 26.04)", "2026", "nemo-2024", False),
+        ("Megatron-Bridge (NeMo 26.04)", "2026", "nemo-2025", False),
+        ("NVIDIA NeMo Framework Release 24.09", "2024", "nemo-mlperf", False),
         ("maxtext", "2024", "maxtext", False),
         ("T5X/JAX Pathways", "2022", "palm-t5x", False),
         ("Aleph Alpha scaling", "2023", "aleph-alpha-scaling", False),
-        ("OneFlow", "2021", "megatron-lm-2021", True),
+        ("OneFlow", "2021", "oneflow", False),
         ("a framework of tomorrow", "2030", "pytorch-fsdp-2024", True),
         ("", "", "pytorch-fsdp-2024", True),
     ],
@@ -48,29 +56,55 @@ def test_stack_by_name_and_year(
 
 
 @pytest.mark.parametrize(
-    ("text", "year", "kernel"),
+    ("text", "year", "of_stack", "kernel"),
     [
-        ("no", "2022", "unfused"),
-        ("0", "2022", "unfused"),
-        ("none", "2023", "unfused"),
-        ("no (torch attention)", "2023", "unfused"),
-        ("FlashAttention 1.0.8", "2023", "flash1"),
-        ("FlashAttention-2 + fused RMSNorm", "2023", "flash2"),
-        ("yes (FA2)", "2023", "flash2"),
-        ("1", "2022", "flash1"),
-        ("1", "2024", "flash2"),
-        ("", "2024", ""),
-        ("not stated", "2024", ""),
+        ("no", "2022", "flash2", "unfused"),
+        ("0", "2022", "flash2", "unfused"),
+        ("none", "2023", "flash2", "unfused"),
+        ("no (torch attention)", "2023", "flash2", "unfused"),
+        ("FlashAttention 1.0.8", "2023", "flash2", "flash1"),
+        ("FlashAttention-2 + fused RMSNorm", "2023", "flash3", "flash2"),
+        ("yes (FA2)", "2023", "flash3", "flash2"),
+        ("1", "2022", "flash2", "flash1"),
+        ("1", "2024", "unfused", "flash2"),
+        ("1", "2024", "flash3", ""),
+        ("", "2024", "flash3", ""),
+        ("not stated", "2024", "flash2", ""),
     ],
 )
-def test_attention_words(make_row: MakeRow, text: str, year: str, kernel: str) -> None:
-    assert attention_kernel(make_row(flash_attn=text, year=year)) == kernel
+def test_attention_words(
+    make_row: MakeRow, text: str, year: str, of_stack: str, kernel: str
+) -> None:
+    assert attention_kernel(make_row(flash_attn=text, year=year), of_stack) == kernel
+
+
+@pytest.mark.parametrize(
+    ("note", "year", "date"),
+    [
+        ("2023-04/05 tables (same as before)", "2023", "2023-04"),
+        ("tables of 2023-04", "2023", "2023-00"),
+        ("", "", "9999-12"),
+    ],
+)
+def test_a_note_that_begins_with_a_month_dates_its_row(
+    make_row: MakeRow, note: str, year: str, date: str
+) -> None:
+    assert table_date(make_row(note=note, year=year)) == date
+
+
+@pytest.mark.parametrize(
+    ("note", "stack"),
+    [("2023-02 tables", "llm-foundry-2022"), ("2023-04/05 tables", "llm-foundry-2023")],
+)
+def test_a_framework_of_two_eras_in_one_year(make_row: MakeRow, note: str, stack: str) -> None:
+    row = make_row(framework="llm-foundry/Composer FSDP", year="2023", note=note)
+    assert stack_settings(row)[0]["preset"] == stack
 
 
 def test_transformers_takes_fused_attention_by_default(make_row: MakeRow) -> None:
     cells = {"flash_attn": "", "note": "HF implementation; checkpointing not stated"}
-    assert attention_kernel(make_row(**cells, year="2025")) == "flash2"
-    assert attention_kernel(make_row(**cells, year="2022")) == ""
+    assert attention_kernel(make_row(**cells, year="2025"), "unfused") == "flash2"
+    assert attention_kernel(make_row(**cells, year="2022"), "unfused") == ""
 
 
 @pytest.mark.parametrize(

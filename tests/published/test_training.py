@@ -22,10 +22,6 @@ MakeRow = Callable[..., PublishedRow]
         ({"recompute": "not stated (probably selective)"}, "bf16", "selective"),
         ({"recompute": "", "framework": "NeMo"}, "bf16", "none"),
         ({"recompute": "", "framework": "MaxText (JAX)"}, "bf16", "full"),
-        (
-            {"recompute": "selective: remat_policy=save_qkv_proj", "framework": "MaxText (JAX)"},
-            *("bf16", "full"),
-        ),
     ],
 )
 def test_precision_and_recompute(
@@ -34,6 +30,32 @@ def test_precision_and_recompute(
     row = make_row(**cells)
     training, _ = training_settings(row, degrees_of(row)[0])
     assert (training["precision"], training["recompute"]) == (precision, recompute)
+
+
+@pytest.mark.parametrize(
+    ("framework", "stated", "tokens"),
+    [
+        ("NVIDIA PyTorch BERT (apex)", "512", 288),
+        ("NVIDIA PyTorch BERT (apex)", "128", 128),
+        ("Megatron-LM", "512", 512),
+    ],
+)
+def test_binned_sequences_are_shorter_than_stated(
+    make_row: MakeRow, framework: str, stated: str, tokens: int
+) -> None:
+    row = make_row(framework=framework, seq_len=stated)
+    assert training_settings(row, degrees_of(row)[0])[0]["seq_length"] == tokens
+
+
+def test_maxtext_recomputes_whole_layers_by_default(make_row: MakeRow) -> None:
+    row = make_row(recompute="", framework="MaxText (JAX)")
+    assert training_settings(row, degrees_of(row)[0])[0]["recompute"] == "full"
+
+
+def test_the_policy_that_keeps_queries_keys_and_values(make_row: MakeRow) -> None:
+    row = make_row(recompute="selective: MaxText remat_policy=save_qkv_proj")
+    training, _ = training_settings(row, degrees_of(row)[0])
+    assert training["recompute"] == {"mode": "full", "keeps_qkv": True}
 
 
 @pytest.mark.parametrize("precision", ["nvfp4", "int8"])

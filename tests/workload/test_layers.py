@@ -168,3 +168,34 @@ def test_blocks_concatenate_forward_and_reverse_backward() -> None:
     both = a + b
     assert [k.name for k in matmuls(both.forward)] == ["a", "b"]
     assert [k.name for k in matmuls(both.backward)] == ["b'", "a'"]
+
+
+def test_fp8_casts_the_input_and_the_output_gradient_of_every_linear() -> None:
+    # tokens 2 * 512 = 1024, h = 1024: inputs of qkv, attention_out, mlp_in and mlp_out are
+    # h, h, h, 4h wide; gradients of their outputs 3h, h, 4h, h.
+    block = layer_block(GPT, replace(split(), quantises=True), FLASH)
+
+    def cast(kernels: tuple[Kernel, ...]) -> list[float]:
+        found = [k for k in kernels if isinstance(k, Elementwise) and k.family == "quantise"]
+        return [float(k.elements) / (1024 * 1024) for k in found]
+
+    assert cast(block.forward) == [1, 1, 1, 4]
+    assert cast(block.backward) == [1, 4, 1, 3]
+    assert all(k.quantised for k in matmuls(block.forward + block.backward))
+
+
+def test_with_sequence_parallelism_a_rank_casts_its_own_tokens_before_the_gather() -> None:
+    # tp = 4: qkv gathers its input, so that 1024 / 4 tokens of h are cast; the output has 3h / 4
+    # columns of all tokens.
+    whole = replace(split(tp=4, sequence_parallel=True), quantises=True)
+    block = column_linear("qkv", whole, inputs=1024, outputs=3072)
+    enter, back = block.forward[0], block.backward[0]
+    assert isinstance(enter, Elementwise)
+    assert isinstance(back, Elementwise)
+    assert enter.elements == 256 * 1024
+    assert back.elements == 1024 * 768
+
+
+def test_the_vocabulary_projection_stays_in_16_bits() -> None:
+    block = output_block(GPT, replace(split(), quantises=True), FLASH)
+    assert not any(k.quantised for k in matmuls(block.forward + block.backward))

@@ -214,3 +214,29 @@ def test_kernels_sum_to_the_stage(context: PriceContext) -> None:
     listed = sum(kernel.total_s * count for kernel, count in cost.kernels)
     assert listed == pytest.approx(cost.compute_s + cost.recompute_s + cost.tp_comm_s)
     assert sum(kernel.flops * count for kernel, count in cost.kernels) == pytest.approx(cost.flops)
+
+
+def _again_flops(context: PriceContext, recompute: Recompute, *, early: bool) -> float:
+    stack = replace(context.stack, attention="unfused", recompute_stops_early=early)
+    priced = StagePricer(MODEL, SPLIT, recompute, False, replace(context, stack=stack))
+    return float(priced.cost(StageKind(1, False, False), Phase.B).recompute_flops)
+
+
+def test_recomputation_that_stops_early_leaves_out_the_last_product(context: PriceContext) -> None:
+    # b s = 1024 tokens, h = 1024: a layer is 24 b s h^2 + 4 b s^2 h, its last product, of
+    # [4 h, h], 8 b s h^2.
+    layer = 24 * 1024 * 1024**2 + 4 * 2 * 512**2 * 1024
+    whole, early = (
+        _again_flops(context, Recompute("full"), early=early) for early in (False, True)
+    )
+    assert whole == layer
+    assert early == layer - 8 * 1024 * 1024**2
+
+
+def test_recomputation_with_kept_queries_keys_and_values_leaves_out_their_product(
+    context: PriceContext,
+) -> None:
+    # Their product, of [h, 3 h], is 6 b s h^2.
+    whole = _again_flops(context, Recompute("full"), early=False)
+    kept = _again_flops(context, Recompute("full", keeps_qkv=True), early=False)
+    assert whole - kept == 6 * 1024 * 1024**2
