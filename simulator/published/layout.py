@@ -155,14 +155,16 @@ def _schedule(row: PublishedRow, degrees: Degrees, num_layers: int) -> tuple[str
     ):
         if words in text:
             return schedule, virtual_stages, []
+    # Megatron-LM's main branch of 2026 and PyTorch (distributed/pipelining/schedules.py,
+    # ScheduleInterleaved1F1B) have no special case for as many microbatches as ranks.
+    steady = re.search("megatron-lm main|pytorch", row.lower("framework"))
+    interleaved = "interleaved-steady" if steady else "interleaved"
     if text.startswith("interleaved") and row.integer("vpp") is None:
         # The layers are then too few for more chunks: the first and last lack one (layer_split).
         chunks = ceil_div(num_layers, degrees.pp)
-        return "interleaved", chunks, [f"vpp not stated: {chunks}, one layer each"]
+        return interleaved, chunks, [f"vpp not stated: {chunks}, one layer each"]
     if degrees.virtual_stages > 1:
-        # Megatron-LM's main branch of 2026 has no special case for as many microbatches as ranks.
-        steady = row.lower("framework") == "megatron-lm main"
-        return "interleaved-steady" if steady else "interleaved", degrees.virtual_stages, []
+        return interleaved, degrees.virtual_stages, []
     return "1f1b", 1, []
 
 

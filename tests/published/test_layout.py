@@ -110,6 +110,10 @@ def test_shard_groups(make_row: MakeRow, text: str, group: int | None) -> None:
             {"pp": "4", "dp": "2", "vpp": "3", "framework": "Megatron-LM main"},
             *("interleaved-steady", 3),
         ),
+        (
+            {"pp": "4", "dp": "2", "vpp": "3", "framework": "Meta internal (PyTorch FSDP+PP)"},
+            *("interleaved-steady", 3),
+        ),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-1p"}, "zb-h1", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-2p"}, "zb-2p", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-V"}, "zb-v", 2),
