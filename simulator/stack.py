@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.machine import Assumption
+from simulator.numeric import Numeric
 from simulator.plan import AttentionKernel
+from simulator.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ class Stack:
         fragmentation: share of allocated bytes lost in the allocator.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
+        uncertainty: how far its predictions may be off; None if nothing is known.
+
+    The scalars that are fitted may be columns of a batch, so that many values of them are tried
+    at once (``calibrate/predict.py``).
     """
 
     name: str
@@ -52,14 +58,14 @@ class Stack:
     fused_bias_dropout_add: bool
     dropout: bool
     fused_cross_entropy: bool
-    gemm_scale: float
-    memory_scale: float
-    attention_scale: float
-    layer_overhead_s: float
-    microbatch_overhead_s: float
-    step_overhead_s: float
-    blocking_p2p_scale: float
-    network_scale: float
+    gemm_scale: Numeric
+    memory_scale: Numeric
+    attention_scale: Numeric
+    layer_overhead_s: Numeric
+    microbatch_overhead_s: Numeric
+    step_overhead_s: Numeric
+    blocking_p2p_scale: Numeric
+    network_scale: Numeric
     backward_tp_overlap: bool
     overlap_dp: bool
     overlap_tp: bool
@@ -73,3 +79,4 @@ class Stack:
     assumptions: tuple[Assumption, ...] = ()
     partition_activations: bool = False
     fused_rotary: bool = False
+    uncertainty: Uncertainty | None = None

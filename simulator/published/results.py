@@ -18,7 +18,7 @@ class RowResult:
     Attributes:
         notes: of a skipped row the reason; of one that ran what was assumed or derived.
         error: predicted / measured step time - 1; None where no time was measured.
-        range_low_s, range_high_s: bounds of the prediction; None until it has any.
+        range_low_s, range_high_s: 90 % range of the prediction; None where it has none.
         fits_measured: None where it is unknown whether the row ran.
     """
 
@@ -57,6 +57,8 @@ class Summary:
         test: errors of the step time over rows marked test, which no constant was fitted on.
         calibration: the same over rows on which constants may have been fitted.
         memory: errors of the peak memory over rows marked test.
+        range_coverage: share of rows marked test whose measurement lies in the range, of those
+            that have both.
         fits_compared, fits_right: test rows for which it is known whether they fit, and of these
             those predicted right.
     """
@@ -68,6 +70,7 @@ class Summary:
     memory: ErrorStatistics
     fits_compared: int
     fits_right: int
+    range_coverage: float | None = None
 
     def to_json(self) -> Json:
         """JSON data; the statistics of test rows stand at the top level."""
@@ -79,6 +82,7 @@ class Summary:
             | {
                 "calibration": asdict(self.calibration),
                 "memory": asdict(self.memory),
+                "range_coverage": self.range_coverage,
                 "fits": {"compared": self.fits_compared, "right": self.fits_right},
             }
         )
@@ -99,7 +103,20 @@ def summarise(rows: Sequence[RowResult]) -> Summary:
         memory=error_statistics([row.memory_error for row in test if row.memory_error is not None]),
         fits_compared=len(known),
         fits_right=sum(row.fits_measured == row.fits_predicted for row in known),
+        range_coverage=_coverage(test),
     )
+
+
+def _coverage(rows: Sequence[RowResult]) -> float | None:
+    """Share of measurements inside their ranges."""
+    inside = [
+        row.range_low_s <= row.measured_step_time_s <= row.range_high_s
+        for row in rows
+        if row.measured_step_time_s is not None
+        and row.range_low_s is not None
+        and row.range_high_s is not None
+    ]
+    return sum(inside) / len(inside) if inside else None
 
 
 @dataclass(frozen=True, slots=True)

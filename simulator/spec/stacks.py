@@ -11,6 +11,7 @@ from pydantic import Field, Strict, StrictBool
 from simulator.errors import SpecError
 from simulator.machine import Assumption
 from simulator.plan import AttentionKernel
+from simulator.spec.fits import FitSpec, load_pooled_spread
 from simulator.spec.hardware import merge
 from simulator.spec.quantity import (
     AssumptionSpec,
@@ -26,6 +27,7 @@ from simulator.spec.quantity import (
 from simulator.spec.validate import Spec, validate
 from simulator.spec.yaml_file import find_data, read_yaml
 from simulator.stack import Stack
+from simulator.uncertainty import Uncertainty
 
 ElementBytes = Annotated[float, Strict(), Field(gt=0, le=8, allow_inf_nan=False)]
 ASSUMED: Final = "assumed"
@@ -77,6 +79,7 @@ class StackSpec(Spec):
     gradient_reduce_bytes: Sourced[ElementBytes]
     optimizer_bytes_per_parameter: Sourced[Positive]
     assumptions: tuple[AssumptionSpec, ...] = ()
+    fit: FitSpec | None = None
 
     def build(self) -> Stack:
         """The stack without the sources; figures that were only assumed stay listed as such."""
@@ -91,8 +94,13 @@ class StackSpec(Spec):
             for field in Stack.__dataclass_fields__
             if _YAML_NAME.get(field, field) in figures
         }
-        switches = self.model_dump(exclude={"source", "assumptions", *SOURCED_KEYS})
-        return Stack(**switches, **values, assumptions=(*assumptions(self.assumptions), *notes))
+        switches = self.model_dump(exclude={"source", "assumptions", "fit", *SOURCED_KEYS})
+        return Stack(
+            **switches,
+            **values,
+            assumptions=(*assumptions(self.assumptions), *notes),
+            uncertainty=Uncertainty(load_pooled_spread(), self.fit.own() if self.fit else None),
+        )
 
 
 def _is_sourced(annotation: object) -> bool:
@@ -157,4 +165,6 @@ def _resolve(name: str, base_dir: Path, seen: tuple[str, ...]) -> tuple[dict[str
     if not isinstance(parent, str):
         raise SpecError(f"{parent!r} is not the name of a stack", where=f"{path}: extends")
     base, _ = _resolve(parent, path.parent, (*seen, str(path)))
+    # What was measured of a parent says nothing of a stack with other values.
+    base.pop("fit", None)
     return merge(base, data), str(path)
