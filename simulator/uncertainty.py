@@ -104,7 +104,7 @@ class Uncertainty:
     own: StackSpread | None = None
 
     def half_width(self, setting: Setting) -> float:
-        """w of the range: s f + P (1 - f) with f = 2^(-d / D), d doublings outside the region.
+        """W of the range: s f + P (1 - f) with f = 2^(-d / D), d doublings outside the region.
 
         s is the stack's own spread, P the pooled one, D ``fade_doublings``. Where the stack has no
         spread of its own it is P, on an accelerator the stack was not calibrated with the larger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -136,6 +137,45 @@ def load_stack(
     return validate(StackSpec, merge(data, _with_sources(overrides, where)), where).build()
 
 
+@dataclass(frozen=True, slots=True)
+class StackFile:
+    """One file of a stack, without what it extends.
+
+    Attributes:
+        scalars: fields of ``Stack`` that it gives a value of its own.
+        fit: its declaration of what is fitted.
+    """
+
+    name: str
+    path: Path
+    scalars: frozenset[str]
+    fit: FitSpec | None
+
+
+def stack_files(name: str, *, base_dir: Path | None = None) -> tuple[StackFile, ...]:
+    """The file of a stack, the one it extends, and so on; errors as ``load_stack``."""
+    _resolve(name, base_dir or Path(), ())
+    files: list[StackFile] = []
+    place: str | None = name
+    folder = base_dir or Path()
+    field_of = {key: field for field, key in _YAML_NAME.items()}
+    while place is not None:
+        path = _path_of(place, folder)
+        content = cast("dict[str, object]", read_yaml(path))
+        raw = content.get("fit")
+        fit = None if raw is None else validate(FitSpec, raw, f"{path}: fit")
+        scalars = frozenset(field_of.get(key, key) for key in content)
+        files.append(StackFile(path.stem, path, scalars, fit))
+        place = cast("str | None", content.get("extends"))
+        folder = path.parent
+    return tuple(files)
+
+
+def _path_of(name: str, base_dir: Path) -> Path:
+    is_path = name.endswith((".yaml", ".yml"))
+    return (base_dir / name).resolve() if is_path else find_data("stacks", name)
+
+
 def _with_sources(overrides: Mapping[str, object], where: str) -> dict[str, object]:
     return {
         key: {"value": value, "source": f"given at {where}"}
@@ -147,8 +187,7 @@ def _with_sources(overrides: Mapping[str, object], where: str) -> dict[str, obje
 
 def _resolve(name: str, base_dir: Path, seen: tuple[str, ...]) -> tuple[dict[str, object], str]:
     """The description with all that it extends merged in, and its file."""
-    is_path = name.endswith((".yaml", ".yml"))
-    path = (base_dir / name).resolve() if is_path else find_data("stacks", name)
+    path = _path_of(name, base_dir)
     if str(path) in seen:
         raise SpecError(
             f"'extends' goes in a circle: {' -> '.join((*seen, str(path)))}",
