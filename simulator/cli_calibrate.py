@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,14 @@ calibrate_app = typer.Typer(
     help="Fit constants to measured runs and microbenchmarks, with their uncertainty.",
 )
 
+
+class Write(StrEnum):
+    """What is changed in the stack files."""
+
+    fit = "fit"
+    values = "values"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -32,7 +41,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
     epilog=examples(
         "calibrate stack megatron-lm-2022 --parameter gemm_scale",
         "calibrate stack my-stack.yaml --parameter gemm_scale --rows mine.csv --out fitted.yaml",
-        "calibrate stack all --write        redo every shipped fit, as the files declare it",
+        "calibrate stack all --write values    redo every shipped fit, as the files declare it",
     )
 )
 @guarded
@@ -57,15 +66,9 @@ def stack(
         Path | None, typer.Option(help="Write a stack file with the values, extending NAME.")
     ] = None,
     write_files: Annotated[
-        bool, typer.Option("--write", help="Write values and fit blocks into the stack files.")
-    ] = False,
-    keep_values: Annotated[
-        bool, typer.Option("--keep-values", help="With --write: only the fit blocks.")
-    ] = False,
-    test: Annotated[
-        bool, typer.Option(help="Predict the test rows as well, out of sample.")
-    ] = True,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes to use.")] = None,
+        Write | None,
+        typer.Option("--write", help="Change the stack files: fit blocks, or values as well."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the scalars of a software stack on measured runs marked calibration, and only those.
@@ -84,14 +87,12 @@ def stack(
             jobs,
             tables=rows or (),
             own_stack=name if is_path else "",
-            with_test=test,
-            workers=workers,
             progress=progress,
         )
     if out is not None:
         _write_extension(out, name, found.fits[0])
     if write_files:
-        _write_stacks(found, keep_values=keep_values, pooled=name == "all")
+        _write_stacks(found, values=write_files is Write.values, pooled=name == "all")
     if as_json:
         typer.echo(json_text(calibration_json(found)))
     else:
@@ -129,7 +130,7 @@ def _write_extension(out: Path, name: str, fit: StackFit) -> None:
     write(out, extension(parent, fit, stack_spreads([fit]).get(fit.job.stack)))
 
 
-def _write_stacks(found: Calibration, *, keep_values: bool, pooled: bool) -> None:
+def _write_stacks(found: Calibration, *, values: bool, pooled: bool) -> None:
     """Values and fit blocks into the files of the stacks; after all of them the pooled spread."""
     from simulator.calibrate.spread import pooled_spread, stack_spreads
     from simulator.calibrate.write_stack import pooled_text, with_fit, with_values
@@ -137,7 +138,7 @@ def _write_stacks(found: Calibration, *, keep_values: bool, pooled: bool) -> Non
     from simulator.spec.stacks import stack_files
     from simulator.spec.yaml_file import data_dir
 
-    if not keep_values:
+    if values:
         for fit in found.fits:
             if fit.parameters:
                 write(fit.job.path, with_values(fit.job.path.read_text(encoding="utf-8"), fit))
@@ -163,7 +164,6 @@ def leave_one_out(
     values: Annotated[
         Path | None, typer.Option(help="Take the values from a table instead of fitting them.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes to use.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict every source with stacks that were fitted without its rows.
@@ -176,25 +176,25 @@ def leave_one_out(
     from simulator.published.validate import published_paths, validate
     from simulator.views import table
 
-    chosen = read_left_out(values) if values else _fit_left_out(workers)
+    chosen = read_left_out(values) if values else _fit_left_out()
     if out is not None:
         write(out, left_out_text(chosen))
     progress = sys.stderr.isatty()
-    left_out = validate_without(chosen, progress=progress, workers=workers)
+    left_out = validate_without(chosen, progress=progress)
     paths = [path for path in published_paths() if path.stem in left_out.sources]
-    headers, lines = left_out_table(validate(paths, progress, workers=workers), left_out)
+    headers, lines = left_out_table(validate(paths, progress), left_out)
     if as_json:
         typer.echo(json_text([dict(zip(headers, line, strict=True)) for line in lines]))
     else:
         show(table(lines, headers))
 
 
-def _fit_left_out(workers: int | None) -> tuple[LeftOutValue, ...]:
+def _fit_left_out() -> tuple[LeftOutValue, ...]:
     from simulator.calibrate.everything import left_out_values
     from simulator.calibrate.job import shipped_jobs
     from simulator.calibrate.session import calibrate
     from simulator.views_calibrate import shown_progress
 
     with shown_progress(sys.stderr.isatty()) as progress:
-        found = calibrate(shipped_jobs(), with_test=False, workers=workers, progress=progress)
+        found = calibrate(shipped_jobs(), with_test=False, progress=progress)
     return left_out_values(found.fits)

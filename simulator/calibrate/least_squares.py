@@ -22,7 +22,7 @@ TOLERATED_ERROR: Final = 0.05
 _DIFFERENCE: Final = 0.02
 """Step of the finite differences in log parameters: 2 %, well above the kinks of maxima."""
 _MAX_STEP: Final = 0.5
-_MAX_ROUNDS: Final = 14
+MAX_ROUNDS: Final = 14
 _CONVERGED: Final = 1e-3
 _RIDGE: Final = 1e-6
 """Keeps a parameter that no row depends on where it is."""
@@ -67,6 +67,7 @@ def solve(
     starts: FloatArray,
     bounds: tuple[FloatArray, FloatArray],
     on_round: Callable[[], None] = lambda: None,
+    max_rounds: int = MAX_ROUNDS,
 ) -> Solution:
     """Minimises the mean soft-L1 loss of every subset by damped Gauss-Newton steps.
 
@@ -76,6 +77,7 @@ def solve(
         starts: points among which every subset starts at its best. [starts, parameters].
         bounds: lowest and highest log parameters. [parameters] each.
         on_round: called after every evaluation.
+        max_rounds: steps at most.
     """
     low, high = bounds
     residuals = evaluate(np.clip(starts, low, high))
@@ -85,7 +87,7 @@ def solve(
     best = _at(evaluate, x, masks, bounds)
     on_round()
     damping = np.full(len(masks), 1e-3)
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(max_rounds):
         step = _steps(best, masks, bounds, damping)
         if np.abs(step).max(initial=0.0) < _CONVERGED:
             break

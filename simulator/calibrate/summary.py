@@ -99,7 +99,7 @@ def _fit_json(fit: StackFit, test: TestErrors | None) -> Json:
 
 def _parameter_json(one: FittedParameter) -> Json:
     known = math.isfinite(one.relative_error)
-    return asdict(one) | {"relative_error": one.relative_error if known else None}
+    return {**asdict(one), "relative_error": one.relative_error if known else None}
 
 
 def _row_json(row: RowErrors) -> Json:

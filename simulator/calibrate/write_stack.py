@@ -85,6 +85,6 @@ def _source(fit: StackFit, fitted: FittedParameter) -> str:
     )
     bound = ", at the bound of what is physical" if fitted.at_bound else ""
     return (
-        f"fitted on {len(counted)} calibration rows of benchmarks/published/{tables}, {error}{bound}"
-        f" (trainsim calibrate stack {fit.job.stack})"
+        f"fitted on {len(counted)} calibration rows of benchmarks/published/{tables}, "
+        f"{error}{bound} (trainsim calibrate stack {fit.job.stack})"
     )
