@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.console import as_json as json_text
-from simulator.console import examples, guarded, show, write
+from simulator.console import busy, examples, guarded, show, write
 from simulator.errors import SpecError
 
 if TYPE_CHECKING:
     from simulator.calibrate.fit_stack import StackFit
+    from simulator.calibrate.hardware import HardwareFit
     from simulator.calibrate.job import Job
     from simulator.calibrate.session import Calibration
     from simulator.published.left_out import LeftOutValue
@@ -198,3 +199,91 @@ def _fit_left_out() -> tuple[LeftOutValue, ...]:
     with shown_progress(sys.stderr.isatty()) as progress:
         found = calibrate(shipped_jobs(), with_test=False, progress=progress)
     return left_out_values(found.fits)
+
+
+@calibrate_app.command(
+    epilog=examples(
+        "calibrate accelerator h100-sxm5-80gb --gemm gemm.csv --out my-h100.yaml",
+        "calibrate accelerator a100-sxm4-80gb --gemm g.csv --attention a.csv --memory m.csv",
+    )
+)
+@guarded
+def accelerator(
+    base: Annotated[
+        str, typer.Argument(help="The accelerator to extend, a name or a path.", show_default=False)
+    ],
+    gemm: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Columns m, n, k, time_us [, precision].")
+    ] = None,
+    attention: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Columns kernel, head_dim, batch, heads, tokens, time_us [, causal, direction].",
+        ),
+    ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Columns kernel, bytes, time_us; kernel as add, copy."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write an accelerator file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the kernel curves of an accelerator to microbenchmarks (CSV, or JSON lists of objects).
+
+    What has no file stays as it is in BASE. benchmarks/calibration/measure_torch.py measures and
+    writes such files. Errors are given in sample and on folds held out.
+    """
+    from simulator.calibrate.hardware import calibrate_accelerator
+
+    if gemm is attention is memory is None:
+        raise SpecError(
+            "nothing was measured", hint="give one or more of --gemm, --attention, --memory"
+        )
+    with busy("Fitting"):
+        found = calibrate_accelerator(base, gemm=gemm, attention=attention, memory=memory)
+    _finish(found, out, as_json=as_json)
+
+
+@calibrate_app.command(
+    epilog=examples(
+        "calibrate node dgx-h100 all_reduce.txt all_gather.txt --out my-node.yaml",
+        "calibrate node dgx-a100 collectives.csv",
+    )
+)
+@guarded
+def node(
+    base: Annotated[
+        str, typer.Argument(help="The node to extend, a name or a path.", show_default=False)
+    ],
+    collectives: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Output of nccl-tests (text, or JSON of -J), or columns kind, ranks, bytes, "
+            "time_us.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write a node file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the collective curve of a node to collectives measured on 2 and more of its devices.
+
+    All files are fitted together: the choice of protocol is part of the model.
+    """
+    from simulator.calibrate.hardware import calibrate_node
+
+    with busy("Fitting"):
+        found = calibrate_node(base, collectives)
+    _finish(found, out, as_json=as_json)
+
+
+def _finish(found: HardwareFit, out: Path | None, *, as_json: bool) -> None:
+    from simulator.views_calibrate import hardware_view
+
+    if out is not None:
+        write(out, found.text)
+    if as_json:
+        typer.echo(json_text(found.to_json()))
+    else:
+        show(hardware_view(found))

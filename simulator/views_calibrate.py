@@ -11,6 +11,7 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from simulator.calibrate.everything import Progress
+from simulator.calibrate.hardware import HardwareFit
 from simulator.calibrate.session import Calibration
 from simulator.calibrate.summary import (
     ERROR_HEADERS,
@@ -35,6 +36,36 @@ def calibration_view(calibration: Calibration) -> RenderableType:
         parts.append(Text("\nNot fitted on: the same measurement is a test row of another table"))
         parts.append(table([(str(one),) for one in calibration.duplicates]))
     return Group(*parts)
+
+
+def hardware_view(found: HardwareFit) -> RenderableType:
+    """Per curve: its constants, and the errors before, in sample and held out."""
+    parts: list[RenderableType] = []
+    for fit in found.fits:
+        errors = (fit.base.mape, fit.in_sample.mape, fit.held_out.mape)
+        before, inside, outside = (f"{100 * (error or 0.0):.1f} %" for error in errors)
+        count = fit.in_sample.compared
+        parts.append(Text(f"\n{fit.name}, {count} measurements", "bold"))
+        parts.append(
+            Text(f"MAPE {before} with the base, {inside} fitted, {outside} held out (5 folds)")
+        )
+        rows = [
+            (
+                one.name,
+                f"{one.base:.4g}",
+                f"{one.value:.4g}",
+                _error(one.relative_error),
+                "at the bound of what is physical" if one.at_bound else "",
+            )
+            for one in fit.constants
+        ]
+        parts.append(table(rows, ("constant", "base", "fitted", "standard error", "")))
+    return Group(*parts)
+
+
+def _error(relative: float) -> str:
+    """Constants that kernels depend on too little to be told are said to be so."""
+    return f"{100 * relative:.1f} %" if relative < 1 else "not determined"
 
 
 @contextmanager
