@@ -18,7 +18,7 @@ from simulator.uncertainty import PooledSpread
 TEXT = """# A stack.
 extends: ideal
 
-gemm_scale: {value: 1.1, source: "fitted (by hand): with a remark"}  
+gemm_scale: {value: 1.1, source: "fitted (by hand): with a remark"}
 memory_scale: {value: 1.2, source: "assumed"}  # a comment
 
 fit:
