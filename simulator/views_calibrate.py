@@ -18,6 +18,7 @@ from simulator.calibrate.summary import (
     PARAMETER_HEADERS,
     error_rows,
     parameter_rows,
+    spread_rows,
 )
 from simulator.views import table
 
@@ -32,6 +33,8 @@ def calibration_view(calibration: Calibration) -> RenderableType:
             parts.append(table(parameter_rows(fit), PARAMETER_HEADERS))
             parts.append(Text())
         parts.append(table(error_rows(fit, test), ERROR_HEADERS))
+    parts += [Text("\nSpread that predictions carry", "bold")]
+    parts.append(table(spread_rows(calibration), ("stack", "rows", "90 % spread")))
     if calibration.duplicates:
         parts.append(Text("\nNot fitted on: the same measurement is a test row of another table"))
         parts.append(table([(str(one),) for one in calibration.duplicates]))

@@ -11,6 +11,7 @@ import numpy as np
 
 from simulator.calibrate.fit_stack import FittedParameter, RowErrors, StackFit
 from simulator.calibrate.session import Calibration, TestErrors
+from simulator.calibrate.spread import pooled_spread, stack_spreads
 from simulator.published.metrics import ErrorStatistics, error_statistics
 
 Json = dict[str, object]
@@ -77,10 +78,33 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
+def spread_rows(calibration: Calibration) -> list[tuple[str, ...]]:
+    """Spread of every stack; after several stacks the pooled one of sources left out."""
+    rows = [
+        (name, str(one.spread.rows), _factor(one.spread.spread))
+        for name, one in stack_spreads(calibration.fits).items()
+    ]
+    if len(calibration.fits) > 1:
+        pooled = pooled_spread(calibration.fits)
+        rows.append(("pooled, sources left out", str(pooled.rows), _factor(pooled.spread)))
+    return rows
+
+
+def _factor(spread: float | None) -> str:
+    """The range as factors on a prediction."""
+    if spread is None:
+        return "too few rows: pooled"
+    return f"{math.expm1(-spread):+.0%} {math.expm1(spread):+.0%}"
+
+
 def calibration_json(calibration: Calibration) -> Json:
     """Everything but the rows' scenarios; standard errors that are not known are null."""
     return {
         "fits": [_fit_json(fit, calibration.test.get(fit.job.stack)) for fit in calibration.fits],
+        "spreads": {
+            name: {"rows": one.spread.rows, "spread": one.spread.spread}
+            for name, one in stack_spreads(calibration.fits).items()
+        },
         "excluded_duplicates": [asdict(one) for one in calibration.duplicates],
     }
 

@@ -25,7 +25,10 @@ STATISTICS = {
     *("compared", "bias", "mape", "median", "p90", "worst"),
     *("within_10_percent", "within_20_percent"),
 }
-SUMMARY_KEYS = {"count", "skipped", "coverage", "calibration", "memory", "fits"} | STATISTICS
+SUMMARY_KEYS = {
+    *("count", "skipped", "coverage", "calibration", "memory", "range_coverage", "fits"),
+    *STATISTICS,
+}
 
 
 @pytest.fixture(scope="module")
