@@ -37,9 +37,9 @@ def quoted(text: str) -> str:
 
 
 def figure(key: str, value: float, unit: str, source: str) -> str:
-    """``key: {value: 1.23, source: "..."}``; with a unit the value is a string."""
+    """``key: {value: 1.23, source: "..."}``; seconds are written in milliseconds."""
     number = f"{value:.4g}"
-    shown = quoted(f"{number} {unit}") if unit else number
+    shown = quoted(f"{1e3 * value:.4g} ms") if unit == "s" else number
     return f"{key}: {{value: {shown}, source: {quoted(source)}}}"
 
 

@@ -94,5 +94,5 @@ def test_the_pooled_spread_is_read_back() -> None:
 
 def test_a_figure_with_a_unit_is_a_string() -> None:
     assert figure("layer_overhead", 1.1e-3, "s", 'a "b"') == (
-        'layer_overhead: {value: "0.0011 s", source: "a \\"b\\""}'
+        'layer_overhead: {value: "1.1 ms", source: "a \\"b\\""}'
     )
