@@ -2,7 +2,7 @@
 
 docs/catalogue.md (from hardware/), docs/model.md (from docstrings), and in README.md the output of
 its commands and the headline of docs/accuracy.md. ``--accuracy`` first runs every published row,
-which takes minutes, and writes docs/accuracy.md and docs/accuracy.html.
+which takes minutes, and writes docs/accuracy and docs/residuals as .md and .html.
 """
 
 from __future__ import annotations
@@ -14,14 +14,20 @@ from pathlib import Path
 from typing import Final
 
 from docs import catalogue, console, equations
-from simulator.published.accuracy_markdown import BEGIN, END
-from simulator.published.pages import PAGES
+from simulator.published.accuracy_page import HEADLINE, accuracy_page
+from simulator.published.document_markdown import marker
+from simulator.published.findings import findings
+from simulator.published.pages import FORMS
+from simulator.published.residual_page import residual_page
 from simulator.published.validate import validate
 from simulator.views import write_whole
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
+BEGIN: Final = marker(HEADLINE)
+END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
+RESIDUALS: Final = ROOT / "docs" / "residuals.md"
 GENERATED: Final[Mapping[Path, Callable[[], str]]] = {
     ROOT / "docs" / "catalogue.md": catalogue.page,
     ROOT / "docs" / "model.md": equations.page,
@@ -61,7 +67,11 @@ def main(arguments: list[str]) -> None:
     pages: dict[Path, str] = {}
     if "--accuracy" in arguments:
         result = validate(progress=sys.stderr.isatty())
-        pages |= {ACCURACY.with_suffix(suffix): make(result) for suffix, make in PAGES.items()}
+        for path, page in (
+            (ACCURACY, accuracy_page(result)),
+            (RESIDUALS, residual_page(result, findings())),
+        ):
+            pages |= {path.with_suffix(suffix): form(page) for suffix, form in FORMS.items()}
     for path, text in pages.items():
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}

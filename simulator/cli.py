@@ -200,6 +200,7 @@ def validate(
 
     A row that cannot be run is listed with the reason and counted, never dropped.
     """
+    from simulator.published.accuracy_page import accuracy_page
     from simulator.published.pages import page_renderer
     from simulator.published.validate import validate as compare
 
@@ -208,7 +209,7 @@ def validate(
     files = [*(rows or []), *(more_rows or [])]
     result = compare(files or None, progress=sys.stderr.isatty())
     for page, render in renderers:
-        _write(page, render(result))
+        _write(page, render(accuracy_page(result)))
     if as_json:
         typer.echo(_as_json(result.to_json()))
     else:

@@ -7,42 +7,64 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.cost.activation import logits_bytes
 from simulator.cost.footprint import (
     BufferBytes,
     StateBytes,
     buffer_bytes,
     bytes_per_weight,
+    largest_parameter,
     layer_rank_parameters,
+    limited_buffers,
     model_state_bytes,
+    norm_workspace_bytes,
 )
+from simulator.cost.output_memory import logits_bytes
 from simulator.engine.highwater import HighWater, high_water, rank_ops
 from simulator.engine.timeline import Timeline
+from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import IntArray
 from simulator.plan import reduces_every_microbatch
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
+from simulator.scenario import Scenario
 from simulator.schedule.action import Phase
+from simulator.schedule.analysis import peak_open
 from simulator.step import Step, microbatch_shape
 
 
 @dataclass(frozen=True, slots=True)
 class _Static:
-    """What a rank holds beside activations."""
+    """What a rank holds beside activations.
+
+    Attributes:
+        norm_workspace: of the gradient norm, before the optimizer's own copies.
+        workspaces: of libraries, always.
+        flat_optimizer: what the optimizer step takes stays reserved, in the allocator's cache,
+            during the passes, too.
+    """
 
     states: StateBytes
     buffers: BufferBytes
+    norm_workspace: float
+    workspaces: float
+    flat_optimizer: bool
     framework: float
     communicators: float
 
     @property
     def during_passes(self) -> float:
         """Buffers beside the activations of forwards and backwards."""
-        return float(self.buffers.during_passes)
+        kept = self.optimizer_step if self.flat_optimizer else 0.0
+        return float(self.buffers.during_passes) + self.workspaces + kept
 
     @property
     def in_optimizer(self) -> float:
         """Buffers of the optimizer step, when no activations are held."""
-        return float(self.buffers.optimizer_step)
+        return self.workspaces + self.optimizer_step
+
+    @property
+    def optimizer_step(self) -> float:
+        """Copies that the optimizer step makes."""
+        return max(float(self.buffers.optimizer_step), self.norm_workspace)
 
 
 def memory_report(
@@ -75,22 +97,67 @@ def memory_report(
 
 
 def _static(step: Step, rank: int) -> _Static:
-    scenario, plan = step.scenario, step.scenario.plan
+    scenario, plan, stack = step.scenario, step.scenario.plan, step.scenario.stack
+    precision = scenario.training.precision
     stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
-    num_layers = sum(step.costs.kinds[stage].num_layers for stage in stages)
     parameters = step.costs.rank_parameters(tuple(stages))
-    weight_bytes = bytes_per_weight(scenario.training.precision)
+    weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
+    copied = precision == "bf16" and stack.bf16_gradient_copy
     states = model_state_bytes(
         parameters,
-        policy=replace(
-            plan.sharding,
-            shard_gradients=plan.sharding.shard_gradients and reduces_every_microbatch(plan),
-        ),
+        policy=plan.sharding,
         shard_size=plan.shard_size,
         optimizer=scenario.training.optimizer,
         weight_bytes=weight_bytes,
+        gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
-    buffers = buffer_bytes(
+    whole = _whole_gradients(step, rank) * scenario.training.optimizer.gradient_bytes
+    states = replace(states, gradients=states.gradients + whole * (1 - 1 / plan.shard_size))
+    kinds = [step.costs.kinds[stage] for stage in stages]
+    largest = largest_parameter(
+        scenario.model,
+        plan.tp,
+        has_table=any(kind.has_embedding or kind.has_output for kind in kinds),
+    )
+    norm_workspace = norm_workspace_bytes(
+        parameters,
+        largest,
+        policy=plan.sharding,
+        shard_size=plan.shard_size,
+        copy_bytes=stack.norm_copy_bytes,
+    )
+    num_layers = sum(kind.num_layers for kind in kinds)
+    num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
+    return _Static(
+        states,
+        _buffers(scenario, parameters, float(largest), num_layers, weight_bytes),
+        float(norm_workspace),
+        stack.workspace_bytes,
+        stack.flat_optimizer,
+        stack.framework_bytes,
+        num_communicators * stack.communicator_bytes,
+    )
+
+
+def _whole_gradients(step: Step, rank: int) -> float:
+    """Gradients that a policy which shards them holds whole, because microbatches add up in them.
+
+    A stage's gradients leave for their shards after its last microbatch.
+    Source: PyTorch, distributed/pipelining/stage.py, ``backward_maybe_with_nosync``.
+    """
+    plan = step.scenario.plan
+    if not plan.sharding.shard_gradients or reduces_every_microbatch(plan):
+        return 0.0
+    sizes = [step.costs.parameters(stage) for stage in range(step.schedule.num_stages)]
+    return peak_open(step.schedule, rank, np.array(sizes))
+
+
+def _buffers(
+    scenario: Scenario, parameters: float, largest: float, num_layers: int, weight_bytes: float
+) -> BufferBytes:
+    """Buffers of the sharding policy, as far as the stack fills them."""
+    plan, stack = scenario.plan, scenario.stack
+    whole = buffer_bytes(
         parameters,
         layer_rank_parameters(scenario.model, plan.tp),
         num_layers,
@@ -99,12 +166,14 @@ def _static(step: Step, rank: int) -> _Static:
         optimizer=scenario.training.optimizer,
         weight_bytes=weight_bytes,
     )
-    num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
-    return _Static(
-        states,
-        buffers,
-        scenario.stack.framework_bytes,
-        num_communicators * scenario.stack.communicator_bytes,
+    if not stack.live_parameters:
+        return whole
+    return limited_buffers(
+        whole,
+        largest,
+        live_parameters=stack.live_parameters,
+        weight_bytes=weight_bytes,
+        bucket_bytes=plan.bucket_bytes * (1 + plan.overlap_dp),
     )
 
 
@@ -125,14 +194,14 @@ def _rank_memory(
         "logits": logits,
         "buffers": static.during_passes if in_passes else static.in_optimizer,
     }
-    fragmentation = step.scenario.stack.fragmentation * sum(allocated.values())
+    comes_and_goes = activations + allocated["buffers"]
     terms = allocated | {
         "framework": static.framework,
         "communicators": static.communicators,
-        "fragmentation": fragmentation,
+        "fragmentation": step.scenario.stack.fragmentation * comes_and_goes,
     }
     grows = 1.0 + step.scenario.stack.fragmentation
-    always = sum(terms.values()) - (activations + terms["buffers"]) * grows
+    always = sum(terms.values()) - comes_and_goes * grows
     in_use = [always + grows * (held + static.during_passes) for held in water.history_bytes]
     return RankMemory(
         rank_class=f"pipeline rank {rank}",
@@ -157,7 +226,8 @@ def _held_logits(step: Step, timeline: Timeline, rank: int, water: HighWater) ->
     ended = on_output & (graph.phase == Phase.B) & (timeline.end_s <= water.peak_at_s)
     begun_microbatches = np.unique(graph.microbatch[begun]).size
     ended_microbatches = np.unique(graph.microbatch[ended]).size
-    one = float(logits_bytes(step.scenario.model, microbatch_shape(step.scenario)))
+    shape = microbatch_shape(step.scenario)
+    one = float(logits_bytes(step.scenario.model, shape, step.scenario.stack))
     return max(begun_microbatches - ended_microbatches, 0) * one
 
 

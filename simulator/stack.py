@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from simulator.machine import Assumption
 from simulator.numeric import Numeric
 from simulator.plan import AttentionKernel
 from simulator.uncertainty import Uncertainty
+
+CrossEntropy = Literal["vocab_parallel", "vocab_parallel_jit", "eager", "fused"]
+"""Which tensors the loss makes; ``cost.output_memory.CROSS_ENTROPY`` explains them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Stack:
         fused_norm: one-pass normalisation kernels.
         fused_bias_dropout_add: bias, dropout and residual in one kernel.
         dropout: hidden and attention dropout are on.
-        fused_cross_entropy: logits are not kept in fp32 beside their fp16 form.
+        fused_cross_entropy: the loss reads and writes the logits fewer times (time only).
         gemm_scale: measured GEMM time over that of the accelerator's curve (kappa_gemm).
         memory_scale: the same for memory-bound kernels.
         attention_scale: the same for fused attention.
@@ -38,11 +42,34 @@ class Stack:
         framework_bytes: device context, libraries and workspaces.
         communicator_bytes: buffers of one communicator.
         fused_rotary: rotary embedding in one kernel.
+        fused_gradient_accumulation: the product of a weight gradient adds to the accumulated one
+            itself; else it writes 16 bits and another kernel adds them up, every microbatch.
+        collective_overhead_s: host time of one blocking tensor-parallel collective, on top of
+            ``layer_overhead_s``.
+        layer_stall_s: per layer and pass, time in which the device waits for the host however
+            much work it has: synchronisations and allocations that drain its queue.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
-        fragmentation: share of allocated bytes lost in the allocator.
+        fragmentation: bytes lost in the allocator as a share of those that come and go, which are
+            activations, logits and buffers. States, allocated once, lie without gaps.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
+        cross_entropy: what the loss holds.
+        gather_logits: every tensor-parallel rank holds the logits of the whole vocabulary.
+        fp16_gradients: training in fp16 keeps gradients in fp16 whatever ``gradient_bytes`` says.
+        bf16_gradient_copy: training in bf16 keeps 16-bit gradients beside the accumulated ones.
+        fp8_weights: training in fp8 keeps no bf16 weights beside their fp8 casts.
+        flat_optimizer: the optimizer works on flat tensors of all gradients, for which the caching
+            allocator opens segments of their own: memory of activations does not serve them.
+        norm_copy_bytes: of one element of the largest gradient, copied to compute its norm where
+            the optimizer is sharded.
+        live_parameters: most weights that fully sharded data parallelism gathers at once, or the
+            largest matrix; 0 for whole layers.
+        copies_attention_output: the output projection's input is another copy of the output that
+            the fused attention kernel keeps.
+        recompute_elementwise: selective recomputation keeps products of matrices only; norms and
+            activation functions are computed again, too.
+        workspace_bytes: workspaces that libraries take from the allocator.
         uncertainty: how far its predictions may be off; None if nothing is known.
 
     The scalars that are fitted may be columns of a batch, so that many values of them are tried
@@ -79,4 +106,18 @@ class Stack:
     assumptions: tuple[Assumption, ...] = ()
     partition_activations: bool = False
     fused_rotary: bool = False
+    cross_entropy: CrossEntropy = "vocab_parallel"
+    gather_logits: bool = False
+    fp16_gradients: bool = False
+    bf16_gradient_copy: bool = False
+    fp8_weights: bool = False
+    flat_optimizer: bool = False
+    norm_copy_bytes: float = 0.0
+    live_parameters: float = 0.0
+    copies_attention_output: bool = False
+    recompute_elementwise: bool = False
+    workspace_bytes: float = 0.0
+    collective_overhead_s: Numeric = 0.0
+    layer_stall_s: Numeric = 0.0
+    fused_gradient_accumulation: bool = True
     uncertainty: Uncertainty | None = None

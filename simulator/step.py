@@ -8,13 +8,15 @@ import numpy as np
 
 from simulator.cost.activation import (
     MicrobatchShape,
-    backward_working_bytes,
     embedding_activation_bytes,
+    stage_activation_bytes,
+    weight_gradient_held_bytes,
+)
+from simulator.cost.output_memory import (
+    backward_working_bytes,
     logits_bytes,
     output_activation_bytes,
     output_weight_gradient_held_bytes,
-    stage_activation_bytes,
-    weight_gradient_held_bytes,
 )
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import FloatArray, IntArray
@@ -113,7 +115,7 @@ def _activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
     if kind.has_embedding:
         held = held + embedding_activation_bytes(model, shape, stack)
     if kind.has_output:
-        held = held + output_activation_bytes(model, shape) + logits_bytes(model, shape)
+        held = held + output_activation_bytes(model, shape) + logits_bytes(model, shape, stack)
     working = backward_working_bytes(
         model, shape, stack, recompute.mode, has_output=kind.has_output
     )
@@ -141,7 +143,14 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
         element_bytes=context.activation_bytes,
         tensor_parallel=plan.tp > 1,
     )
-    return StagePricer(scenario.model, split, training.recompute, splits_backward, context)
+    return StagePricer(
+        scenario.model,
+        split,
+        training.recompute,
+        splits_backward,
+        context,
+        gradient_bytes=training.optimizer.gradient_bytes,
+    )
 
 
 def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> StepCosts:

@@ -24,9 +24,8 @@ from simulator.topology_graph import (
     MAX_DRAWN_NODES,
     Route,
     cluster_graph,
-    nic_shares,
+    device_views,
     node_graph,
-    routes,
 )
 from simulator.torus import torus_span, torus_steps
 
@@ -58,7 +57,7 @@ class Topology:
     def of(cls, cluster: Cluster) -> Topology:
         """The topology of a cluster."""
         node = cluster.node
-        graph = node_graph(node)
+        views = device_views(node)
         direct: dict[tuple[int, int], float] = {}
         for edge in node.edges:
             if edge.a.startswith("gpu") and edge.b.startswith("gpu"):
@@ -67,13 +66,9 @@ class Topology:
         return cls(
             cluster=cluster,
             devices_per_node=node.num_devices,
-            nic_bytes_per_s=nic_shares(node, graph),
+            nic_bytes_per_s=views.nic_bytes_per_s,
             direct=direct,
-            # Devices do not forward for one another; a device's neighbours end the route.
-            host_routes=tuple(
-                routes(graph, f"gpu{i}", lambda part: not part.startswith("gpu"))
-                for i in range(node.num_devices)
-            ),
+            host_routes=views.host_routes,
         )
 
     @property

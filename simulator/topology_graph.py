@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import networkx as nx
 
-from simulator.machine import Cluster, Node
+from simulator.machine import Cluster, Edge, Node
 
 MAX_DRAWN_NODES = 64
 """Nodes up to which a whole cluster is drawn unless told otherwise."""
@@ -29,7 +30,47 @@ class Route:
     num_links: int
 
 
-def node_graph(node: Node) -> nx.Graph[str]:
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """All of a node that its graph and the views of its devices depend on."""
+
+    num_devices: int
+    edges: tuple[Edge, ...]
+    nic_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceViews:
+    """What every device of a node sees.
+
+    Attributes:
+        nic_bytes_per_s: its share of the network, see ``nic_shares``.
+        host_routes: best routes to the other parts, not through other devices.
+    """
+
+    nic_bytes_per_s: tuple[float, ...]
+    host_routes: tuple[Mapping[str, Route], ...]
+
+
+def device_views(node: Node) -> DeviceViews:
+    """The views of the devices of a node, computed once for all nodes of the same wiring."""
+    return _device_views(Wiring(node.num_devices, node.edges, node.nic_bytes_per_s))
+
+
+@lru_cache(maxsize=64)
+def _device_views(wiring: Wiring) -> DeviceViews:
+    graph = node_graph(wiring)
+    return DeviceViews(
+        nic_bytes_per_s=nic_shares(wiring, graph),
+        # Devices do not forward for one another; a device's neighbours end the route.
+        host_routes=tuple(
+            routes(graph, f"gpu{i}", lambda part: not part.startswith("gpu"))
+            for i in range(wiring.num_devices)
+        ),
+    )
+
+
+def node_graph(node: Node | Wiring) -> nx.Graph[str]:
     """Parts of a node; edges carry ``bandwidth``, ``latency`` and ``users``.
 
     ``users`` counts the devices that share a link when all send at once: for a link that is the
@@ -83,7 +124,7 @@ def _extend(route: Route, link: Mapping[str, float]) -> Route:
     )
 
 
-def nic_shares(node: Node, graph: nx.Graph[str]) -> tuple[float, ...]:
+def nic_shares(node: Node | Wiring, graph: nx.Graph[str]) -> tuple[float, ...]:
     """Network bandwidth of each device when all of them send; 0 without a NIC.
 
     A device spreads its traffic evenly over the NICs nearest to it (fewest links, over other

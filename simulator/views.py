@@ -17,6 +17,7 @@ from rich.text import Text
 
 from simulator.errors import SpecError
 from simulator.published.metrics import ErrorStatistics
+from simulator.published.ranking import RankingStatistics
 from simulator.published.results import RowResult, Summary, ValidationResult
 from simulator.report.breakdown import MEMORY_LABELS, gigabytes, memory_terms, percent
 from simulator.report.report import RankMemory, Report
@@ -97,6 +98,8 @@ def validation_view(result: ValidationResult) -> RenderableType:
     rows += [_summary_row(f"tier {name}", summary) for name, summary in result.tiers.items()]
     rows.append(_summary_row("all", result.overall))
     parts: list[RenderableType] = [table(rows, headers)]
+    if result.overall.ranking.groups:
+        parts += [Text(), Text(_ranking_line(result.overall.ranking))]
     if len(result.rows) <= _MAX_LISTED_ROWS:
         parts += [Text(), table([_row(row) for row in result.rows], _ROW_HEADERS)]
     reasons = Counter("; ".join(r.notes) for r in result.rows if r.status == "skipped")
@@ -105,6 +108,17 @@ def validation_view(result: ValidationResult) -> RenderableType:
         shown = [(f"{count}", reason) for reason, count in reasons.most_common(_MAX_REASONS)]
         parts.append(table(shown))
     return Group(*parts)
+
+
+def _ranking_line(ranking: RankingStatistics) -> str:
+    """Among runs of the same work: how often the order is right, and what the pick costs."""
+    order = ""
+    if ranking.order_right is not None:
+        order = f"{percent(ranking.order_right)} of {ranking.pairs} pairs ordered right; "
+    return (
+        f"Same work: {order}the pick is {percent(ranking.mean_regret or 0.0)} slower than the "
+        f"best, within 4 % in {percent(ranking.within_4_percent or 0.0)} of {ranking.groups} groups"
+    )
 
 
 def _row(row: RowResult) -> list[str]:

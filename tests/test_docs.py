@@ -8,8 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from docs import console, equations
-from docs.generate import ACCURACY, GENERATED, headline_of, with_headline
-from simulator.published.accuracy_markdown import BEGIN, END
+from docs.generate import ACCURACY, BEGIN, END, GENERATED, headline_of, with_headline
 from simulator.report.report import MEMORY_TERMS, TIME_TERMS
 from simulator.spec.models import ModelInput
 from simulator.spec.optimizers import OptimizerSpec

@@ -101,12 +101,41 @@ def test_framework_and_communicators_are_the_stacks() -> None:
     terms = simulate(scenario).memory.rank_classes[0].terms
     assert terms["framework"] == 1e9
     assert terms["communicators"] == 3 * 100e6  # tp, pp and dp
-    allocated = sum(
-        size
-        for name, size in terms.items()
-        if name not in ("framework", "communicators", "fragmentation")
+    comes_and_goes = terms["activations"] + terms["logits"] + terms["buffers"]
+    assert terms["fragmentation"] == pytest.approx(0.1 * comes_and_goes)
+
+
+def test_workspaces_are_among_the_buffers() -> None:
+    (rank,) = simulate(
+        scenario_of({"dp": 1}, stack={"workspace_memory": "64 MB"})
+    ).memory.rank_classes
+    assert rank.terms["buffers"] == 64e6
+
+
+def test_flat_tensors_of_the_optimizer_stay_reserved() -> None:
+    """bf16 gradients widened to fp32, 4 bytes each: they add to the passes, or replace them."""
+    flat, split = (
+        simulate(
+            scenario_of({"dp": 1}, stack={"gradient_bytes": 2.0, "flat_optimizer": is_flat})
+        ).memory.rank_classes[0]
+        for is_flat in (True, False)
     )
-    assert terms["fragmentation"] == pytest.approx(0.1 * allocated)
+    assert flat.terms["buffers"] == split.terms["buffers"] == 2 * flat.terms["weights"]
+    held = flat.terms["activations"] + flat.terms["logits"]
+    assert held > 0
+    assert split.terms["activations"] == 0  # its peak is in the optimizer
+    assert flat.peak_bytes == pytest.approx(split.peak_bytes + held)
+
+
+def test_bf16_training_may_keep_a_second_gradient() -> None:
+    terms = [
+        simulate(scenario_of({"dp": 1}, stack={"bf16_gradient_copy": copy}))
+        .memory.rank_classes[0]
+        .terms
+        for copy in (False, True)
+    ]
+    # 2 bytes each, as the weights.
+    assert terms[1]["gradients"] == terms[0]["gradients"] + terms[0]["weights"]
 
 
 @pytest.mark.parametrize("sharding", ["zero2", "zero3"])
@@ -116,6 +145,20 @@ def test_pipeline_ranks_accumulate_whole_gradients(sharding: str) -> None:
     sharded, whole = (simulate(scenario_of(plan)).memory.rank_classes[0].terms for plan in plans)
     assert sharded["gradients"] == whole["gradients"]
     assert sharded["optimizer"] == whole["optimizer"] / 4
+
+
+def test_a_virtual_stage_gives_its_gradients_away_after_its_last_microbatch() -> None:
+    """With m == p rank 0 ends stage 2, of 2 of its 4 layers, before stage 0 begins.
+
+    Whole are those of stage 0, which also has the table, and 1/4 of stage 2.
+    """
+    plan = {"pp": 2, "dp": 4, "virtual_stages": 2, "schedule": "interleaved"}
+    training = {"global_batch_size": 8, "micro_batch_size": 1}
+    scenario = scenario_of(plan | {"sharding": "zero2"}, training=training)
+    first, _, third, _ = (build_step(scenario).costs.parameters(stage) for stage in range(4))
+    gradients = simulate(scenario).memory.rank_classes[0].terms["gradients"]
+    width = scenario.training.optimizer.gradient_bytes
+    assert gradients == pytest.approx(width * (first + third / 4))
 
 
 @pytest.mark.parametrize("sharding", ["zero1", "zero2", "zero3"])

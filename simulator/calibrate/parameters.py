@@ -40,6 +40,10 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     "layer_overhead_s": Parameter(
         1e-5, 5e-3, (1e-4, 3e-4, 6e-4, 1.2e-3, 2.4e-3), 0.0, "layer_overhead", "s"
     ),
+    "collective_overhead_s": Parameter(
+        1e-6, 1e-3, (1e-5, 5e-5, 2e-4), 0.0, "collective_overhead", "s"
+    ),
+    "layer_stall_s": Parameter(1e-6, 5e-3, (1e-5, 2e-4, 6e-4), 0.0, "layer_stall", "s"),
     "microbatch_overhead_s": Parameter(
         1e-5, 1e-2, (1e-4, 5e-4, 2e-3), 1e-4, "microbatch_overhead", "s"
     ),

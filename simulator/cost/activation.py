@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from simulator.cost.footprint import FP32_BYTES, padded_vocab
+from simulator.cost.footprint import FP32_BYTES
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
@@ -75,11 +75,13 @@ class ActivationItem:
         name: for example ``attention.softmax``.
         bytes: on one rank and microbatch.
         in_core: part of the attention core, which selective recomputation computes again.
+        elementwise: made from other rows without a product of matrices.
     """
 
     name: str
     bytes: Numeric
     in_core: bool = False
+    elementwise: bool = False
 
 
 def total_bytes(items: tuple[ActivationItem, ...]) -> Numeric:
@@ -113,7 +115,8 @@ def layer_activation_bytes(
 ) -> Numeric:
     """What one layer holds for one microbatch.
 
-    none: all rows. selective: all but the attention core, 34 s b h / t. full: the layer's input,
+    none: all rows. selective: all but the attention core, 34 s b h / t, and with
+    ``stack.recompute_elementwise`` without what elementwise kernels make. full: the layer's input,
     2 s b h, divided by t with sequence parallelism or ``stack.partition_activations``.
 
     Source: arXiv 2205.05198, equations 5 and 6 and section 5.
@@ -124,7 +127,10 @@ def layer_activation_bytes(
         tokens = shape.tokens / shape.tp if stack.partition_activations else shape.norm_tokens
         return shape.element_bytes * tokens * model.hidden_size
     items = layer_activation_items(model, shape, stack)
-    return total_bytes(tuple(i for i in items if mode == "none" or not i.in_core))
+    if mode == "none":
+        return total_bytes(items)
+    cheap = stack.recompute_elementwise
+    return total_bytes(tuple(i for i in items if not (i.in_core or (cheap and i.elementwise))))
 
 
 def stage_activation_bytes(
@@ -202,72 +208,12 @@ def weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape)
     return shape.linear_input_bytes * inputs + shape.element_bytes * gradients
 
 
-def output_weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """What the vocabulary projection holds between B and W: its input and the logits' gradient."""
-    hidden = shape.norm_tokens * model.hidden_size
-    return shape.linear_input_bytes * hidden + shape.element_bytes * _logits(model, shape)
-
-
 def embedding_activation_bytes(
     model: TransformerConfig, shape: MicrobatchShape, stack: Stack
 ) -> Numeric:
     """The mask of the dropout after the embedding. Source: arXiv 2205.05198, section 4.3."""
     mask = MASK_BYTES if stack.dropout else 0.0
     return mask * shape.norm_tokens * model.hidden_size
-
-
-def output_activation_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """Inputs of the final norm and of the vocabulary projection: 4 s b h.
-
-    Source: arXiv 2205.05198, section 4.3.
-    """
-    return 2 * shape.element_bytes * shape.norm_tokens * model.hidden_size
-
-
-def logits_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """What the loss holds from forward to backward: the fp32 softmax, 4 s b v / t.
-
-    Source: arXiv 2205.05198, section 4.3.
-    """
-    return FP32_BYTES * _logits(model, shape)
-
-
-def logits_working_bytes(model: TransformerConfig, shape: MicrobatchShape, stack: Stack) -> Numeric:
-    """What the backward of loss and vocabulary projection adds at its widest point.
-
-    The gradient of the logits in the activations' dtype (before that, beside an fp32 copy unless
-    the loss is fused), the new gradient of the vocabulary matrix, and the gradient of the hidden
-    states, which is not divided by t.
-
-    Source: PyTorch autograd, which makes a gradient before it is accumulated.
-    """
-    element = shape.element_bytes
-    per_logit = element if stack.fused_cross_entropy else element + FP32_BYTES
-    rows = padded_vocab(model.vocab_size, shape.tp) / shape.tp
-    hidden_gradients = shape.tokens * model.hidden_size * (2 if shape.sequence_parallel else 1)
-    return per_logit * _logits(model, shape) + element * (
-        rows * model.hidden_size + hidden_gradients
-    )
-
-
-def backward_working_bytes(
-    model: TransformerConfig,
-    shape: MicrobatchShape,
-    stack: Stack,
-    mode: RecomputeMode,
-    *,
-    has_output: bool,
-) -> Numeric:
-    """What a backward op acquires for its own duration, on top of what forwards hold.
-
-    One layer's recomputed rows and gradients. On the last stage the loss comes first; by the
-    time the layers run, its softmax is gone, though the op releases it only at its end.
-    """
-    layer = recompute_working_bytes(model, shape, stack, mode)
-    layer = layer + gradient_working_bytes(model, shape, stack)
-    if not has_output:
-        return layer
-    return np.maximum(logits_working_bytes(model, shape, stack), layer - logits_bytes(model, shape))
 
 
 def _norm_items(
@@ -284,7 +230,7 @@ def _norm_items(
     mask = MASK_BYTES * size if stack.dropout else 0.0
     first = (
         ActivationItem("attention.norm_input", norm_input),
-        ActivationItem("attention.linear_input", linear_input),
+        ActivationItem("attention.linear_input", linear_input, elementwise=True),
         ActivationItem("attention.dropout_mask", mask),
     )
     if model.parallel_block:
@@ -293,7 +239,7 @@ def _norm_items(
         *first,
         ActivationItem("mlp.dropout_mask", mask),
         ActivationItem("mlp.norm_input", norm_input),
-        ActivationItem("mlp.linear_input", linear_input),
+        ActivationItem("mlp.linear_input", linear_input, elementwise=True),
     )
 
 
@@ -316,9 +262,10 @@ def _attention_items(
         return (*outside, *_unfused_core_items(model, shape, stack))
     log_sum_exp = FP32_BYTES * tokens * model.num_attention_heads / shape.tp
     core = ActivationItem("attention.log_sum_exp", log_sum_exp, in_core=True)
-    if shape.precision != "fp8":
+    if shape.precision != "fp8" and not stack.copies_attention_output:
         return (*outside, core)
-    # The kernel's bf16 output is no longer the tensor that the fp8 projection holds.
+    # The kernel's output is not the tensor that the projection holds: that is in fp8, or in
+    # another order.
     return (*outside, core, ActivationItem("attention.output", element * query, in_core=True))
 
 
@@ -347,18 +294,15 @@ def _mlp_items(
     """
     size = shape.tokens * model.ffn_hidden_size / shape.tp
     held = shape.element_bytes * size
-    second = ActivationItem("mlp.projection_input", shape.linear_input_bytes * size)
+    second = ActivationItem(
+        "mlp.projection_input", shape.linear_input_bytes * size, elementwise=True
+    )
     if not model.gated_mlp:
         return (ActivationItem("mlp.activation_input", held), second)
     gate_and_up = ActivationItem("mlp.gate_and_up", 2 * held)
     if stack.fused_bias_gelu:
         return (gate_and_up, second)
-    return (gate_and_up, ActivationItem("mlp.activated_gate", held), second)
-
-
-def _logits(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """Logits on one rank: s b v / t."""
-    return shape.tokens * padded_vocab(model.vocab_size, shape.tp) / shape.tp
+    return (gate_and_up, ActivationItem("mlp.activated_gate", held, elementwise=True), second)
 
 
 def _scores(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:

@@ -8,7 +8,7 @@ Source: ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054), section 3.1 and Table 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -31,11 +31,14 @@ Source: Megatron-LM, ``--make-vocab-size-divisible-by``, default 128.
 
 FP32_BYTES: Final = 4.0
 
-FP8_WEIGHT_BYTES: Final = 4.0
-"""bf16 weight (2), its fp8 cast (1) and the transposed cast (1) that the data gradient reads.
+FP8_CAST_BYTES: Final = 2.0
+"""fp8 cast of a weight (1) and the transposed cast (1) that the data gradient reads.
 
-Source: Transformer Engine caches both casts over the microbatches of a step (Hopper).
+Source: Transformer Engine caches both over the microbatches of a step (Hopper).
 """
+
+FP8_WEIGHT_BYTES: Final = 2.0 + FP8_CAST_BYTES
+"""bf16 weight and its casts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,19 @@ class BufferBytes:
         return self.gathered_weights + self.gradient_buckets
 
 
-def bytes_per_weight(precision: str) -> float:
+def bytes_per_weight(precision: str, *, fp8_only: bool = False) -> float:
     """Bytes that one weight takes beside its master copy.
+
+    Args:
+        precision: a key of ``BYTES_PER_ELEMENT``.
+        fp8_only: the fp8 casts are the weights, without a bf16 weight beside them (Transformer
+            Engine's ``fp8_model_init``, NeMo's ``fp8_params``).
 
     Source: ``FP8_WEIGHT_BYTES`` for fp8; otherwise the element itself.
     """
-    return FP8_WEIGHT_BYTES if precision == "fp8" else BYTES_PER_ELEMENT[precision]
+    if precision != "fp8":
+        return BYTES_PER_ELEMENT[precision]
+    return FP8_CAST_BYTES if fp8_only else FP8_WEIGHT_BYTES
 
 
 def model_state_bytes(
@@ -89,6 +99,7 @@ def model_state_bytes(
     shard_size: Numeric,
     optimizer: OptimizerConfig,
     weight_bytes: float,
+    gradient_copy_bytes: float = 0.0,
 ) -> StateBytes:
     """Model states of ``parameters`` parameters: (w + g + K) Psi, sharded terms over N.
 
@@ -101,6 +112,7 @@ def model_state_bytes(
         shard_size: N, ranks over which they are divided.
         optimizer: bytes per parameter of gradients, moments and master copy.
         weight_bytes: of one working weight (``bytes_per_weight``).
+        gradient_copy_bytes: of a second gradient beside the accumulated one, never divided.
 
     Source: arXiv 1910.02054, Figure 1 and Table 1.
     """
@@ -109,7 +121,7 @@ def model_state_bytes(
     states = parameters / shard_size if policy.shard_optimizer else parameters
     return StateBytes(
         weights=weights * weight_bytes,
-        gradients=gradients * optimizer.gradient_bytes,
+        gradients=gradients * optimizer.gradient_bytes + parameters * gradient_copy_bytes,
         optimizer=states * optimizer.state_bytes,
         master_weights=states * optimizer.master_bytes,
     )
@@ -192,6 +204,59 @@ def stage_parameters(
     if has_output:
         total = total + output_rank_parameters(model, tp, has_embedding=has_embedding)
     return total
+
+
+def largest_parameter(model: TransformerConfig, tp: Numeric, *, has_table: bool) -> Numeric:
+    """Elements of the largest matrix on a rank: the vocabulary's, or the first of the MLP."""
+    mlp = (2 if model.gated_mlp else 1) * model.ffn_hidden_size
+    rows = np.maximum(padded_vocab(model.vocab_size, tp), mlp) if has_table else mlp
+    return rows * model.hidden_size / tp
+
+
+def norm_workspace_bytes(
+    parameters: Numeric,
+    largest: Numeric,
+    *,
+    policy: ShardingPolicy,
+    shard_size: Numeric,
+    copy_bytes: float,
+) -> Numeric:
+    """Copy of the largest gradient that the gradient norm is computed of.
+
+    A rank takes the norm of what it owns, so of no more than its shard.
+
+    Source: DeepSpeed, runtime/zero/stage_1_and_2.py, ``get_grad_norm_direct``:
+        ``g.data.double().norm(2)``, 8 bytes per element, one parameter after the other. Its
+        optimizers without ZeRO take the norm of the fp32 gradients themselves.
+    """
+    return copy_bytes * np.minimum(largest, parameters / shard_size) * policy.shard_optimizer
+
+
+def limited_buffers(
+    buffers: BufferBytes,
+    largest: Numeric,
+    *,
+    live_parameters: float,
+    weight_bytes: float,
+    bucket_bytes: Numeric,
+) -> BufferBytes:
+    """Buffers of a framework that gathers matrix by matrix and reduces in buckets.
+
+    Args:
+        buffers: of whole layers (``buffer_bytes``).
+        largest: elements of the largest matrix, which must be whole to be used.
+        live_parameters: weights that may be whole at once.
+        weight_bytes: of one working weight.
+        bucket_bytes: of all buckets together.
+
+    Source: DeepSpeed's ``stage3_max_live_parameters`` and ``reduce_bucket_size``.
+    """
+    live = np.maximum(largest, live_parameters) * weight_bytes
+    return replace(
+        buffers,
+        gathered_weights=np.minimum(buffers.gathered_weights, live),
+        gradient_buckets=np.minimum(buffers.gradient_buckets, bucket_bytes),
+    )
 
 
 def buffer_bytes(

@@ -83,6 +83,11 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     "bias_dropout_add_fused": KernelFamily(
         "add", 3, 6, 1, 1, 1, 3, f"{_MEGATRON}/fused_bias_dropout.py"
     ),
+    # element: of a weight gradient, added to the accumulated one in fp32 or in its own dtype
+    "gradient_add_fp32": KernelFamily(
+        "add", 1, 0, 8, 0, 1, 0, "NVIDIA/Megatron-LM@6985e589, megatron/model/distributed.py"
+    ),
+    "gradient_add": KernelFamily("add", 3, 0, 0, 0, 1, 0, "PyTorch, accumulate_grad.h"),
     "bias_add": KernelFamily("add", 2, 1, 0, 0, 1, 1, f"{_ATEN} (add; sum over rows)"),
     # element: one logit. To fp32, max, subtract, exp, sum, divide; backward scales and casts.
     "cross_entropy_eager": KernelFamily(

@@ -160,16 +160,23 @@ def _schedule(row: PublishedRow, degrees: Degrees, num_layers: int) -> tuple[str
         chunks = ceil_div(num_layers, degrees.pp)
         return "interleaved", chunks, [f"vpp not stated: {chunks}, one layer each"]
     if degrees.virtual_stages > 1:
-        return "interleaved", degrees.virtual_stages, []
+        # Megatron-LM's main branch of 2026 has no special case for as many microbatches as ranks.
+        steady = row.lower("framework") == "megatron-lm main"
+        return "interleaved-steady" if steady else "interleaved", degrees.virtual_stages, []
     return "1f1b", 1, []
 
 
 def _sequence_parallel(row: PublishedRow) -> tuple[bool, list[str]]:
     text = row.lower("sequence_parallel")
+    if "maxtext" in row.lower("framework"):
+        # base.yml: logical_axis_rules put activation_embed and activation_length on that axis.
+        return True, ["MaxText divides activations over the tensor axis: sequence_parallel on"]
     if text and text != "not stated":
         return text in ("1", "yes"), []
-    # Korthikanti et al. published it in May 2022; frameworks switch it on since.
-    assumed = (row.integer("year") or 2024) > 2022
+    # Korthikanti et al. published it in May 2022, together with selective recomputation;
+    # frameworks switch it on since.
+    selective = row.lower("recompute").startswith("selective")
+    assumed = selective or (row.integer("year") or 2024) > 2022
     return assumed, [f"sequence_parallel not stated: {'on' if assumed else 'off'}"]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.errors import TrainsimError
+from simulator.published.corrections import corrected
 from simulator.published.families import Settings, model_settings
 from simulator.published.layout import degrees_of, plan_settings
 from simulator.published.machines import cluster_settings
@@ -60,6 +61,7 @@ def map_row(row: PublishedRow, *, stack: str = "") -> Case | Skipped:
     """
     if row.problem:
         return Skipped(row, row.problem)
+    row, corrections = corrected(row)
     try:
         settings, notes = scenario_settings(row, stack=stack)
         scenario = parse_scenario(settings, row.where, Path())
@@ -74,7 +76,7 @@ def map_row(row: PublishedRow, *, stack: str = "") -> Case | Skipped:
     return Case(
         row,
         scenario,
-        (*notes, derivation) if derivation else tuple(notes),
+        (*notes, *corrections, *([derivation] if derivation else [])),
         step_time_s,
         measured_memory_bytes(row),
         measured_fit(row),
@@ -91,6 +93,8 @@ def scenario_settings(row: PublishedRow, *, stack: str = "") -> tuple[Settings, 
         raise CannotRunError("it failed for another reason than memory")
     if "of one layer" in row.lower("note"):
         raise CannotRunError("one layer was timed, not a step")
+    if "distill" in row.lower("model"):
+        raise CannotRunError("knowledge distillation runs a second model, which is not modelled")
     model, model_notes = model_settings(row)
     degrees, degree_notes = degrees_of(row)
     plan, plan_notes = plan_settings(row, degrees, row.needed("layers"))

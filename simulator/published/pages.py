@@ -7,27 +7,24 @@ from pathlib import Path
 from typing import Final
 
 from simulator.errors import SpecError
-from simulator.published.accuracy_markdown import accuracy_markdown
-from simulator.published.accuracy_page import accuracy_page
-from simulator.published.results import ValidationResult
+from simulator.published.document import Page
+from simulator.published.document_html import html
+from simulator.published.document_markdown import markdown
 
-PAGES: Final[Mapping[str, Callable[[ValidationResult], str]]] = {
-    ".md": accuracy_markdown,
-    ".html": accuracy_page,
-}
-"""Suffix of a file -> what renders it."""
+FORMS: Final[Mapping[str, Callable[[Page], str]]] = {".md": markdown, ".html": html}
+"""Suffix of a file -> what renders a page."""
 
 
-def page_renderer(path: Path) -> Callable[[ValidationResult], str]:
+def page_renderer(path: Path) -> Callable[[Page], str]:
     """What renders a file of this name.
 
     Raises:
         SpecError: if no form has this suffix.
     """
-    if path.suffix not in PAGES:
+    if path.suffix not in FORMS:
         raise SpecError(
             f"'{path.name}' has the suffix '{path.suffix}', which is no form of page",
             where="--page",
-            hint=f"name a file that ends in {' or '.join(PAGES)}",
+            hint=f"name a file that ends in {' or '.join(FORMS)}",
         )
-    return PAGES[path.suffix]
+    return FORMS[path.suffix]

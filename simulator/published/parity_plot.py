@@ -1,14 +1,15 @@
-"""Predicted against measured step time as a self-contained SVG drawing."""
+"""Predicted against measured step time or memory as a self-contained SVG drawing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
 
 from simulator.published.results import RowResult
+from simulator.report.breakdown import gigabytes
 from simulator.units import format_seconds
 
 SIZE_PX: Final = 560
@@ -17,55 +18,78 @@ _BAND: Final = 1.2
 """The drawn band holds predictions within a factor of 1.2, about 20 %."""
 
 
-def parity_plot(rows: Sequence[RowResult]) -> str:
-    """A log-log scatter of all rows that have both times; empty text when there is none."""
+@dataclass(frozen=True, slots=True)
+class _Point:
+    measured: float
+    predicted: float
+    row: RowResult
+
+
+def time_parity_plot(rows: Sequence[RowResult]) -> str:
+    """Step times of all rows that have both; empty text when there is none."""
     points = [
-        (row.measured_step_time_s, row.predicted_step_time_s, row)
+        _Point(row.measured_step_time_s, row.predicted_step_time_s, row)
         for row in rows
         if row.measured_step_time_s and row.predicted_step_time_s
     ]
+    return _parity_plot(points, "step time", format_seconds)
+
+
+def memory_parity_plot(rows: Sequence[RowResult]) -> str:
+    """Peak memory of all rows that have both; empty text when there is none."""
+    points = [
+        _Point(row.measured_memory_bytes, row.predicted_memory_bytes, row)
+        for row in rows
+        if row.measured_memory_bytes and row.predicted_memory_bytes
+    ]
+    return _parity_plot(points, "peak memory", gigabytes)
+
+
+def _parity_plot(points: Sequence[_Point], what: str, write: Callable[[float], str]) -> str:
+    """A log-log scatter."""
     if not points:
         return ""
-    times = [time for measured, predicted, _ in points for time in (measured, predicted)]
-    low = math.floor(math.log10(min(times)))
-    high = math.ceil(math.log10(max(times)))
+    values = [value for point in points for value in (point.measured, point.predicted)]
+    low = math.floor(math.log10(min(values)))
+    high = math.ceil(math.log10(max(values)))
     axis = _Axis(low, max(high, low + 1))
-    dots = "\n".join(_dot(axis, *point) for point in points)
+    dots = "\n".join(_dot(axis, point, write) for point in points)
     return (
         f'<svg viewBox="0 0 {SIZE_PX} {SIZE_PX}" role="img" class="parity" '
-        'aria-label="Predicted against measured step time, both logarithmic">\n'
-        f"{_band(axis)}\n{_grid(axis)}\n{dots}\n"
+        f'aria-label="Predicted against measured {what}, both logarithmic">\n'
+        f"{_band(axis)}\n{_grid(axis, write)}\n{dots}\n"
         f'<text x="{SIZE_PX / 2:.0f}" y="{SIZE_PX - 14}" text-anchor="middle">'
-        "measured step time</text>\n"
+        f"measured {what}</text>\n"
         f'<text transform="translate(16 {SIZE_PX / 2:.0f}) rotate(-90)" text-anchor="middle">'
-        "predicted step time</text>\n</svg>"
+        f"predicted {what}</text>\n</svg>"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Both axes: decades from ``10**low`` to ``10**high`` seconds."""
+    """Both axes: decades from ``10**low`` to ``10**high``."""
 
     low: int
     high: int
 
-    def x(self, seconds: float) -> float:
+    def x(self, value: float) -> float:
         """Pixels from the left."""
-        share = (math.log10(seconds) - self.low) / (self.high - self.low)
+        share = (math.log10(value) - self.low) / (self.high - self.low)
         return _MARGIN_PX + share * (SIZE_PX - 1.5 * _MARGIN_PX)
 
-    def y(self, seconds: float) -> float:
+    def y(self, value: float) -> float:
         """Pixels from the top."""
-        return SIZE_PX - self.x(seconds)
+        return SIZE_PX - self.x(value)
 
 
-def _dot(axis: _Axis, measured: float, predicted: float, row: RowResult) -> str:
+def _dot(axis: _Axis, point: _Point, write: Callable[[float], str]) -> str:
+    row = point.row
     label = (
-        f"{row.source} {row.row_id}: measured {format_seconds(measured)}, "
-        f"predicted {format_seconds(predicted)}"
+        f"{row.source} {row.row_id}: measured {write(point.measured)}, "
+        f"predicted {write(point.predicted)}"
     )
     return (
-        f'<circle cx="{axis.x(measured):.1f}" cy="{axis.y(predicted):.1f}" r="2.4" '
+        f'<circle cx="{axis.x(point.measured):.1f}" cy="{axis.y(point.predicted):.1f}" r="2.4" '
         f'class="{row.role}"><title>{escape(label)}</title></circle>'
     )
 
@@ -89,12 +113,12 @@ def _band(axis: _Axis) -> str:
     )
 
 
-def _grid(axis: _Axis) -> str:
+def _grid(axis: _Axis, write: Callable[[float], str]) -> str:
     lines = list[str]()
     first, last = 10.0**axis.low, 10.0**axis.high
     for decade in range(axis.low, axis.high + 1):
         value = 10.0**decade
-        x, y, label = axis.x(value), axis.y(value), format_seconds(value)
+        x, y, label = axis.x(value), axis.y(value), write(value)
         lines += [
             f'<line x1="{x:.1f}" y1="{axis.y(first):.1f}" x2="{x:.1f}" y2="{axis.y(last):.1f}" '
             'class="grid"/>',

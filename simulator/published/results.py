@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from simulator.published.facts import Facts, Work
 from simulator.published.metrics import ErrorStatistics, error_statistics
+from simulator.published.ranking import RankingStatistics, Times, ranking_statistics
 
 Json = dict[str, object]
 
@@ -20,6 +22,7 @@ class RowResult:
         error: predicted / measured step time - 1; None where no time was measured.
         range_low_s, range_high_s: 90 % range of the prediction; None where it has none.
         fits_measured: None where it is unknown whether the row ran.
+        facts: what the run is, for grouping; not part of the JSON.
     """
 
     row_id: str
@@ -38,6 +41,7 @@ class RowResult:
     memory_error: float | None = None
     fits_measured: bool | None = None
     fits_predicted: bool | None = None
+    facts: Facts | None = None
 
     def to_json(self) -> Json:
         """JSON data; ``reason`` joins the notes."""
@@ -45,6 +49,7 @@ class RowResult:
         reason = "; ".join(self.notes)
         head = {"id": record.pop("row_id"), "source": self.source, "role": self.role}
         record.pop("notes")
+        record.pop("facts")
         return head | {"tier": self.tier, "status": self.status, "reason": reason} | record
 
 
@@ -61,6 +66,7 @@ class Summary:
             that have both.
         fits_compared, fits_right: test rows for which it is known whether they fit, and of these
             those predicted right.
+        ranking: order and choice over rows marked test, among runs of one source and one work.
     """
 
     count: int
@@ -70,6 +76,7 @@ class Summary:
     memory: ErrorStatistics
     fits_compared: int
     fits_right: int
+    ranking: RankingStatistics
     range_coverage: float | None = None
 
     def to_json(self) -> Json:
@@ -84,6 +91,7 @@ class Summary:
                 "memory": asdict(self.memory),
                 "range_coverage": self.range_coverage,
                 "fits": {"compared": self.fits_compared, "right": self.fits_right},
+                "ranking": {"order_right": self.ranking.order_right} | asdict(self.ranking),
             }
         )
 
@@ -103,6 +111,7 @@ def summarise(rows: Sequence[RowResult]) -> Summary:
         memory=error_statistics([row.memory_error for row in test if row.memory_error is not None]),
         fits_compared=len(known),
         fits_right=sum(row.fits_measured == row.fits_predicted for row in known),
+        ranking=ranking_statistics(same_work(test).values()),
         range_coverage=_coverage(test),
     )
 
@@ -117,6 +126,29 @@ def _coverage(rows: Sequence[RowResult]) -> float | None:
         and row.range_high_s is not None
     ]
     return sum(inside) / len(inside) if inside else None
+
+
+def fits_predicted(rows: Iterable[RowResult], *, fits: bool) -> list[bool]:
+    """Whether they are predicted to fit, of the test rows that ran, or did not for memory."""
+    return [
+        row.fits_predicted
+        for row in rows
+        if row.role == "test" and row.fits_measured is fits and row.fits_predicted is not None
+    ]
+
+
+def same_work(rows: Sequence[RowResult]) -> dict[tuple[str, Work], list[Times]]:
+    """Measured and predicted times of the rows, by source and work.
+
+    Rows that are predicted not to fit are candidates too: they were measured, so they ran.
+    """
+    groups: dict[tuple[str, Work], list[Times]] = {}
+    for row in rows:
+        measured, predicted = row.measured_step_time_s, row.predicted_step_time_s
+        if row.facts is not None and measured is not None and predicted is not None:
+            key = (row.source, row.facts.work)
+            groups.setdefault(key, []).append((measured, predicted))
+    return groups
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,9 @@ _POSITIVE: Final = (
     *("micro_batch", "global_batch", "n_microbatches", "step_time_s", "tokens_per_s"),
     *("samples_per_s", "tflops_per_gpu", "mfu_pct", "hfu_pct", "memory_gb", "year"),
 )
-_FLAGS: Final = ("gated_mlp", "fits", "n_experts")
+_FLAGS: Final = ("gated_mlp", "fits", "n_experts", "dropout")
+NUMERIC_COLUMNS: Final = (*_POSITIVE, *_FLAGS)
+"""Columns whose cells are numbers."""
 MAX_BYTES: Final = 100_000_000
 """Largest table that is read; the largest shipped one has half a megabyte."""
 
@@ -136,7 +138,7 @@ def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[PublishedRow]:
 def _row(source: str, where: str, texts: Mapping[str, str]) -> PublishedRow:
     numbers: dict[str, float] = {}
     problem = ""
-    for column in (*_POSITIVE, *_FLAGS):
+    for column in NUMERIC_COLUMNS:
         if column in texts:
             try:
                 numbers[column] = _number(texts[column], column, where)

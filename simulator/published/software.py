@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from simulator.published.families import Settings
+from simulator.published.families import Settings, family_of
 from simulator.published.rows import PublishedRow
 
 _ALWAYS: Final = 9999
@@ -46,6 +46,7 @@ SOFTWARE: Final = (
     # Its activation memory s b h (34 + 5 a s / h) (arXiv 2401.10241, table 1) is that of unfused
     # attention with dropout.
     Software(r"zero-bubble", "megatron-lm-2022"),
+    Software(r"^megatron-lm", "megatron-lm-2020", 2020),
     Software(r"^megatron-lm", "megatron-lm-2021", 2021),
     Software(r"^megatron-lm", "megatron-lm-2022", 2022),
     Software(r"285068c8|^megatron-lm$", "megatron-lm-2023", 2024),
@@ -84,6 +85,13 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         settings["fused_softmax"] = False
     if "fused rmsnorm" in row.lower("flash_attn"):
         settings["fused_norm"] = True
+    if row.text("dropout"):
+        settings["dropout"] = row.number("dropout") == 1
+    elif family_of(row).name == "llama":
+        settings["dropout"] = False  # The architecture has none.
+    if "cross_entropy_loss_fusion" in row.lower("model"):
+        # The test case of Megatron-LM that is named after its switch.
+        settings["cross_entropy"] = "vocab_parallel_jit"
     name = row.text("framework")
     if software.nearest:
         unknown = f"framework '{name}'" if name else "framework not stated"
@@ -94,6 +102,9 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
 def attention_kernel(row: PublishedRow) -> str:
     """The attention kernel that a row states, empty when it states none."""
     text = row.lower("flash_attn")
+    if not text and "hf implementation" in row.lower("note"):
+        # transformers takes torch's fused attention by default since 4.36 (December 2023).
+        return "flash2" if (row.integer("year") or _ALWAYS) > 2023 else ""
     if not text or text.startswith("not stated"):
         return ""
     if re.match(r"no\b|none|0$", text):

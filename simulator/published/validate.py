@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from simulator.errors import SpecError, TrainsimError
+from simulator.published.facts import facts_of
 from simulator.published.mapping import Case, Skipped, map_row
 from simulator.published.metrics import relative_error
 from simulator.published.results import RowResult, ValidationResult, validation_result
@@ -22,8 +23,8 @@ from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.yaml_file import data_dir
 
-_OTHER_TABLES: Final = ("memory-facts",)
-"""Shipped tables that hold statements about memory in other columns, not runs."""
+_OTHER_TABLES: Final = ("memory-facts", "corrections")
+"""Shipped tables that hold no runs."""
 
 
 _PARALLEL_ROWS: Final = 100
@@ -119,6 +120,7 @@ def _compared(case: Case, report: Report) -> RowResult:
         memory_error=None if memory is None else relative_error(predicted, memory),
         fits_measured=case.fits,
         fits_predicted=report.memory.fits,
+        facts=facts_of(case.scenario),
     )
 
 

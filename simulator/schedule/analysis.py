@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.numeric import FloatArray
-from simulator.schedule.action import Schedule
+from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.dry_run import dry_run
 
 
@@ -94,3 +94,24 @@ def _busy(schedule: Schedule, forward: float, backward: float, weight: float) ->
     """Time that every rank computes."""
     per_microbatch = forward + backward + (weight if schedule.splits_backward else 0.0)
     return schedule.num_microbatches * schedule.num_chunks * per_microbatch
+
+
+def peak_open(schedule: Schedule, rank: int, stage_size: FloatArray) -> float:
+    """Largest sum of ``stage_size`` over a rank's stages whose backwards have begun, not ended.
+
+    That is what accumulates whole gradients at once where a stage's gradients are made by its
+    first backward and leave, for their shards, after its last.
+
+    Args:
+        schedule: any.
+        rank: pipeline rank.
+        stage_size: [stages], for example parameters.
+    """
+    last = Phase.W if schedule.splits_backward else Phase.B
+    phase, stage = schedule.phase[rank], schedule.stage[rank]
+    change = np.zeros(phase.size + 1)
+    for own in np.flatnonzero(schedule.stage_rank == rank).tolist():
+        passes = np.flatnonzero((phase == last) & (stage == own))
+        change[passes[0]] += stage_size[own]
+        change[passes[-1] + 1] -= stage_size[own]
+    return float(np.cumsum(change).max())

@@ -10,6 +10,20 @@ from simulator.schedule.action import Phase, Schedule, looping_placement
 from simulator.schedule.weave import Lane, assemble, existing, require_sizes, weave
 
 
+def interleaved_steady(num_ranks: int, num_microbatches: int, num_chunks: int) -> Schedule:
+    """``interleaved`` as Megatron-Core runs it since 2025: m == p is no special case.
+
+    Its last rank then starts a backward after (v - 1) p + 1 forwards also when m == p, so that
+    the logits of one microbatch are held instead of those of all.
+
+    Source: Megatron-LM, core/pipeline_parallel/schedules.py, ``get_pp_rank_microbatches``.
+
+    Raises:
+        ScheduleError: as ``interleaved``.
+    """
+    return _interleaved(num_ranks, num_microbatches, num_chunks, steady=True)
+
+
 def interleaved(num_ranks: int, num_microbatches: int, num_chunks: int) -> Schedule:
     """Megatron-LM's interleaved 1F1B. Bubble (p - 1)(F + B) / v, F and B of all of a rank's chunks.
 
@@ -24,6 +38,12 @@ def interleaved(num_ranks: int, num_microbatches: int, num_chunks: int) -> Sched
         ScheduleError: if a size is not positive, there are fewer than 2 chunks, or the
             microbatches are not a multiple of the ranks.
     """
+    return _interleaved(num_ranks, num_microbatches, num_chunks, steady=False)
+
+
+def _interleaved(
+    num_ranks: int, num_microbatches: int, num_chunks: int, *, steady: bool
+) -> Schedule:
     require_sizes(num_ranks, num_microbatches)
     if num_chunks < 2:
         raise ScheduleError(
@@ -41,7 +61,18 @@ def interleaved(num_ranks: int, num_microbatches: int, num_chunks: int) -> Sched
             hint=f"choose global_batch_size / (dp * micro_batch_size) = "
             f"{' or '.join(map(str, near))}, or plan.schedule '1f1b' with plan.virtual_stages 1",
         )
-    ranks = [_rank_rows(rank, num_ranks, num_microbatches, num_chunks) for rank in range(num_ranks)]
+    total = num_microbatches * num_chunks
+    ranks = [
+        _rank_rows(
+            min(total, steady_warmup(rank, num_ranks, num_chunks))
+            if steady
+            else warmup_forwards(rank, num_ranks, num_microbatches, num_chunks),
+            num_ranks,
+            num_microbatches,
+            num_chunks,
+        )
+        for rank in range(num_ranks)
+    ]
     return assemble(ranks, looping_placement(num_ranks, num_chunks), num_microbatches)
 
 
@@ -53,13 +84,17 @@ def warmup_forwards(rank: int, num_ranks: int, num_microbatches: int, num_chunks
     total = num_microbatches * num_chunks
     if num_microbatches == num_ranks:
         return total
-    return min(total, 2 * (num_ranks - rank - 1) + (num_chunks - 1) * num_ranks)
+    return min(total, steady_warmup(rank, num_ranks, num_chunks))
 
 
-def _rank_rows(rank: int, num_ranks: int, num_microbatches: int, num_chunks: int) -> IntArray:
+def steady_warmup(rank: int, num_ranks: int, num_chunks: int) -> int:
+    """Warm-up with many microbatches: 2 (p - rank - 1) + (v - 1) p."""
+    return 2 * (num_ranks - rank - 1) + (num_chunks - 1) * num_ranks
+
+
+def _rank_rows(warmup: int, num_ranks: int, num_microbatches: int, num_chunks: int) -> IntArray:
     """Rows (phase, chunk, microbatch) of one rank, from a weave over k-th chunk passes."""
     total = num_microbatches * num_chunks
-    warmup = warmup_forwards(rank, num_ranks, num_microbatches, num_chunks)
     passes = existing(
         np.concatenate(
             [

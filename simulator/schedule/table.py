@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from simulator.errors import UnknownNameError
 from simulator.schedule.action import Schedule
 from simulator.schedule.gpipe import gpipe
-from simulator.schedule.interleaved import interleaved
+from simulator.schedule.interleaved import interleaved, interleaved_steady
 from simulator.schedule.one_f_one_b import one_f_one_b
 from simulator.schedule.zb_v import zb_v
 from simulator.schedule.zero_bubble import zb_2p, zb_h1, zb_h2
@@ -27,6 +27,7 @@ SCHEDULES: Final[Mapping[str, ScheduleBuilder]] = {
     "gpipe": gpipe,
     "1f1b": one_f_one_b,
     "interleaved": interleaved,
+    "interleaved-steady": interleaved_steady,
     "zb-h1": zb_h1,
     "zb-h2": zb_h2,
     "zb-2p": zb_2p,

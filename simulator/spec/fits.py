@@ -18,6 +18,8 @@ FITTED: Final = (
     "memory_scale",
     "attention_scale",
     "layer_overhead_s",
+    "collective_overhead_s",
+    "layer_stall_s",
     "microbatch_overhead_s",
     "step_overhead_s",
     "blocking_p2p_scale",

@@ -17,6 +17,7 @@ from simulator.stack import Stack
 BytesPerParameter = Annotated[float, Strict(), Field(ge=0, le=64, allow_inf_nan=False)]
 GradientBytes = Annotated[float, Strict(), Field(gt=0, le=8, allow_inf_nan=False)]
 FP32_BYTES: Final = 4.0
+FP16_BYTES: Final = 2.0
 FULL_PRECISION: Final = ("fp32", "tf32")
 """Precisions whose weights are fp32 themselves, so that no master copy is kept."""
 
@@ -61,7 +62,7 @@ def optimizer_config(
     """The optimizer with every number filled in.
 
     Gradient types that are not given are those of the stack; in fp32 training they are fp32, and
-    there is no master copy.
+    there is no master copy; in fp16 training some stacks keep and reduce them in fp16.
 
     Raises:
         UnknownNameError: if the name is not in the table and ``state_bytes`` is not given.
@@ -72,14 +73,15 @@ def optimizer_config(
             raise UnknownNameError.of("optimizer", spec.name, OPTIMIZERS, where=where)
         known = OptimizerState(spec.state_bytes, FP32_BYTES)
     full = precision in FULL_PRECISION
+    in_fp16 = precision == "fp16" and stack.fp16_gradients
     defaults = (
         (known.state_bytes, 0.0, FP32_BYTES, FP32_BYTES)
         if full
         else (
             known.state_bytes,
             known.master_bytes,
-            stack.gradient_bytes,
-            stack.gradient_reduce_bytes,
+            FP16_BYTES if in_fp16 else stack.gradient_bytes,
+            FP16_BYTES if in_fp16 else stack.gradient_reduce_bytes,
         )
     )
     given = (

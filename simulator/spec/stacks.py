@@ -27,18 +27,22 @@ from simulator.spec.quantity import (
 )
 from simulator.spec.validate import Spec, validate
 from simulator.spec.yaml_file import find_data, read_yaml
-from simulator.stack import Stack
+from simulator.stack import CrossEntropy, Stack
 from simulator.uncertainty import Uncertainty
 
 ElementBytes = Annotated[float, Strict(), Field(gt=0, le=8, allow_inf_nan=False)]
+ElementBytesOrZero = Annotated[float, Strict(), Field(ge=0, le=8, allow_inf_nan=False)]
 ASSUMED: Final = "assumed"
 """A figure whose source starts with this word is listed among a report's assumptions."""
 _YAML_NAME: Final = {
     "layer_overhead_s": "layer_overhead",
+    "collective_overhead_s": "collective_overhead",
+    "layer_stall_s": "layer_stall",
     "microbatch_overhead_s": "microbatch_overhead",
     "step_overhead_s": "step_overhead",
     "framework_bytes": "framework_memory",
     "communicator_bytes": "communicator_memory",
+    "workspace_bytes": "workspace_memory",
 }
 """Field of ``Stack`` -> its key in YAML, where a quantity carries its own unit."""
 
@@ -65,16 +69,30 @@ class StackSpec(Spec):
     overlap_pp: StrictBool
     partition_activations: StrictBool = False
     fused_rotary: StrictBool = False
+    fused_gradient_accumulation: StrictBool = True
+    cross_entropy: CrossEntropy = "vocab_parallel"
+    gather_logits: StrictBool = False
+    fp16_gradients: StrictBool = False
+    bf16_gradient_copy: StrictBool = False
+    fp8_weights: StrictBool = False
+    flat_optimizer: StrictBool = False
+    norm_copy_bytes: ElementBytesOrZero = 0.0
+    live_parameters: NotNegative = 0.0
+    copies_attention_output: StrictBool = False
+    recompute_elementwise: StrictBool = False
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]
     layer_overhead: Sourced[Seconds]
+    collective_overhead: Sourced[Seconds]
+    layer_stall: Sourced[Seconds]
     microbatch_overhead: Sourced[Seconds]
     step_overhead: Sourced[Seconds]
     blocking_p2p_scale: Sourced[NotNegative]
     network_scale: Sourced[Positive]
     framework_memory: Sourced[BytesOrZero]
     communicator_memory: Sourced[BytesOrZero]
+    workspace_memory: Sourced[BytesOrZero]
     fragmentation: Sourced[FractionOrZero]
     gradient_bytes: Sourced[ElementBytes]
     gradient_reduce_bytes: Sourced[ElementBytes]

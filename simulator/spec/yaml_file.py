@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Iterator, Sequence
@@ -96,6 +97,12 @@ class _Open:
 
 def parse_yaml(text: str, where: str) -> object:
     """The value of YAML text; ``where`` names its origin in errors. See ``read_yaml``."""
+    # Tables of runs read the same few files again and again; the caller may change what it gets.
+    return copy.deepcopy(_parsed(text, where))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, where: str) -> object:
     try:
         return _build(text, where)
     except yaml.MarkedYAMLError as error:

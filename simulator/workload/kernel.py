@@ -21,6 +21,7 @@ class Matmul:
     Attributes:
         accumulates: the result is added to an fp32 tensor (weight gradients).
         in_core: a product between activations, inside the attention core.
+        aligned: its operands' rows start at multiples of 16 bytes, as tensor cores are fed.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Matmul:
     batch: Numeric = 1.0
     accumulates: bool = False
     in_core: bool = False
+    aligned: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,12 @@ from simulator.workload.kernel import (
 )
 from simulator.workload.linear import Split, column_linear, row_linear
 
+_ALIGNED_BYTES = 16
+"""Rows of a head start at multiples of its size; tensor-core kernels load 16 bytes at once.
+
+Source: NVIDIA, cuBLAS documentation, "Tensor Core Usage".
+"""
+
 
 def _elementwise(name: str, family: str, elements: Numeric) -> Block:
     return Block(
@@ -71,9 +77,10 @@ def _unfused_core(model: TransformerConfig, split: Split, stack: Stack) -> Block
     batch = split.micro_batch * heads
     queries = keys = float(split.seq_length)
     dim = float(model.head_dim)
+    aligned = model.head_dim * split.element_bytes % _ALIGNED_BYTES == 0
 
     def product(name: str, m: Numeric, n: Numeric, k: Numeric) -> Matmul:
-        return Matmul(name, m, n, k, batch, in_core=True)
+        return Matmul(name, m, n, k, batch, in_core=True, aligned=aligned)
 
     softmax = _softmax_block(batch * queries * keys, stack)
     forward = (

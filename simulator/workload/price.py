@@ -95,9 +95,14 @@ def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
         batch=kernel.batch,
         element_bytes=BYTES_PER_ELEMENT[precision],
         # An fp32 accumulator is read and written.
-        out_bytes=8.0 if kernel.accumulates else context.activation_bytes,
+        out_bytes=8.0
+        if kernel.accumulates and context.stack.fused_gradient_accumulation
+        else context.activation_bytes,
     )
-    seconds = matmul_s(shape, context.accelerator, precision)
+    # Batched products of misaligned rows run on the CUDA cores, at the fp32 rate.
+    has_cuda_cores = "fp32" in context.accelerator.peak_flops_per_s
+    arithmetic = "fp32" if has_cuda_cores and not kernel.aligned else precision
+    seconds = matmul_s(shape, context.accelerator, arithmetic)
     flops = matmul_flops(kernel.m, kernel.n, kernel.k, kernel.batch)
     family = "attention" if kernel.in_core else "linear"
     return KernelCost(family, seconds * context.stack.gemm_scale, 0.0, flops, 0.0)

@@ -6,7 +6,7 @@ share one ``StageKind``, so the cost of a 64-stage pipeline is computed three ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,7 +14,14 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
-from simulator.workload.kernel import Block, Collective, Kernel, Matmul, Overlapped
+from simulator.workload.kernel import (
+    Block,
+    Collective,
+    Elementwise,
+    Kernel,
+    Matmul,
+    Overlapped,
+)
 from simulator.workload.layers import embedding_block, layer_block, output_block
 from simulator.workload.linear import Split
 from simulator.workload.price import KernelCost, PhaseCost, PriceContext, phase_cost
@@ -72,6 +79,17 @@ def _weight_gradient(kernel: Kernel) -> tuple[tuple[Kernel, ...], tuple[Kernel, 
             return (kernel,), ()
 
 
+def _accumulation(kernels: tuple[Kernel, ...], gradient_bytes: float) -> tuple[Kernel, ...]:
+    """Kernels that add the weight gradients among ``kernels`` to the accumulated ones."""
+    family = "gradient_add_fp32" if gradient_bytes > 2 else "gradient_add"
+    products = [k.compute if isinstance(k, Overlapped) else k for k in kernels]
+    return tuple(
+        Elementwise(f"{product.name}.add", family, product.m * product.n)
+        for product in products
+        if isinstance(product, Matmul) and product.accumulates
+    )
+
+
 def _backward_kernels(block: Block, phase: Phase, *, splits: bool) -> tuple[Kernel, ...]:
     if not splits:
         return block.backward
@@ -96,44 +114,61 @@ def _recomputed(
 
 @dataclass(frozen=True, slots=True)
 class StagePricer:
-    """Prices the phases of any stage of one model under one split."""
+    """Prices the phases of any stage of one model under one split.
+
+    A layer, the embedding and the output are priced once, whatever stages they stand in.
+
+    Attributes:
+        gradient_bytes: of one element of an accumulated gradient.
+    """
 
     model: TransformerConfig
     split: Split
     recompute: Recompute
     splits_backward: bool
     context: PriceContext
+    gradient_bytes: float = 4.0
+    _prices: dict[tuple[str, Phase], PhaseCost] = field(
+        default_factory=dict[tuple[str, Phase], PhaseCost], init=False, repr=False, compare=False
+    )
 
     def cost(self, kind: StageKind, phase: Phase) -> StageCost:
         """Cost of one phase of one microbatch.
 
         Assumes: the host launches kernels ahead of the device, so its time shows only where it
-        exceeds the device's (``stack.layer_overhead_s`` per layer and pass).
+        exceeds the device's; a stage whose layers wait for the host has no lead behind which the
+        output could hide.
         """
         stack = self.context.stack
         layer = layer_block(self.model, self.split, stack)
+        layer_kernels = self._kernels(layer, phase)
         parts: list[tuple[PhaseCost, int]] = [
-            (self._price(self._kernels(layer, phase)), kind.num_layers)
+            (self._price("layer", phase, layer_kernels), kind.num_layers)
         ]
         if kind.has_embedding:
-            parts.append((self._price(self._kernels(self._embedding(), phase)), 1))
+            kernels = self._kernels(self._embedding(), phase)
+            parts.append((self._price("embedding", phase, kernels), 1))
         if kind.has_output:
-            parts.append((self._price(self._kernels(self._output(), phase)), 1))
+            kernels = self._kernels(self._output(), phase)
+            parts.append((self._price("output", phase, kernels), 1))
         again, num_again = _recomputed(layer, kind, self.recompute)
         if self.recompute.mode == "full" and stack.partition_activations:
             again = (*self._checkpoint_gather(), *again)
-        recomputed = self._price(again if phase is Phase.B else ())
+        again = again if phase is Phase.B else ()
+        recomputed = self._price("recomputed", phase, again)
         device, exposed, flops = _totals(parts)
         extra, extra_comm = recomputed.device_s * num_again, recomputed.exposed_s * num_again
-        passes = kind.num_layers + (
-            num_again if phase is Phase.B and self.recompute.mode == "full" else 0
-        )
-        host_s = stack.layer_overhead_s * passes
-        hidden_by = device + exposed + extra + extra_comm
+        passes, host_s = kind.num_layers, kind.num_layers * self._host_s(layer_kernels)
+        if self.recompute.mode == "full" and again:
+            passes, host_s = passes + num_again, host_s + num_again * self._host_s(again)
+        layers, _ = parts[0]
+        hidden_by = kind.num_layers * (layers.device_s + layers.exposed_s) + extra + extra_comm
         return StageCost(
             compute_s=device,
             recompute_s=extra,
-            overhead_s=np.maximum(host_s - hidden_by, 0.0) + stack.microbatch_overhead_s,
+            overhead_s=np.maximum(host_s - hidden_by, 0.0)
+            + stack.layer_stall_s * passes
+            + stack.microbatch_overhead_s,
             tp_comm_s=exposed + extra_comm,
             flops=flops + recomputed.flops * num_again,
             recompute_flops=recomputed.flops * num_again,
@@ -143,6 +178,12 @@ class StagePricer:
                 for cost in part.by_kernel
             ),
         )
+
+    def _host_s(self, kernels: tuple[Kernel, ...]) -> Numeric:
+        """Host time of one pass through one layer: its launches, and those of its collectives."""
+        stack = self.context.stack
+        collectives = sum(isinstance(kernel, Collective | Overlapped) for kernel in kernels)
+        return stack.layer_overhead_s + collectives * stack.collective_overhead_s
 
     def _checkpoint_gather(self) -> tuple[Kernel, ...]:
         """Puts together a layer's checkpoint that was cut over the tensor-parallel ranks."""
@@ -155,10 +196,16 @@ class StagePricer:
     def _kernels(self, block: Block, phase: Phase) -> tuple[Kernel, ...]:
         if phase is Phase.F:
             return block.forward
-        return _backward_kernels(block, phase, splits=self.splits_backward)
+        kernels = _backward_kernels(block, phase, splits=self.splits_backward)
+        if self.context.stack.fused_gradient_accumulation:
+            return kernels
+        return kernels + _accumulation(kernels, self.gradient_bytes)
 
-    def _price(self, kernels: tuple[Kernel, ...]) -> PhaseCost:
-        return phase_cost(kernels, self.context)
+    def _price(self, part: str, phase: Phase, kernels: tuple[Kernel, ...]) -> PhaseCost:
+        key = (part, phase)
+        if key not in self._prices:
+            self._prices[key] = phase_cost(kernels, self.context)
+        return self._prices[key]
 
     def _embedding(self) -> Block:
         return embedding_block(self.model, self.split, self.context.stack)

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from simulator.cost.activation import (
     MicrobatchShape,
-    backward_working_bytes,
     embedding_activation_bytes,
-    gradient_working_bytes,
     layer_activation_bytes,
     layer_activation_items,
-    logits_bytes,
-    logits_working_bytes,
-    output_activation_bytes,
     recompute_working_bytes,
     stage_activation_bytes,
     total_bytes,
     weight_gradient_held_bytes,
+)
+from simulator.cost.output_memory import (
+    backward_working_bytes,
+    logits_bytes,
+    output_activation_bytes,
 )
 from simulator.model import TransformerConfig
 from simulator.plan import Recompute
@@ -47,6 +47,10 @@ def make_stack(**changes) -> Stack:
         "overlap_dp": False,
         "overlap_tp": False,
         "overlap_pp": False,
+        "cross_entropy": "vocab_parallel",
+        "gather_logits": False,
+        "copies_attention_output": False,
+        "recompute_elementwise": False,
     }
     return Stack(**(numbers | fields | changes))
 
@@ -226,31 +230,35 @@ def test_zero_bubble_holds_32_sbh_for_the_weight_gradient():
     assert weight_gradient_held_bytes(gpt(1, 2048, 16), shape()) == 32 * 2048 * 2048
 
 
+def test_projection_that_reads_a_copy_of_the_attention_output():
+    """2 s b h more, dropped with the attention core."""
+    model, copying = gpt(1, 2048, 16), make_stack(attention="flash2", copies_attention_output=True)
+    plain = make_stack(attention="flash2")
+    for mode, more in (("none", 2 * 2048 * 2048), ("selective", 0)):
+        held = layer_activation_bytes(model, shape(), copying, mode)
+        assert held == layer_activation_bytes(model, shape(), plain, mode) + more
+
+
+def test_products_of_matrices_alone():
+    """Of 32 s b h without dropout stay q, k, v, their output 8, two residuals 4, 4h wide inputs 8.
+
+    The inputs of three linears, 2 + 2 + 8, are computed again.
+    """
+    stack = make_stack(attention="flash2", dropout=False, recompute_elementwise=True)
+    held = layer_activation_bytes(gpt(1, 2048, 16), shape(), stack, "selective")
+    assert held == 20 * 2048 * 2048
+    everything = layer_activation_bytes(gpt(1, 2048, 16), shape(), stack, "none")
+    log_sum_exp = 4 * 2048 * 16
+    assert everything == 32 * 2048 * 2048 + log_sum_exp
+
+
 def test_embedding_and_output_by_section_4_3():
     model, sbh, v_over_h = gpt(1, 2048, 16), 2048 * 2048, 51200 / 2048
     assert embedding_activation_bytes(model, shape(), MEGATRON) == sbh
     assert embedding_activation_bytes(model, shape(), FLASH) == 0
     # 4 s b h (1 + v / h): norm and projection inputs, and fp32 logits.
-    output = output_activation_bytes(model, shape()) + logits_bytes(model, shape())
+    output = output_activation_bytes(model, shape()) + logits_bytes(model, shape(), MEGATRON)
     assert output == 4 * sbh * (1 + v_over_h)
-
-
-def test_loss_at_its_widest():
-    """s b v = 1 * 2048 * 51200 = 104,857,600 logits on one rank."""
-    model, logits = gpt(1, 2048, 16), 2048 * 51200
-    table_gradient, hidden_gradient = 2 * 51200 * 2048, 2 * 2048 * 2048
-    others = table_gradient + hidden_gradient
-    assert logits_working_bytes(model, shape(), FLASH) == 2 * logits + others
-    assert logits_working_bytes(model, shape(), MEGATRON) == 6 * logits + others
-
-
-def test_backward_of_the_last_stage_starts_with_the_loss():
-    model = gpt(1, 2048, 16)
-    layer = gradient_working_bytes(model, shape(), FLASH)
-    loss = logits_working_bytes(model, shape(), FLASH)
-    assert layer < loss
-    assert backward_working_bytes(model, shape(), FLASH, "none", has_output=False) == layer
-    assert backward_working_bytes(model, shape(), FLASH, "none", has_output=True) == loss
 
 
 # Measured by torch.cuda.max_memory_allocated on 8 B200, Megatron-LM, bf16 with fp32 gradients,
@@ -263,7 +271,7 @@ def test_measured_allocator_peak(tp, state_gib, measured_gib):
     total = (
         12 * layer_activation_bytes(LLAMA_70B, one, FLASH, "none")
         + output_activation_bytes(LLAMA_70B, one)
-        + logits_bytes(LLAMA_70B, one)
+        + logits_bytes(LLAMA_70B, one, FLASH)
         + backward_working_bytes(LLAMA_70B, one, FLASH, "none", has_output=True)
     )
     # The allocator rounds blocks to 2 MiB and keeps small tensors that are not modelled.
@@ -297,7 +305,10 @@ stacks = st.builds(
     dropout=st.booleans(),
     fused_norm=st.booleans(),
     fused_bias_gelu=st.booleans(),
-    fused_cross_entropy=st.booleans(),
+    cross_entropy=st.sampled_from(["vocab_parallel", "vocab_parallel_jit", "eager", "fused"]),
+    gather_logits=st.booleans(),
+    copies_attention_output=st.booleans(),
+    recompute_elementwise=st.booleans(),
 )
 
 
@@ -350,7 +361,7 @@ def test_a_row_of_an_array_equals_the_scalar(model, one, stack, mode):
                 backward_working_bytes(model, a_shape, stack, mode, has_output=True),
                 weight_gradient_held_bytes(model, a_shape),
                 output_activation_bytes(model, a_shape),
-                logits_bytes(model, a_shape),
+                logits_bytes(model, a_shape, stack),
             ]
         )
 

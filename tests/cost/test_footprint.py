@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from simulator.cost.footprint import (
     buffer_bytes,
     bytes_per_weight,
+    largest_parameter,
     layer_rank_parameters,
+    limited_buffers,
     model_state_bytes,
+    norm_workspace_bytes,
     padded_vocab,
     stage_parameters,
 )
@@ -258,6 +261,58 @@ def test_the_optimizer_widens_its_shard_of_short_gradients():
     assert buffers("ddp").optimizer_step == 1050 * 4
     assert buffers("zero1").optimizer_step == 1050 / 8 * 4
     assert buffers("zero1", MEGATRON_ADAM).optimizer_step == 0
+
+
+def test_largest_matrix():
+    # 1000 rows are 1024 rows of 128; a gated MLP of width 4096 has 8192 rows.
+    model = gpt(hidden_size=512, ffn_hidden_size=4096, vocab_size=1000, gated_mlp=True)
+    assert largest_parameter(model, 2, has_table=True) == 8192 * 512 / 2
+    model = gpt(hidden_size=512, ffn_hidden_size=256, vocab_size=1000)
+    assert largest_parameter(model, 2, has_table=True) == 1024 * 512 / 2
+    assert largest_parameter(model, 2, has_table=False) == 256 * 512 / 2
+
+
+@pytest.mark.parametrize(
+    ("sharding", "largest", "copied"),
+    [("zero1", 100, 100), ("zero2", 1000, 125), ("ddp", 100, 0)],
+)
+def test_norm_of_the_largest_gradient_that_is_owned(sharding, largest, copied):
+    """1000 parameters over 8 ranks: 125 each, in double."""
+    workspace = norm_workspace_bytes(
+        1000, largest, policy=SHARDING[sharding], shard_size=8, copy_bytes=8
+    )
+    assert workspace == 8 * copied
+
+
+def test_deepspeed_gathers_less_than_two_layers():
+    whole = buffers("zero3", overlap_dp=True)
+    limits = {"weight_bytes": 2, "bucket_bytes": 150}
+    few = limited_buffers(whole, 60, live_parameters=80, **limits)
+    assert (few.gathered_weights, few.gradient_buckets) == (2 * 80, 150)
+    # A matrix must be whole to be used.
+    assert limited_buffers(whole, 90, live_parameters=80, **limits).gathered_weights == 2 * 90
+    # A limit that is not reached changes nothing.
+    limits["bucket_bytes"] = 1e9
+    assert limited_buffers(whole, 60, live_parameters=1e9, **limits) == whole
+
+
+def test_bytes_of_an_fp8_weight():
+    # bf16, its cast and the transposed cast; the casts alone.
+    assert bytes_per_weight("fp8") == 2 + 1 + 1
+    assert bytes_per_weight("fp8", fp8_only=True) == 1 + 1
+    assert bytes_per_weight("bf16", fp8_only=True) == 2
+
+
+def test_a_second_gradient_is_never_divided():
+    states = model_state_bytes(
+        1000,
+        policy=SHARDING["zero2"],
+        shard_size=8,
+        optimizer=MEGATRON_ADAM,
+        weight_bytes=2,
+        gradient_copy_bytes=2,
+    )
+    assert states.gradients == 4 * 1000 / 8 + 2 * 1000
 
 
 def test_a_row_of_an_array_equals_the_scalar():

@@ -106,6 +106,10 @@ def test_shard_groups(make_row: MakeRow, text: str, group: int | None) -> None:
         ({}, "1f1b", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "1F1B"}, "1f1b", 1),
         ({"pp": "4", "dp": "2", "vpp": "3"}, "interleaved", 3),
+        (
+            {"pp": "4", "dp": "2", "vpp": "3", "framework": "Megatron-LM main"},
+            *("interleaved-steady", 3),
+        ),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-1p"}, "zb-h1", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-2p"}, "zb-2p", 1),
         ({"pp": "4", "dp": "2", "pp_schedule": "ZB-V"}, "zb-v", 2),
@@ -172,6 +176,12 @@ def test_sequence_parallelism(make_row: MakeRow) -> None:
     assert plan_of(make_row(**tensor, sequence_parallel="0"))["sequence_parallel"] is False
     # Not stated: off before 2023, on since.
     assert plan_of(make_row(**tensor, sequence_parallel=""))["sequence_parallel"] is False
+    # It was published together with selective recomputation.
+    selective = make_row(**tensor, sequence_parallel="", recompute="selective (core_attn)")
+    assert plan_of(selective)["sequence_parallel"] is True
+    # MaxText's logical axis rules divide activations over the tensor axis.
+    maxtext = make_row(**tensor, sequence_parallel="0", framework="MaxText (JAX)")
+    assert plan_of(maxtext)["sequence_parallel"] is True
     late = make_row(**tensor, sequence_parallel="", year="2024")
     assert plan_of(late)["sequence_parallel"] is True
     assert plan_of(make_row(sequence_parallel="yes"))["sequence_parallel"] is False  # tp 1

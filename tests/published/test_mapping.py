@@ -49,6 +49,12 @@ def test_failure_that_was_not_memory(make_row: MakeRow) -> None:
     assert out_of_memory.fits is False
 
 
+def test_distillation_runs_a_second_model(make_row: MakeRow) -> None:
+    skipped = map_row(make_row(model="gpt3_modelopt_distill_resume"))
+    assert isinstance(skipped, Skipped)
+    assert "second model" in skipped.reason
+
+
 def test_time_of_a_layer_is_no_step(make_row: MakeRow) -> None:
     skipped = map_row(make_row(note="iteration_time_s holds fwd+bwd of ONE layer"))
     assert isinstance(skipped, Skipped)

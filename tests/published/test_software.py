@@ -17,6 +17,7 @@ def test_rules_name_stacks_of_the_catalogue(stack: str) -> None:
 @pytest.mark.parametrize(
     ("framework", "year", "stack", "is_nearest"),
     [
+        ("Megatron-LM", "2020", "megatron-lm-2020", False),
         ("Megatron-LM PTD-P", "2021", "megatron-lm-2021", False),
         ("Megatron-LM", "2022", "megatron-lm-2022", False),
         ("Megatron-LM (285068c8)", "2024", "megatron-lm-2023", False),
@@ -64,3 +65,27 @@ def test_stack_by_name_and_year(
 )
 def test_attention_words(make_row: MakeRow, text: str, year: str, kernel: str) -> None:
     assert attention_kernel(make_row(flash_attn=text, year=year)) == kernel
+
+
+def test_transformers_takes_fused_attention_by_default(make_row: MakeRow) -> None:
+    cells = {"flash_attn": "", "note": "HF implementation; checkpointing not stated"}
+    assert attention_kernel(make_row(**cells, year="2025")) == "flash2"
+    assert attention_kernel(make_row(**cells, year="2022")) == ""
+
+
+@pytest.mark.parametrize(
+    ("cells", "dropout"),
+    [
+        ({"dropout": "1"}, True),
+        ({"dropout": "0"}, False),
+        ({"model": "LLaMA-13B"}, False),  # the architecture has none
+        ({}, None),
+    ],
+)
+def test_dropout(make_row: MakeRow, cells: dict[str, str], dropout: bool | None) -> None:
+    assert stack_settings(make_row(**cells))[0].get("dropout") is dropout
+
+
+def test_loss_of_the_test_case_that_is_named_after_it(make_row: MakeRow) -> None:
+    settings, _ = stack_settings(make_row(model="gpt/te_tp2_pp2_cross_entropy_loss_fusion"))
+    assert settings["cross_entropy"] == "vocab_parallel_jit"

@@ -21,6 +21,11 @@ MakeRow = Callable[..., PublishedRow]
         ({"precision": "", "recompute": "", "year": "2020"}, "fp16", "full"),
         ({"recompute": "not stated (probably selective)"}, "bf16", "selective"),
         ({"recompute": "", "framework": "NeMo"}, "bf16", "none"),
+        ({"recompute": "", "framework": "MaxText (JAX)"}, "bf16", "full"),
+        (
+            {"recompute": "selective: remat_policy=save_qkv_proj", "framework": "MaxText (JAX)"},
+            *("bf16", "full"),
+        ),
     ],
 )
 def test_precision_and_recompute(

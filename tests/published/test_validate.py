@@ -11,6 +11,7 @@ from simulator.published.rows import PublishedRow, read_rows
 from simulator.published.validate import check_row, published_paths, validate
 from simulator.report.report import Report
 from simulator.scenario import Scenario
+from simulator.views import print_view, validation_view
 
 Run = Callable[[Scenario], Report]
 MakeRow = Callable[..., PublishedRow]
@@ -25,8 +26,12 @@ STATISTICS = {
     *("compared", "bias", "mape", "median", "p90", "worst"),
     *("within_10_percent", "within_20_percent"),
 }
+RANKING = {
+    *("order_right", "pairs", "pairs_right", "pairs_tied", "groups"),
+    *("mean_regret", "worst_regret", "within_4_percent"),
+}
 SUMMARY_KEYS = {
-    *("count", "skipped", "coverage", "calibration", "memory", "range_coverage", "fits"),
+    *("count", "skipped", "coverage", "calibration", "memory", "fits", "ranking", "range_coverage"),
     *STATISTICS,
 }
 
@@ -139,7 +144,35 @@ def test_json_shape(
     assert set(data["sources"]["mine"]) == SUMMARY_KEYS
     assert set(data["overall"]) == SUMMARY_KEYS
     assert set(data["overall"]["calibration"]) == STATISTICS
+    assert set(data["overall"]["ranking"]) == RANKING
     assert data["overall"]["coverage"] == 0.5
+
+
+def test_rows_of_the_same_work_are_ranked_within_their_source(
+    tmp_path: Path, write: Callable[..., Path], full_record: dict[str, str], two_seconds: Run
+) -> None:
+    """Two plans of one work, of which one is a test row in another file: no group across files."""
+    faster = full_record | {"id": "r2", "micro_batch": "2", "step_time_s": "0.4"}
+    fitted = full_record | {"id": "r3", "micro_batch": "1", "role": "calibration"}
+    mine = write(tmp_path / "mine.csv", full_record, faster, fitted)
+    other = write(tmp_path / "other.csv", full_record)
+    ranking = validate([mine, other], run=two_seconds).overall.ranking
+    assert (ranking.groups, ranking.pairs, ranking.pairs_tied) == (1, 1, 1)
+
+
+def test_the_table_says_how_plans_are_ordered(
+    tmp_path: Path,
+    write: Callable[..., Path],
+    full_record: dict[str, str],
+    two_seconds: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Measured 0.5 and 0.4 s, predicted equal: the pick takes 0.45 s in the mean, 12.5 % more."""
+    faster = full_record | {"id": "r2", "micro_batch": "2", "step_time_s": "0.4"}
+    path = write(tmp_path / "mine.csv", full_record, faster)
+    print_view(validation_view(validate([path], run=two_seconds)))
+    shown = capsys.readouterr().out
+    assert "0.0 % of 1 pairs ordered right; the pick is 12.5 % slower than the best" in shown
 
 
 def test_row_without_a_time_is_predicted_all_the_same(two_seconds: Run, make_row: MakeRow) -> None:

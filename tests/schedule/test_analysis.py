@@ -8,6 +8,7 @@ from simulator.schedule.analysis import (
     inflight,
     inflight_ranks,
     peak_held,
+    peak_open,
     unit_makespan,
 )
 from simulator.schedule.dry_run import dry_run, message_source
@@ -79,3 +80,20 @@ def test_peak_row_of_batch_equals_single():
     assert batch.shape == (3, 4)
     for row, size in zip(batch, sizes, strict=True):
         np.testing.assert_array_equal(row, peak_held(schedule, size))
+
+
+@pytest.mark.parametrize(
+    ("name", "p", "m", "v", "rank", "most"),
+    [
+        # One stage: whole from its first backward to its last.
+        ("1f1b", 2, 3, 1, 0, 1.0),
+        # "2B0 2B1 0B0 0B1": stage 2 is done before stage 0 begins. Sizes are 1 + stage.
+        ("interleaved", 2, 2, 2, 0, 3.0),
+        # "2B0 2B1 0B0 0B1 2B2 2B3 0B2 0B3": stage 2 is open until its fourth microbatch.
+        ("interleaved", 2, 4, 2, 0, 4.0),
+        ("zb-h1", 2, 3, 1, 1, 2.0),
+    ],
+)
+def test_stages_whose_backwards_are_open(name, p, m, v, rank, most):
+    schedule = build_schedule(name, p, m, v)
+    assert peak_open(schedule, rank, 1.0 + np.arange(p * v)) == most

@@ -18,7 +18,7 @@ from simulator.schedule.analysis import (
     peak_held,
     unit_makespan,
 )
-from simulator.schedule.interleaved import warmup_forwards
+from simulator.schedule.interleaved import steady_warmup, warmup_forwards
 from simulator.schedule.table import SCHEDULES, build_schedule
 from simulator.schedule.validate import validate
 
@@ -33,6 +33,10 @@ HAND_WRITTEN = {
     ),
     # m == p: all forwards first.
     ("interleaved", 2, 2, 2): "0F0 0F1 2F0 2F1 2B0 2B1 0B0 0B1\n1F0 1F1 3F0 3F1 3B0 3B1 1B0 1B1",
+    # m == p as with more microbatches: rank 1 starts a backward after 2 warm-up forwards and one.
+    ("interleaved-steady", 2, 2, 2): (
+        "0F0 0F1 2F0 2F1 2B0 2B1 0B0 0B1\n1F0 1F1 3F0 3B0 3F1 3B1 1B0 1B1"
+    ),
     ("zb-h1", 2, 3, 1): "0F0 0F1 0B0 0W0 0F2 0B1 0W1 0B2 0W2\n1F0 1B0 1F1 1B1 1W0 1F2 1B2 1W1 1W2",
     ("zb-h2", 2, 3, 1): "0F0 0F1 0F2 0B0 0W0 0B1 0W1 0B2 0W2\n1F0 1B0 1F1 1B1 1F2 1B2 1W0 1W1 1W2",
     ("zb-2p", 2, 4, 1): (
@@ -59,7 +63,7 @@ def expected_bubble(name, p, m, v, costs):
     match name:
         case "gpipe" | "1f1b":
             return idle * (forward + backward)
-        case "interleaved":
+        case "interleaved" | "interleaved-steady":
             return idle * (forward + backward) / v
         case "zb-h1" if m >= p:
             return idle * (forward + backward - weight)
@@ -81,6 +85,8 @@ def expected_inflight(name, p, m, v):
             return [m for _ in ranks]
         case "1f1b":
             return [min(m, p - r) for r in ranks]
+        case "interleaved-steady":
+            return [min(m * v, steady_warmup(r, p, v) + 1) for r in ranks]
         case "interleaved":
             return [min(m * v, warmup_forwards(r, p, m, v) + 1) for r in ranks]
         case "zb-h1":
@@ -96,7 +102,7 @@ def expected_inflight(name, p, m, v):
 
 
 def chunk_choices(name):
-    return {"interleaved": (2, 3, 4), "zb-v": (2,)}.get(name, (1,))
+    return {"interleaved": (2, 3, 4), "interleaved-steady": (2, 3, 4), "zb-v": (2,)}.get(name, (1,))
 
 
 def check(name, p, m, v):
@@ -136,7 +142,7 @@ def test_contract(name, p):
     chunk_choice=st.integers(0, 2),
 )
 def test_contract_for_any_size(name, p, m, chunk_choice):
-    if name == "interleaved":
+    if name.startswith("interleaved"):
         m = max(m // p, 1) * p
     choices = chunk_choices(name)
     check(name, p, m, choices[chunk_choice % len(choices)])

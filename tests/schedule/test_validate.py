@@ -90,7 +90,7 @@ def test_rejects_wrong_shapes_and_ranges():
     data=st.data(),
 )
 def test_one_action_replaced_by_another_is_rejected(name, num_ranks, groups, data):
-    chunks = 2 if name in ("interleaved", "zb-v") else 1
+    chunks = 2 if name in ("interleaved", "interleaved-steady", "zb-v") else 1
     good = build_schedule(name, num_ranks, num_ranks * groups, chunks)
     rank = data.draw(st.integers(0, num_ranks - 1))
     actions = good.phase.shape[1]
@@ -109,7 +109,7 @@ def test_one_action_replaced_by_another_is_rejected(name, num_ranks, groups, dat
 @settings(deadline=None)
 @given(name=st.sampled_from(sorted(SCHEDULES)), num_ranks=st.integers(1, 5), data=st.data())
 def test_backward_moved_before_its_forward_is_rejected(name, num_ranks, data):
-    chunks = 2 if name in ("interleaved", "zb-v") else 1
+    chunks = 2 if name in ("interleaved", "interleaved-steady", "zb-v") else 1
     good = build_schedule(name, num_ranks, 2 * num_ranks, chunks)
     rank = data.draw(st.integers(0, num_ranks - 1))
     columns = {column: getattr(good, column).copy() for column in ("phase", "stage", "microbatch")}

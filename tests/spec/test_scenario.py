@@ -51,9 +51,10 @@ def test_the_scenario_of_the_documentation() -> None:
     )
     assert (training.global_batch_size, training.micro_batch_size) == (64, 1)
     assert (training.precision, training.recompute.mode) == ("fp16", "selective")
-    # Adam: 8 bytes of moments, 4 of master weights; gradients as the stack keeps them.
+    # Adam: 8 bytes of moments, 4 of master weights; Megatron-LM keeps fp16 gradients in fp16.
     assert (training.optimizer.state_bytes, training.optimizer.master_bytes) == (8, 4)
-    assert training.optimizer.gradient_bytes == scenario.stack.gradient_bytes
+    assert scenario.stack.fp16_gradients
+    assert training.optimizer.gradient_bytes == 2
     assert scenario.cluster.num_devices == 64
 
 

@@ -35,6 +35,16 @@ def test_documented_switches() -> None:
     assert (megascale.overlap_dp, megascale.overlap_tp, megascale.overlap_pp) == (True, True, True)
 
 
+def test_documented_memory() -> None:
+    assert load_stack("megatron-lm-2021").fp16_gradients
+    assert load_stack("megatron-deepspeed-2021").norm_copy_bytes == 8  # in double
+    assert load_stack("deepspeed-zero-2020").live_parameters == 1e9
+    scaling, nemo = load_stack("aleph-alpha-scaling"), load_stack("nemo-2024")
+    assert (scaling.cross_entropy, scaling.gather_logits) == ("eager", True)
+    assert (nemo.gradient_bytes, nemo.fp8_weights) == (2, True)
+    assert load_stack("megatron-core-2024").workspace_bytes == pytest.approx(67.1e6)
+
+
 def test_a_stack_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         'extends: ideal\nlayer_overhead: {value: "7 us", source: "assumed: a guess"}\n'

@@ -136,11 +136,64 @@ def test_host_time_shows_where_it_exceeds_the_devices(context: PriceContext) -> 
     assert overhead_s(device_s) == pytest.approx(4 * device_s - device_s + 1e-3)
 
 
+def test_output_does_not_hide_host_time_of_layers(context: PriceContext) -> None:
+    """Layers that wait for the host leave no lead behind which the output could hide."""
+    slow = replace(context, stack=replace(context.stack, layer_overhead_s=1.0))
+    layers, ends = (pricer(slow).cost(kind, Phase.F) for kind in (MIDDLE, StageKind(4, True, True)))
+    assert ends.overhead_s == layers.overhead_s
+    assert total_s(ends) > total_s(layers)
+
+
+def test_every_collective_of_a_layer_costs_host_time(context: PriceContext) -> None:
+    stack = replace(context.stack, layer_overhead_s=1.0, collective_overhead_s=0.1)
+    cost = pricer(replace(context, stack=stack), split=CUT).cost(MIDDLE, Phase.F)
+    # Two row-parallel linears: 4 layers of 1 s and 2 collectives of 0.1 s.
+    assert total_s(cost) == pytest.approx(4 * 1.2)
+
+
+def test_stalls_show_however_busy_the_device_is(context: PriceContext) -> None:
+    stalled = replace(context, stack=replace(context.stack, layer_stall_s=0.25))
+    for mode, phase, passes in (("none", Phase.F, 4), ("none", Phase.B, 4), ("full", Phase.B, 8)):
+        added = (
+            total_s(pricer(stalled, mode).cost(MIDDLE, phase)),
+            total_s(pricer(context, mode).cost(MIDDLE, phase)),
+        )
+        assert added[0] - added[1] == pytest.approx(passes * 0.25)
+
+
 def test_recomputed_layers_are_launched_again(context: PriceContext) -> None:
     slow = replace(context, stack=replace(context.stack, layer_overhead_s=1.0))
     for mode, passes in (("none", 4), ("selective", 4), ("full", 8)):
         cost = pricer(slow, mode).cost(MIDDLE, Phase.B)
         assert total_s(cost) == pytest.approx(passes * 1.0)
+
+
+@pytest.mark.parametrize(("gradient_bytes", "moved"), [(4.0, 10.0), (2.0, 6.0)])
+def test_gradients_are_added_up_by_kernels_of_their_own(
+    context: PriceContext, gradient_bytes: float, moved: float
+) -> None:
+    """Hidden 1024: 12 h^2 weights a layer; fp32: read 2, read and write 4; fp16: 2, 2 and 2."""
+    stack = replace(context.stack, fused_gradient_accumulation=False)
+    apart = replace(pricer(replace(context, stack=stack)), gradient_bytes=gradient_bytes)
+    kernels = apart.cost(MIDDLE, Phase.B).kernels
+    adds = [(cost, n) for cost, n in kernels if cost.family.startswith("gradient_add")]
+    weights = 4 * 12 * 1024**2
+    assert sum(cost.moved_bytes * n for cost, n in adds) == pytest.approx(weights * moved)
+    assert not any(
+        cost.family.startswith("gradient_add")
+        for phase in (Phase.F, Phase.B)
+        for cost, _ in pricer(context).cost(MIDDLE, phase).kernels
+    )
+
+
+def test_gradients_are_added_up_where_weights_get_theirs(context: PriceContext) -> None:
+    stack = replace(context.stack, fused_gradient_accumulation=False)
+    b, w = (
+        pricer(replace(context, stack=stack), splits=True).cost(MIDDLE, phase).kernels
+        for phase in (Phase.B, Phase.W)
+    )
+    families = [{cost.family for cost, _ in kernels} for kernels in (b, w)]
+    assert ["gradient_add_fp32" in names for names in families] == [False, True]
 
 
 def test_partitioned_checkpoints_are_gathered_before_use(context: PriceContext) -> None:

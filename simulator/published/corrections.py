@@ -1,0 +1,60 @@
+"""What a table prints and its own source contradicts: one line of ``corrections.csv`` each.
+
+A correction must follow from the source's documents or from rows marked ``calibration``; it is
+listed among the notes of every row that it changes.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from simulator.published.rows import NUMERIC_COLUMNS, PublishedRow
+from simulator.spec.yaml_file import data_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A cell that is read otherwise than it is printed.
+
+    Attributes:
+        source: title of the source, as the column ``source`` gives it.
+        printed, used: the cell, blank where nothing is stated, and what it is taken for.
+    """
+
+    source: str
+    column: str
+    printed: str
+    used: str
+    reason: str
+
+    def applies_to(self, row: PublishedRow) -> bool:
+        """Whether the row is of this source and prints this cell."""
+        return row.text("source") == self.source and row.text(self.column) == self.printed
+
+
+def corrections_path() -> Path:
+    """The shipped list of corrections."""
+    return data_dir("published") / "corrections.csv"
+
+
+@cache
+def read_corrections() -> tuple[Correction, ...]:
+    """All corrections, in the order of the file."""
+    with corrections_path().open(encoding="utf-8", newline="") as file:
+        return tuple(Correction(**line) for line in csv.DictReader(file))
+
+
+def corrected(row: PublishedRow) -> tuple[PublishedRow, list[str]]:
+    """The row as it is run, and a note for each cell that was read otherwise."""
+    applied = [correction for correction in read_corrections() if correction.applies_to(row)]
+    if not applied:
+        return row, []
+    texts = dict(row.texts) | {one.column: one.used for one in applied}
+    numbers = dict(row.numbers) | {
+        one.column: float(one.used) for one in applied if one.column in NUMERIC_COLUMNS
+    }
+    notes = [f"{one.column} {one.used}, not {one.printed or 'stated'}" for one in applied]
+    return replace(row, texts=texts, numbers=numbers), notes

@@ -1,0 +1,152 @@
+"""What accuracy the project wants, set by set: missed bars are shown as missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from simulator.published.metrics import error_statistics
+from simulator.published.results import RowResult, fits_predicted, summarise
+
+Reached = tuple[float | None, int]
+"""A value, and over how many rows, pairs or groups; None over none."""
+Metric = Callable[[Sequence[RowResult]], Reached]
+
+
+def mean_error(rows: Sequence[RowResult]) -> Reached:
+    """Mean absolute error of the step time."""
+    test = summarise(rows).test
+    return test.mape, test.compared
+
+
+def mean_rate_error(rows: Sequence[RowResult]) -> Reached:
+    """Mean absolute error of the rate, which is measured / predicted time - 1."""
+    rates = [1 / (1 + row.error) - 1 for row in rows if row.error is not None]
+    return error_statistics(rates).mape, len(rates)
+
+
+def mean_memory_error(rows: Sequence[RowResult]) -> Reached:
+    """Mean absolute error of the peak memory."""
+    memory = summarise(rows).memory
+    return memory.mape, memory.compared
+
+
+def order_right(rows: Sequence[RowResult]) -> Reached:
+    """Share of pairs of the same work in the right order."""
+    ranking = summarise(rows).ranking
+    return ranking.order_right, ranking.pairs
+
+
+def mean_regret(rows: Sequence[RowResult]) -> Reached:
+    """Mean cost of the pick among runs of the same work."""
+    ranking = summarise(rows).ranking
+    return ranking.mean_regret, ranking.groups
+
+
+def good_picks(rows: Sequence[RowResult]) -> Reached:
+    """Share of groups whose pick is within 4 % of the best."""
+    ranking = summarise(rows).ranking
+    return ranking.within_4_percent, ranking.groups
+
+
+def ran_fits(rows: Sequence[RowResult]) -> Reached:
+    """Share of rows that ran which are predicted to fit."""
+    return _share_right(rows, fits=True)
+
+
+def failed_does_not_fit(rows: Sequence[RowResult]) -> Reached:
+    """Share of rows out of memory which are predicted not to fit."""
+    return _share_right(rows, fits=False)
+
+
+def _share_right(rows: Sequence[RowResult], *, fits: bool) -> Reached:
+    known = fits_predicted(rows, fits=fits)
+    return (known.count(fits) / len(known) if known else None), len(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One bar.
+
+    Attributes:
+        sources: files that the rows are from; none for all of them.
+        bar: worst value that is good enough; None where none was set.
+        at_least: whether the value must be at least the bar instead of at most.
+        each: the bar is for every source alone.
+        tier: of the rows; empty for all.
+    """
+
+    name: str
+    metric: Metric
+    bar: float | None
+    sources: tuple[str, ...] = ()
+    at_least: bool = False
+    each: bool = False
+    tier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A bar and what was reached.
+
+    Attributes:
+        count: rows, pairs or groups of test rows that it was taken over.
+        reached: None where nothing could be compared.
+        holds: None where nothing was reached, or no bar was set.
+    """
+
+    name: str
+    count: int
+    bar: float | None
+    at_least: bool
+    reached: float | None
+    holds: bool | None
+
+
+_SWEEPS: Final = ("vtrain1", "vtrain", "hage", "bloomA100", "zb")
+_REPOSITORIES: Final = "repo-*"
+"""Stands for every source whose name begins so."""
+TARGETS: Final = (
+    Target("Megatron-LM table 1, Korthikanti table 5", mean_error, 0.08, ("sc21t1", "kort")),
+    Target("MegaScale table 2", mean_error, 0.12, ("megascale",)),
+    Target("Frontier, rate per GCD", mean_rate_error, 0.12, ("frontier",)),
+    Target("large sweeps together", mean_error, None, _SWEEPS),
+    Target("large sweep", mean_error, None, _SWEEPS, each=True),
+    Target("repository, tier A", mean_error, None, (_REPOSITORIES,), each=True, tier="A"),
+    Target("order of plans", order_right, 0.93, at_least=True),
+    Target("mean regret of the pick", mean_regret, 0.015),
+    Target("pick within 4 % of the best", good_picks, 0.90, at_least=True),
+    Target("peak memory", mean_memory_error, None),
+    Target("ran, and predicted to fit", ran_fits, None, at_least=True),
+    Target("out of memory, and predicted so", failed_does_not_fit, None, at_least=True),
+)
+
+
+def outcomes(rows: Sequence[RowResult], targets: Sequence[Target] = TARGETS) -> tuple[Outcome, ...]:
+    """What was reached of every bar; sources that are not among the rows are left out."""
+    found: list[Outcome] = []
+    for target in targets:
+        chosen = [row for row in rows if _belongs(row, target)]
+        if not target.each:
+            found += [_outcome(target, target.name, chosen)] if chosen else []
+            continue
+        for source in dict.fromkeys(row.source for row in chosen):
+            own = [row for row in chosen if row.source == source]
+            found.append(_outcome(target, f"{target.name}: {source}", own))
+    return tuple(found)
+
+
+def _belongs(row: RowResult, target: Target) -> bool:
+    if row.role != "test" or (target.tier and row.tier != target.tier):
+        return False
+    repository = _REPOSITORIES in target.sources and row.source.startswith(_REPOSITORIES[:-1])
+    return not target.sources or row.source in target.sources or repository
+
+
+def _outcome(target: Target, name: str, rows: Sequence[RowResult]) -> Outcome:
+    reached, number = target.metric(rows)
+    holds = None
+    if reached is not None and target.bar is not None:
+        holds = reached >= target.bar if target.at_least else reached <= target.bar
+    return Outcome(name, number, target.bar, target.at_least, reached, holds)

@@ -1,0 +1,53 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from simulator.published.corrections import Correction, corrected, read_corrections
+from simulator.published.mapping import Case, map_row
+from simulator.published.rows import PublishedRow, read_rows
+from simulator.published.validate import published_paths
+
+MakeRow = Callable[..., PublishedRow]
+(SINGLE,) = [c for c in read_corrections() if c.source == "vTrain (MICRO24) ground_truth_single"]
+
+
+def test_a_corrected_cell_is_noted(make_row: MakeRow) -> None:
+    row = make_row(source=SINGLE.source, recompute="full")
+    used, notes = corrected(row)
+    assert (used.text("recompute"), notes) == ("none", ["recompute none, not full"])
+    case = map_row(row)
+    assert isinstance(case, Case)
+    assert case.scenario.training.recompute.mode == "none"
+    assert "recompute none, not full" in case.notes
+
+
+def test_a_cell_that_states_nothing_can_be_filled(make_row: MakeRow) -> None:
+    used, notes = corrected(make_row(source="Zero Bubble PP Table 4", vocab=""))
+    assert (used.integer("vocab"), notes) == (32000, ["vocab 32000, not stated"])
+    stated = make_row(source="Zero Bubble PP Table 4", vocab="50304")
+    assert corrected(stated) == (stated, [])
+
+
+@pytest.mark.parametrize("cells", [{"recompute": "selective"}, {"source": "another"}])
+def test_other_cells_and_sources_stay(make_row: MakeRow, cells: dict[str, str]) -> None:
+    row = make_row(**({"source": SINGLE.source, "recompute": "full"} | cells))
+    assert corrected(row) == (row, [])
+
+
+@pytest.mark.parametrize("correction", read_corrections(), ids=lambda c: f"{c.source} {c.column}")
+def test_every_correction_has_rows_and_a_reason(correction: Correction) -> None:
+    rows = [row for path in published_paths() for row in _rows_of(path, correction.source)]
+    assert any(correction.applies_to(row) for row in rows)
+    assert any(row.role == "calibration" for row in rows)
+    assert correction.used != correction.printed
+    assert len(correction.reason) > 40
+
+
+def _rows_of(path: Path, source: str) -> list[PublishedRow]:
+    return [row for row in read_rows(path) if row.text("source") == source]
+
+
+def test_no_correction_touches_what_was_measured() -> None:
+    measured = {"step_time_s", "tokens_per_s", "samples_per_s", "memory_gb", "role", "fits"}
+    assert not measured & {correction.column for correction in read_corrections()}
