@@ -7,29 +7,27 @@ missed. Nothing heavy is imported before a command needs it, so that ``--help`` 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from simulator.errors import SpecError, TrainsimError
+from simulator.cli_calibrate import calibrate_app
+from simulator.console import as_json as _as_json
+from simulator.console import busy as _busy
+from simulator.console import examples as _examples
+from simulator.console import guarded as _guarded
+from simulator.console import show as _print
+from simulator.console import write as _write
+from simulator.errors import SpecError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from simulator.report.report import Report
 
-INTERNAL_ERROR: Final = 1
-BAD_INPUT: Final = 2
 DOES_NOT_FIT: Final = 3
 BAR_MISSED: Final = 4
-DEBUG_VARIABLE: Final = "TRAINSIM_DEBUG"
 
 app = typer.Typer(
     name="trainsim",
@@ -39,13 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-P = ParamSpec("P")
-
-
-def _examples(*commands: str) -> str:
-    """The end of a help text; the backspace keeps the lines from being wrapped."""
-    return "\b\nExamples:\n" + "\n".join(f"  trainsim {command}" for command in commands)
+app.add_typer(calibrate_app)
 
 
 class Engine(StrEnum):
@@ -70,39 +62,6 @@ EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Executor: auto picks des where links are shared.")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List every class and assumption.")]
-
-
-def _guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Turns errors into one message on stderr and the exit code that belongs to them."""
-
-    @wraps(command)
-    def run_guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (typer.Exit, BrokenPipeError):
-            raise
-        except TrainsimError as error:
-            if os.environ.get(DEBUG_VARIABLE):
-                raise
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(BAD_INPUT) from None
-        except OSError as error:
-            if os.environ.get(DEBUG_VARIABLE):
-                raise
-            typer.echo(f"error: {error.strerror}: '{str(error.filename)[:80]}'", err=True)
-            raise typer.Exit(BAD_INPUT) from None
-        except Exception as error:
-            if os.environ.get(DEBUG_VARIABLE):
-                raise
-            first = (str(error).splitlines() or [""])[0][:200]
-            typer.echo(
-                f"internal error: {type(error).__name__}: {first}\n\n"
-                f"hint: this is a bug in trainsim; {DEBUG_VARIABLE}=1 shows where it happened",
-                err=True,
-            )
-            raise typer.Exit(INTERNAL_ERROR) from None
-
-    return run_guarded
 
 
 def _check_outputs(scenario: str, *outputs: Path | None) -> None:
@@ -335,32 +294,3 @@ def _simulated(scenario: str, overrides: list[str] | None, engine: Engine) -> Re
 def _exit_unless_fits(report: Report) -> None:
     if not report.memory.fits:
         raise typer.Exit(DOES_NOT_FIT)
-
-
-def _as_json(data: object) -> str:
-    return json.dumps(data, indent=2, allow_nan=False)
-
-
-def _print(view: RenderableType) -> None:
-    from simulator.views import print_view
-
-    print_view(view)
-
-
-@contextmanager
-def _busy(what: str) -> Generator[None]:
-    """Says on a terminal that work goes on."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield
-
-
-def _write(path: Path, text: str) -> None:
-    from simulator.views import write_whole
-
-    write_whole(path, text)
-    typer.echo(f"wrote {path}", err=True)

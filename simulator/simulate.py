@@ -18,6 +18,7 @@ from simulator.flops import CONVENTIONS
 from simulator.levers import applicable
 from simulator.machine import Assumption
 from simulator.memory import memory_report
+from simulator.model import num_parameters
 from simulator.report.report import (
     SCHEMA_VERSION,
     TIME_TERMS,
@@ -29,6 +30,7 @@ from simulator.report.report import (
 from simulator.scenario import Scenario, check
 from simulator.schedule.action import Phase
 from simulator.step import Step, build_step
+from simulator.uncertainty import Setting
 
 
 def simulate(
@@ -125,6 +127,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
     )
     tokens = training.global_batch_size * training.seq_length
     rates = _flops_rates(step, step_s)
+    low_s, high_s = _range_s(scenario, step_s)
     return Report(
         schema_version=SCHEMA_VERSION,
         scenario=scenario.normalised,
@@ -144,7 +147,28 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         assumptions=(*_assumptions(scenario), *_batch_notes(step)),
         provenance=_provenance(step, timeline) | {"critical_rank": f"pipeline rank {rank}"},
         timeline=timeline,
+        step_time_low_s=low_s,
+        step_time_high_s=high_s,
     )
+
+
+def setting_of(scenario: Scenario) -> Setting:
+    """What the uncertainty of a prediction depends on."""
+    return Setting(
+        accelerator=scenario.cluster.node.accelerator.name,
+        devices=scenario.plan.num_devices,
+        parameters=num_parameters(scenario.model),
+        seq_length=scenario.training.seq_length,
+        micro_batch_size=scenario.training.micro_batch_size,
+    )
+
+
+def _range_s(scenario: Scenario, seconds: float) -> tuple[float | None, float | None]:
+    """90 % range of the step time."""
+    uncertainty = scenario.stack.uncertainty
+    if uncertainty is None:
+        return None, None
+    return uncertainty.range_s(seconds, setting_of(scenario))
 
 
 def executed_flops(step: Step) -> float:

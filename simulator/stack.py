@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simulator.machine import Assumption
+from simulator.numeric import Numeric
 from simulator.plan import AttentionKernel
+from simulator.uncertainty import Uncertainty
 
 CrossEntropy = Literal["vocab_parallel", "vocab_parallel_jit", "eager", "fused"]
 """Which tensors the loss makes; ``cost.output_memory.CROSS_ENTROPY`` explains them."""
@@ -72,6 +74,10 @@ class Stack:
         recompute_stops_early: a layer that is computed again ends at the last tensor its backward
             reads, so that its last product and what follows do not run.
         gather_bytes: of one weight on the wire where weights are sharded; at least 16 bits.
+        uncertainty: how far its predictions may be off; None if nothing is known.
+
+    The scalars that are fitted may be columns of a batch, so that many values of them are tried
+    at once (``calibrate/predict.py``).
     """
 
     name: str
@@ -83,14 +89,14 @@ class Stack:
     fused_bias_dropout_add: bool
     dropout: bool
     fused_cross_entropy: bool
-    gemm_scale: float
-    memory_scale: float
-    attention_scale: float
-    layer_overhead_s: float
-    microbatch_overhead_s: float
-    step_overhead_s: float
-    blocking_p2p_scale: float
-    network_scale: float
+    gemm_scale: Numeric
+    memory_scale: Numeric
+    attention_scale: Numeric
+    layer_overhead_s: Numeric
+    microbatch_overhead_s: Numeric
+    step_overhead_s: Numeric
+    blocking_p2p_scale: Numeric
+    network_scale: Numeric
     backward_tp_overlap: bool
     overlap_dp: bool
     overlap_tp: bool
@@ -115,8 +121,9 @@ class Stack:
     copies_attention_output: bool = False
     recompute_elementwise: bool = False
     workspace_bytes: float = 0.0
-    collective_overhead_s: float = 0.0
-    layer_stall_s: float = 0.0
+    collective_overhead_s: Numeric = 0.0
+    layer_stall_s: Numeric = 0.0
     fused_gradient_accumulation: bool = True
     gather_bytes: float = 2.0
     recompute_stops_early: bool = False
+    uncertainty: Uncertainty | None = None

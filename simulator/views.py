@@ -93,7 +93,7 @@ def _rank_rows(ranks: Sequence[RankMemory]) -> list[list[str]]:
 
 def validation_view(result: ValidationResult) -> RenderableType:
     """One line per source and the totals; all errors are over rows marked test."""
-    headers = ("source", "rows", "skipped", "test", "bias", "MAPE", "p90", "worst")
+    headers = ("source", "rows", "skipped", "test", "bias", "MAPE", "p90", "worst", "in range")
     rows = [_summary_row(name, summary) for name, summary in result.sources.items()]
     rows += [_summary_row(f"tier {name}", summary) for name, summary in result.tiers.items()]
     rows.append(_summary_row("all", result.overall))
@@ -130,7 +130,7 @@ def _row(row: RowResult) -> list[str]:
 
 def _summary_row(name: str, summary: Summary) -> list[str]:
     test: ErrorStatistics = summary.test
-    errors = (test.bias, test.mape, test.p90, test.worst)
+    errors = (test.bias, test.mape, test.p90, test.worst, summary.range_coverage)
     shown = ["-" if value is None else percent(value) for value in errors]
     return [name, str(summary.count), str(summary.skipped), str(test.compared), *shown]
 

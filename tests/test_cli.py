@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from simulator.cli import DEBUG_VARIABLE, app
+from simulator.cli import app
+from simulator.console import DEBUG_VARIABLE
 from simulator.published.rows import REQUIRED_COLUMNS
 from simulator.published.validate import published_paths
 from simulator.report.record import from_json

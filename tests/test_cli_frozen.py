@@ -17,6 +17,7 @@ OPTIONS = {
     "list": {"--json"},
     "check": {"--json"},
     "schema": set[str](),
+    "calibrate": set[str](),
 }
 ARGUMENTS = {
     "run": ["scenario"],
@@ -25,10 +26,20 @@ ARGUMENTS = {
     "list": ["kind"],
     "check": ["file"],
     "schema": list[str](),
+    "calibrate": list[str](),
 }
 
 
 COMMANDS = typer.main.get_command(app).commands
+
+
+CALIBRATE = COMMANDS["calibrate"].commands
+CALIBRATE_OPTIONS = {
+    "stack": {"--parameter", "--rows", "--source", "--out", "--write", "--json"},
+    "leave-one-out": {"--out", "--values", "--json"},
+    "accelerator": {"--gemm", "--attention", "--memory", "--out", "--json"},
+    "node": {"--out", "--json"},
+}
 
 
 def names(command: str, kind: str) -> list[str]:
@@ -50,6 +61,19 @@ def test_options_are_frozen(command: str) -> None:
 @pytest.mark.parametrize("command", ARGUMENTS)
 def test_arguments_are_frozen(command: str) -> None:
     assert names(command, "argument") == ARGUMENTS[command]
+
+
+def test_calibrate_is_frozen() -> None:
+    found = {
+        name: {
+            spelling
+            for param in command.params
+            if param.param_type_name == "option"
+            for spelling in param.opts
+        }
+        for name, command in CALIBRATE.items()
+    }
+    assert found == CALIBRATE_OPTIONS
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fit_stacks import observation, step_time_s
-
-from simulator.published.rows import read_rows
+from simulator.calibrate.observations import observe, read_tables
+from simulator.calibrate.predict import step_times_s
 from simulator.published.validate import published_paths
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
@@ -29,15 +28,15 @@ def frontier_22b_flops_per_s(gemm_scale: float) -> float:
 
 
 def jean_zay_error(bandwidth_fraction: float) -> float:
-    (path,) = [path for path in published_paths() if path.stem == "bloomA100"]
-    rows = [r for r in read_rows(path) if r.role == "calibration" and r.text("hidden") != "14400"]
-    found = [o for row in rows if (o := observation(row, "megatron-deepspeed-2021")) is not None]
-    errors = []
-    for one in found:
+    paths = [path for path in published_paths() if path.stem == "bloomA100"]
+    rows = [row for row in read_tables(paths) if row.text("hidden") != "14400"]
+    errors: list[float] = []
+    for one in observe(rows, all_rows=read_tables(published_paths())).rows:
         cluster = one.scenario.cluster
         network = replace(cluster.network, bandwidth_fraction=bandwidth_fraction)
         scenario = replace(one.scenario, cluster=replace(cluster, network=network))
-        errors.append(abs(step_time_s(scenario) / one.measured_s - 1))
+        seconds = float(step_times_s(scenario, {})[0]) * one.contention
+        errors.append(abs(seconds / one.measured_s - 1))
     return sum(errors) / len(errors)
 
 

@@ -49,17 +49,21 @@ class Skipped:
     reason: str
 
 
-def map_row(row: PublishedRow) -> Case | Skipped:
+def map_row(row: PublishedRow, *, stack: str = "") -> Case | Skipped:
     """The scenario of a row. What was measured has no influence on it.
 
     Every rule that a scenario file must obey holds here too; a row that breaks one is skipped
     with the rule's own message.
+
+    Args:
+        row: of a table.
+        stack: name or path of the stack it runs on; empty for that of its framework.
     """
     if row.problem:
         return Skipped(row, row.problem)
     row, corrections = corrected(row)
     try:
-        settings, notes = scenario_settings(row)
+        settings, notes = scenario_settings(row, stack=stack)
         scenario = parse_scenario(settings, row.where, Path())
         step_time_s, derivation = measured_step_time_s(
             row,
@@ -79,8 +83,8 @@ def map_row(row: PublishedRow) -> Case | Skipped:
     )
 
 
-def scenario_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
-    """A row as the content of a scenario file, and what was assumed.
+def scenario_settings(row: PublishedRow, *, stack: str = "") -> tuple[Settings, list[str]]:
+    """A row as the content of a scenario file, and what was assumed; see ``map_row``.
 
     Raises:
         CannotRunError: if something is missing, or is not modelled.
@@ -96,15 +100,17 @@ def scenario_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     plan, plan_notes = plan_settings(row, degrees, row.needed("layers"))
     training, training_notes = training_settings(row, degrees)
     cluster, cluster_notes = cluster_settings(row, degrees.num_devices)
-    stack, stack_notes = stack_settings(row)
-    feature_notes = apply_features(row, model, plan, stack)
+    software, stack_notes = stack_settings(row)
+    feature_notes = apply_features(row, model, plan, software)
+    if stack:
+        software["preset"], stack_notes = stack, []
     settings: Settings = {
         "name": f"{row.source}/{row.row_id}",
         "model": model,
         "training": training,
         "plan": plan,
         "cluster": cluster,
-        "stack": stack,
+        "stack": software,
     }
     notes = [*stack_notes, *cluster_notes, *model_notes, *degree_notes, *plan_notes]
     return settings, [*notes, *training_notes, *feature_notes]

@@ -20,7 +20,7 @@ class RowResult:
     Attributes:
         notes: of a skipped row the reason; of one that ran what was assumed or derived.
         error: predicted / measured step time - 1; None where no time was measured.
-        range_low_s, range_high_s: bounds of the prediction; None until it has any.
+        range_low_s, range_high_s: 90 % range of the prediction; None where it has none.
         fits_measured: None where it is unknown whether the row ran.
         facts: what the run is, for grouping; not part of the JSON.
     """
@@ -62,6 +62,8 @@ class Summary:
         test: errors of the step time over rows marked test, which no constant was fitted on.
         calibration: the same over rows on which constants may have been fitted.
         memory: errors of the peak memory over rows marked test.
+        range_coverage: share of rows marked test whose measurement lies in the range, of those
+            that have both.
         fits_compared, fits_right: test rows for which it is known whether they fit, and of these
             those predicted right.
         ranking: order and choice over rows marked test, among runs of one source and one work.
@@ -75,6 +77,7 @@ class Summary:
     fits_compared: int
     fits_right: int
     ranking: RankingStatistics
+    range_coverage: float | None = None
 
     def to_json(self) -> Json:
         """JSON data; the statistics of test rows stand at the top level."""
@@ -86,6 +89,7 @@ class Summary:
             | {
                 "calibration": asdict(self.calibration),
                 "memory": asdict(self.memory),
+                "range_coverage": self.range_coverage,
                 "fits": {"compared": self.fits_compared, "right": self.fits_right},
                 "ranking": {"order_right": self.ranking.order_right} | asdict(self.ranking),
             }
@@ -108,7 +112,20 @@ def summarise(rows: Sequence[RowResult]) -> Summary:
         fits_compared=len(known),
         fits_right=sum(row.fits_measured == row.fits_predicted for row in known),
         ranking=ranking_statistics(same_work(test).values()),
+        range_coverage=_coverage(test),
     )
+
+
+def _coverage(rows: Sequence[RowResult]) -> float | None:
+    """Share of measurements inside their ranges."""
+    inside = [
+        row.range_low_s <= row.measured_step_time_s <= row.range_high_s
+        for row in rows
+        if row.measured_step_time_s is not None
+        and row.range_low_s is not None
+        and row.range_high_s is not None
+    ]
+    return sum(inside) / len(inside) if inside else None
 
 
 def fits_predicted(rows: Iterable[RowResult], *, fits: bool) -> list[bool]:

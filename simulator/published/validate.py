@@ -113,6 +113,8 @@ def _compared(case: Case, report: Report) -> RowResult:
         measured_step_time_s=measured,
         predicted_step_time_s=report.step_time_s,
         error=None if measured is None else relative_error(report.step_time_s, measured),
+        range_low_s=report.step_time_low_s,
+        range_high_s=report.step_time_high_s,
         measured_memory_bytes=memory,
         predicted_memory_bytes=predicted,
         memory_error=None if memory is None else relative_error(predicted, memory),

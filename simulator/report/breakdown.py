@@ -37,6 +37,9 @@ MEMORY_LABELS: Final[Mapping[str, str]] = {
 }
 """Term of ``RankMemory.terms`` -> words."""
 
+RANGE_NOTE: Final = "90 % range"
+"""What the bounds of a step time are called."""
+
 FLOPS_LABELS: Final[Mapping[str, str]] = {
     "palm": "PaLM model FLOPs: 6 N + 12 L H Q s per token (MFU)",
     "hardware": "executed FLOPs, recompute counted (HFU)",
@@ -169,3 +172,11 @@ def count(value: float) -> str:
     if 0 < abs(value) < 100:
         return f"{value:.3g}"
     return f"{value:,.0f}" if math.isfinite(value) else str(value)
+
+
+def step_time_range(report: Report) -> str:
+    """``90 % range 1.2 s to 1.4 s``, empty where the report has none."""
+    low, high = report.step_time_low_s, report.step_time_high_s
+    if low is None or high is None:
+        return ""
+    return f"{RANGE_NOTE} {seconds(low)} to {seconds(high)}"

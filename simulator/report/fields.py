@@ -59,6 +59,10 @@ class Fields:
         """A number."""
         return _number(self[key], self._place(key))
 
+    def number_or_none(self, key: str) -> float | None:
+        """A number, None where it is null or missing (reports written before the key existed)."""
+        return None if self.data.get(key) is None else self.number(key)
+
     def child(self, key: str) -> Fields:
         """An object."""
         return Fields.of(self[key], self._place(key))

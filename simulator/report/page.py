@@ -22,6 +22,7 @@ from simulator.report.breakdown import (
     percent,
     scenario_name,
     seconds,
+    step_time_range,
     time_terms,
     worst_rank,
 )
@@ -110,7 +111,7 @@ def _headline(report: Report) -> str:
     )
     peak = flops_rate(dense_peak_flops_per_s(report))
     cards = [
-        ("step time", seconds(report.step_time_s), ""),
+        ("step time", seconds(report.step_time_s), step_time_range(report)),
         (
             "tokens per second",
             count(report.tokens_per_s),

@@ -39,6 +39,8 @@ def to_json(report: Report) -> str:
         "schema_version": report.schema_version,
         "scenario": _sorted(cast("Json", report.scenario)),
         "step_time_s": _float(report.step_time_s),
+        "step_time_low_s": _bound(report.step_time_low_s),
+        "step_time_high_s": _bound(report.step_time_high_s),
         "tokens_per_s": _float(report.tokens_per_s),
         "tokens_per_s_per_device": _float(report.tokens_per_s_per_device),
         "model_flops_per_s_per_device": _float(report.model_flops_per_s_per_device),
@@ -126,6 +128,10 @@ def _float(value: float) -> float:
     return float(value) + 0.0
 
 
+def _bound(value: float | None) -> float | None:
+    return None if value is None else _float(value)
+
+
 def _sorted(value: Json) -> Json:
     """Plain data with the keys of every mapping in alphabetical order."""
     if isinstance(value, Mapping):
@@ -183,6 +189,8 @@ def _read_report(record: Fields) -> Report:
             for a in record.children("assumptions")
         ),
         provenance=record.child("provenance").as_texts(),
+        step_time_low_s=record.number_or_none("step_time_low_s"),
+        step_time_high_s=record.number_or_none("step_time_high_s"),
     )
 
 

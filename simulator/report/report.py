@@ -128,6 +128,8 @@ class Report:
             ``megatron_hardware`` (96 ...), ``6n`` and ``8n``.
         kernels: families of kernels of the critical rank, largest first.
         timeline: the executed graph; None after a JSON round trip.
+        step_time_low_s, step_time_high_s: 90 % range of the step time (``uncertainty.py``); None
+            where the stack does not say how far it may be off.
         provenance: version, engine, op count and hashes.
     """
 
@@ -149,3 +151,5 @@ class Report:
     assumptions: tuple[Assumption, ...]
     provenance: Mapping[str, str]
     timeline: Timeline | None = None
+    step_time_low_s: float | None = None
+    step_time_high_s: float | None = None

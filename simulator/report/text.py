@@ -28,6 +28,7 @@ from simulator.report.breakdown import (
     percent,
     scenario_name,
     seconds,
+    step_time_range,
     time_terms,
     waterfall,
     worst_rank,
@@ -134,7 +135,7 @@ def _headline(report: Report) -> RenderableType:
     tokens_per_device = count(report.tokens_per_s_per_device)
     peak = flops_rate(dense_peak_flops_per_s(report))
     rows: list[tuple[str, str, str | Text]] = [
-        ("step time", seconds(report.step_time_s), ""),
+        ("step time", seconds(report.step_time_s), step_time_range(report)),
         ("tokens/s", count(report.tokens_per_s), f"{tokens_per_device} per device"),
         (
             "MFU",

@@ -57,7 +57,8 @@ def check_file(path: Path) -> tuple[str, str]:
         )
     keys = cast("dict[str, object]", content)
     for kind, (marks, describe) in _CHECKS.items():
-        if marks & keys.keys() or path.resolve().parent.name == kind:
+        extends = keys.get("extends") in list_data(kind)
+        if marks & keys.keys() or extends or path.resolve().parent.name == kind:
             return kind.removesuffix("s"), describe(path)
     raise SpecError(
         f"keys {', '.join(map(str, keys)) or 'none'} are of no known kind of file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -11,6 +12,7 @@ from pydantic import Field, Strict, StrictBool
 from simulator.errors import SpecError
 from simulator.machine import Assumption
 from simulator.plan import AttentionKernel
+from simulator.spec.fits import FitSpec, load_pooled_spread
 from simulator.spec.hardware import merge
 from simulator.spec.quantity import (
     AssumptionSpec,
@@ -26,6 +28,7 @@ from simulator.spec.quantity import (
 from simulator.spec.validate import Spec, validate
 from simulator.spec.yaml_file import find_data, read_yaml
 from simulator.stack import CrossEntropy, Stack
+from simulator.uncertainty import Uncertainty
 
 ElementBytes = Annotated[float, Strict(), Field(gt=0, le=8, allow_inf_nan=False)]
 ElementBytesOrZero = Annotated[float, Strict(), Field(ge=0, le=8, allow_inf_nan=False)]
@@ -97,6 +100,7 @@ class StackSpec(Spec):
     optimizer_bytes_per_parameter: Sourced[Positive]
     gather_bytes: Sourced[ElementBytes]
     assumptions: tuple[AssumptionSpec, ...] = ()
+    fit: FitSpec | None = None
 
     def build(self) -> Stack:
         """The stack without the sources; figures that were only assumed stay listed as such."""
@@ -111,8 +115,13 @@ class StackSpec(Spec):
             for field in Stack.__dataclass_fields__
             if _YAML_NAME.get(field, field) in figures
         }
-        switches = self.model_dump(exclude={"source", "assumptions", *SOURCED_KEYS})
-        return Stack(**switches, **values, assumptions=(*assumptions(self.assumptions), *notes))
+        switches = self.model_dump(exclude={"source", "assumptions", "fit", *SOURCED_KEYS})
+        return Stack(
+            **switches,
+            **values,
+            assumptions=(*assumptions(self.assumptions), *notes),
+            uncertainty=Uncertainty(load_pooled_spread(), self.fit.own() if self.fit else None),
+        )
 
 
 def _is_sourced(annotation: object) -> bool:
@@ -148,6 +157,45 @@ def load_stack(
     return validate(StackSpec, merge(data, _with_sources(overrides, where)), where).build()
 
 
+@dataclass(frozen=True, slots=True)
+class StackFile:
+    """One file of a stack, without what it extends.
+
+    Attributes:
+        scalars: fields of ``Stack`` that it gives a value of its own.
+        fit: its declaration of what is fitted.
+    """
+
+    name: str
+    path: Path
+    scalars: frozenset[str]
+    fit: FitSpec | None
+
+
+def stack_files(name: str, *, base_dir: Path | None = None) -> tuple[StackFile, ...]:
+    """The file of a stack, the one it extends, and so on; errors as ``load_stack``."""
+    _resolve(name, base_dir or Path(), ())
+    files: list[StackFile] = []
+    place: str | None = name
+    folder = base_dir or Path()
+    field_of = {key: field for field, key in _YAML_NAME.items()}
+    while place is not None:
+        path = _path_of(place, folder)
+        content = cast("dict[str, object]", read_yaml(path))
+        raw = content.get("fit")
+        fit = None if raw is None else validate(FitSpec, raw, f"{path}: fit")
+        scalars = frozenset(field_of.get(key, key) for key in content)
+        files.append(StackFile(path.stem, path, scalars, fit))
+        place = cast("str | None", content.get("extends"))
+        folder = path.parent
+    return tuple(files)
+
+
+def _path_of(name: str, base_dir: Path) -> Path:
+    is_path = name.endswith((".yaml", ".yml"))
+    return (base_dir / name).resolve() if is_path else find_data("stacks", name)
+
+
 def _with_sources(overrides: Mapping[str, object], where: str) -> dict[str, object]:
     return {
         key: {"value": value, "source": f"given at {where}"}
@@ -159,8 +207,7 @@ def _with_sources(overrides: Mapping[str, object], where: str) -> dict[str, obje
 
 def _resolve(name: str, base_dir: Path, seen: tuple[str, ...]) -> tuple[dict[str, object], str]:
     """The description with all that it extends merged in, and its file."""
-    is_path = name.endswith((".yaml", ".yml"))
-    path = (base_dir / name).resolve() if is_path else find_data("stacks", name)
+    path = _path_of(name, base_dir)
     if str(path) in seen:
         raise SpecError(
             f"'extends' goes in a circle: {' -> '.join((*seen, str(path)))}",
@@ -177,4 +224,6 @@ def _resolve(name: str, base_dir: Path, seen: tuple[str, ...]) -> tuple[dict[str
     if not isinstance(parent, str):
         raise SpecError(f"{parent!r} is not the name of a stack", where=f"{path}: extends")
     base, _ = _resolve(parent, path.parent, (*seen, str(path)))
+    # What was measured of a parent says nothing of a stack with other values.
+    base.pop("fit", None)
     return merge(base, data), str(path)

@@ -190,7 +190,7 @@ class StagePricer:
             ),
         )
 
-    def _host_s(self, kernels: tuple[Kernel, ...]) -> float:
+    def _host_s(self, kernels: tuple[Kernel, ...]) -> Numeric:
         """Host time of one pass through one layer: its launches, and those of its collectives."""
         stack = self.context.stack
         collectives = sum(isinstance(kernel, Collective | Overlapped) for kernel in kernels)

@@ -31,7 +31,7 @@ RANKING = {
     *("mean_regret", "worst_regret", "within_4_percent"),
 }
 SUMMARY_KEYS = {
-    *("count", "skipped", "coverage", "calibration", "memory", "fits", "ranking"),
+    *("count", "skipped", "coverage", "calibration", "memory", "fits", "ranking", "range_coverage"),
     *STATISTICS,
 }
 

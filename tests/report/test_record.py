@@ -53,6 +53,8 @@ def test_keys_are_the_documented_ones(report: Report):
         "schema_version",
         "scenario",
         "step_time_s",
+        "step_time_low_s",
+        "step_time_high_s",
         "tokens_per_s",
         "tokens_per_s_per_device",
         "model_flops_per_s_per_device",

@@ -1,0 +1,1 @@
+"""Fits the constants of stacks and accelerators to measurements, with their uncertainty."""

@@ -1,0 +1,79 @@
+"""All fits of shipped stacks in one go, and what is written from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final
+
+from simulator.calibrate.fit_stack import StackFit, fit_stack
+from simulator.calibrate.job import Job, inheritors
+from simulator.calibrate.observations import Observation, Observations, evenly
+from simulator.published.left_out import LeftOutValue
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is told while fits go on: a name when one begins, a tick after every evaluation."""
+
+    begin: Callable[[str], None] = lambda _: None
+    tick: Callable[[], None] = lambda: None
+
+
+QUIET: Final = Progress()
+
+
+def fit_all(
+    jobs: Sequence[Job],
+    observed: Observations,
+    *,
+    pool: ProcessPoolExecutor | None = None,
+    progress: Progress = QUIET,
+) -> tuple[StackFit, ...]:
+    """Fits jobs in order; rows of later stacks take the values that earlier ones have changed.
+
+    Jobs without calibration rows are passed over.
+    """
+    fits: list[StackFit] = []
+    for job in jobs:
+        rows = evenly(observed.of(job.stacks, "calibration"))
+        if not rows:
+            continue
+        progress.begin(job.stack)
+        fits.append(fit_stack(job, _inherited(rows, fits), pool=pool, on_round=progress.tick))
+    return tuple(fits)
+
+
+def _inherited(rows: Sequence[Observation], fits: Sequence[StackFit]) -> list[Observation]:
+    """Rows on stacks with the values that they inherit from fitted ones."""
+    found = list(rows)
+    for fit in fits:
+        for fitted in fit.parameters:
+            heirs = inheritors(fit.job.stack, fitted.name)
+            found = [
+                _with(row, fitted.name, fitted.value) if row.stack in heirs else row
+                for row in found
+            ]
+    return found
+
+
+def _with(row: Observation, name: str, value: float) -> Observation:
+    stack = replace(row.scenario.stack, **{name: value})
+    return replace(row, scenario=replace(row.scenario, stack=stack))
+
+
+def left_out_values(fits: Sequence[StackFit]) -> tuple[LeftOutValue, ...]:
+    """What every stack's scalars are without a source, for all stacks that inherit them."""
+    return tuple(
+        sorted(
+            (
+                LeftOutValue(source, stack, name, value)
+                for fit in fits
+                for source, values in fit.left_out.items()
+                for name, value in values.items()
+                for stack in inheritors(fit.job.stack, name)
+            ),
+            key=lambda one: (one.source, one.stack, one.parameter),
+        )
+    )

@@ -1,0 +1,241 @@
+"""Fits the scalars of one stack, and what its calibration rows say of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from simulator.calibrate.job import Job
+from simulator.calibrate.least_squares import solve
+from simulator.calibrate.model import ResidualModel
+from simulator.calibrate.observations import Observation
+from simulator.calibrate.parameters import PARAMETERS
+from simulator.calibrate.subsets import Subset, subsets
+from simulator.numeric import BoolArray, FloatArray
+from simulator.uncertainty import conformal_quantile, region_of
+
+
+@dataclass(frozen=True, slots=True)
+class FittedParameter:
+    """One scalar before and after.
+
+    Attributes:
+        relative_error: standard error of its logarithm; inf where the rows do not tell.
+        at_bound: stopped by the bounds of ``PARAMETERS``.
+    """
+
+    name: str
+    shipped: float
+    value: float
+    relative_error: float
+    at_bound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """A row predicted by a fit that saw no row of its end of an axis.
+
+    Attributes:
+        doublings: from the region of the rows that were fitted on.
+        error: |log(predicted / measured)|.
+        spread: of those rows, as the uncertainty model would take it.
+    """
+
+    stack: str
+    doublings: float
+    error: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowErrors:
+    """log(predicted / measured) of one row.
+
+    Attributes:
+        fitted_on: whether the fit used it.
+        before, after: with the shipped and the fitted values.
+        cross_validated: by the fit without its fold.
+        source_left_out: by the fit without its source.
+    """
+
+    row: Observation
+    fitted_on: bool
+    before: float
+    after: float
+    cross_validated: float
+    source_left_out: float
+
+
+@dataclass(frozen=True, slots=True)
+class StackFit:
+    """The result of a job.
+
+    Attributes:
+        left_out: source -> values of the scalars fitted without it.
+        beyond: rows outside the region of a fit.
+    """
+
+    job: Job
+    parameters: tuple[FittedParameter, ...]
+    rows: tuple[RowErrors, ...]
+    left_out: Mapping[str, Mapping[str, float]]
+    beyond: tuple[Beyond, ...]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Fitted value of every scalar."""
+        return {fitted.name: fitted.value for fitted in self.parameters}
+
+
+def fit_stack(
+    job: Job,
+    rows: Sequence[Observation],
+    *,
+    pool: ProcessPoolExecutor | None = None,
+    on_round: Callable[[], None] = lambda: None,
+) -> StackFit:
+    """Fits a job on calibration rows.
+
+    Args:
+        job: what to fit.
+        rows: calibration rows of its stacks, at least one.
+        pool: shares the work.
+        on_round: called after every evaluation of all rows.
+    """
+    assert all(row.role == "calibration" for row in rows)
+    counts = np.array([job.counts(row) for row in rows])
+    cases = subsets(rows, counts)
+    model = ResidualModel(rows, job.names, pool)
+    before = model.residuals({k: np.array([v]) for k, v in job.shipped.items()})[0]
+    on_round()
+    if not job.names or not counts.any():
+        same = np.repeat(before[None, :], len(cases), axis=0)
+        errors = _row_errors(rows, counts, before, cases, same)
+        return StackFit(job, (), errors, {}, _beyond(rows, cases, same))
+    fitted = _fitted(job, model, counts, cases, on_round)
+    return StackFit(
+        job,
+        fitted.parameters,
+        _row_errors(rows, counts, before, cases, fitted.residuals),
+        {
+            case.name: dict(zip(job.names, point, strict=True))
+            for case, point in zip(cases, fitted.values.tolist(), strict=True)
+            if case.kind == "source"
+        },
+        _beyond(rows, cases, fitted.residuals),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """Values [subsets, parameters] and residuals [subsets, rows]; the first subset is all rows."""
+
+    parameters: tuple[FittedParameter, ...]
+    values: FloatArray
+    residuals: FloatArray
+
+
+def _fitted(
+    job: Job,
+    model: ResidualModel,
+    counts: BoolArray,
+    cases: Sequence[Subset],
+    on_round: Callable[[], None],
+) -> _Fitted:
+    """Fits of all subsets.
+
+    What the rows do not determine stays as shipped in the full fit; with rows left out it falls
+    back to the parent's value, as if the stack had never been fitted on them.
+    """
+    masks = np.array([counts & ~case.left_out for case in cases])
+    enough = masks.sum(axis=-1) > len(job.names)
+    bounds = (
+        np.log([PARAMETERS[name].low for name in job.names]),
+        np.log([PARAMETERS[name].high for name in job.names]),
+    )
+    # Where too few rows are left the full fit stands in, and is replaced below.
+    masks = np.where(enough[:, None], masks, counts)
+    solution = solve(model.at, masks, _starts(job), bounds, on_round)
+    known = np.isfinite(solution.relative_errors) & enough[:, None]
+    instead = np.array([[job.fallback[name] for name in job.names]] * len(cases))
+    instead[0] = [job.shipped[name] for name in job.names]
+    values = np.where(known, np.exp(solution.log_values), instead)
+    residuals = solution.residuals
+    if not known.all():
+        residuals = model.residuals(dict(zip(job.names, values.T, strict=True)))
+        on_round()
+    parameters = tuple(
+        FittedParameter(
+            name,
+            job.shipped[name],
+            float(values[0, i]),
+            float(solution.relative_errors[0, i]),
+            bool(solution.at_bound[0, i]),
+        )
+        for i, name in enumerate(job.names)
+    )
+    return _Fitted(parameters, values, residuals)
+
+
+def _starts(job: Job) -> FloatArray:
+    """Log parameters: all combinations of the starts, and what is shipped."""
+    starts = list(product(*(PARAMETERS[name].starts for name in job.names)))
+    shipped = tuple(max(job.shipped[name], PARAMETERS[name].low) for name in job.names)
+    return np.log(np.array([shipped, *starts]))
+
+
+def _row_errors(
+    rows: Sequence[Observation],
+    counts: BoolArray,
+    before: FloatArray,
+    cases: Sequence[Subset],
+    residuals: FloatArray,
+) -> tuple[RowErrors, ...]:
+    """Errors of every row under the fits that did not see it."""
+    by_kind: dict[str, FloatArray] = {}
+    for kind in ("fold", "source"):
+        chosen = residuals[0].copy()
+        for case, values in zip(cases, residuals, strict=True):
+            if case.kind == kind:
+                chosen[case.left_out] = values[case.left_out]
+        by_kind[kind] = chosen
+    columns = (before, residuals[0], by_kind["fold"], by_kind["source"])
+    return tuple(
+        RowErrors(row, bool(counted), *map(float, errors))
+        for row, counted, errors in zip(rows, counts, zip(*columns, strict=True), strict=True)
+    )
+
+
+def _beyond(
+    rows: Sequence[Observation], cases: Sequence[Subset], residuals: FloatArray
+) -> tuple[Beyond, ...]:
+    """Rows of every end that was left out, on accelerators that the rest has."""
+    found: list[Beyond] = []
+    for case, values in zip(cases, residuals, strict=True):
+        if case.kind == "end":
+            for stack in dict.fromkeys(row.stack for row in rows):
+                own = np.array([row.stack == stack for row in rows])
+                found += _beyond_of(stack, rows, own, case.left_out, np.abs(values))
+    return tuple(found)
+
+
+def _beyond_of(
+    stack: str, rows: Sequence[Observation], own: BoolArray, left_out: BoolArray, errors: FloatArray
+) -> list[Beyond]:
+    rest = np.flatnonzero(own & ~left_out)
+    spread = conformal_quantile(errors[rest].tolist())
+    if spread is None:
+        return []
+    found: list[Beyond] = []
+    for index in np.flatnonzero(own & left_out).tolist():
+        setting = rows[index].setting
+        settings = [rows[i].setting for i in rest.tolist()]
+        same = [one for one in settings if one.accelerator == setting.accelerator]
+        if same:
+            distance = region_of(same).doublings_to(setting)
+            found.append(Beyond(stack, distance, float(errors[index]), spread))
+    return [one for one in found if one.doublings > 0]

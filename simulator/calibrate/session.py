@@ -1,0 +1,134 @@
+"""One call of ``trainsim calibrate stack``: reads tables, fits, and compares with test rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from simulator.calibrate.duplicates import Duplicate
+from simulator.calibrate.everything import QUIET, Progress, fit_all
+from simulator.calibrate.fit_stack import StackFit
+from simulator.calibrate.job import Job
+from simulator.calibrate.model import ResidualModel
+from simulator.calibrate.observations import (
+    Observation,
+    observe,
+    read_tables,
+    refuse_test_rows,
+)
+from simulator.errors import SpecError
+from simulator.published.rows import PublishedRow
+from simulator.published.software import stack_settings
+from simulator.published.validate import published_paths
+
+
+@dataclass(frozen=True, slots=True)
+class TestErrors:
+    """log(predicted / measured) of rows marked test with shipped and with fitted values."""
+
+    __test__ = False  # no class of tests, whatever its name begins with
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a session found.
+
+    Attributes:
+        test: stack of a job -> errors of test rows; missing where they were not asked for.
+        duplicates: calibration rows set aside because a test row is the same measurement.
+    """
+
+    fits: tuple[StackFit, ...]
+    test: Mapping[str, TestErrors]
+    duplicates: tuple[Duplicate, ...]
+
+
+def calibrate(
+    jobs: Sequence[Job],
+    *,
+    tables: Sequence[Path] = (),
+    own_stack: str = "",
+    with_test: bool = True,
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> Calibration:
+    """Fits jobs on the calibration rows of tables.
+
+    Args:
+        jobs: parents before the stacks that extend them.
+        tables: to read; empty for the shipped ones. One without calibration rows is refused.
+        own_stack: path of a stack on which all rows run, whatever their framework.
+        with_test: predict the test rows of the tables as well.
+        workers: processes; None for one per processor.
+        progress: is told what goes on.
+
+    Raises:
+        SpecError: if a table cannot be read, has no calibration rows, or no row can be fitted on.
+    """
+    refuse_test_rows(tables)
+    shipped = read_tables(published_paths())
+    rows = read_tables(tables) if tables else shipped
+    if not own_stack:
+        wanted = {stack for job in jobs for stack in job.stacks}
+        rows = tuple(row for row in rows if _runs_on(row, wanted))
+    with ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        progress.begin("Reading rows")
+        observed = observe(
+            rows, all_rows=(*shipped, *rows), stack=own_stack, pool=pool, on_row=progress.tick
+        )
+        fits = fit_all(jobs, observed, pool=pool, progress=progress)
+        if not fits:
+            names = ", ".join(job.stack for job in jobs)
+            raise SpecError(
+                f"no calibration row runs on stack {names}",
+                hint="name tables with rows of that framework with --rows",
+            )
+        test: dict[str, TestErrors] = {}
+        if with_test:
+            tested = _observe_test(rows, own_stack, pool, progress)
+            test = {fit.job.stack: _test_errors(fit, tested, pool, progress.tick) for fit in fits}
+    return Calibration(fits, test, observed.duplicates)
+
+
+def _runs_on(row: PublishedRow, stacks: set[str]) -> bool:
+    """A quick look, so that rows of other frameworks need not be mapped."""
+    settings, _ = stack_settings(row)
+    return settings["preset"] in stacks or "megascale" in row.lower("framework")
+
+
+def _observe_test(
+    rows: Sequence[PublishedRow], own_stack: str, pool: ProcessPoolExecutor, progress: Progress
+) -> tuple[Observation, ...]:
+    progress.begin("Reading test rows")
+    return observe(
+        rows,
+        all_rows=(),
+        stack=own_stack,
+        roles=frozenset({"test"}),
+        pool=pool,
+        on_row=progress.tick,
+    ).rows
+
+
+def _test_errors(
+    fit: StackFit,
+    tested: Sequence[Observation],
+    pool: ProcessPoolExecutor,
+    on_round: Callable[[], None],
+) -> TestErrors:
+    """Errors of the test rows on the stacks of a job."""
+    rows = [row for row in tested if row.stack in fit.job.stacks]
+    if not rows:
+        return TestErrors((), ())
+    values = {fitted.name: np.array([fitted.shipped, fitted.value]) for fitted in fit.parameters}
+    residuals = ResidualModel(rows, fit.job.names, pool).residuals(values)
+    on_round()
+    return TestErrors(tuple(residuals[0].tolist()), tuple(residuals[-1].tolist()))

@@ -1,0 +1,289 @@
+"""``trainsim calibrate``: fits constants to measured runs and microbenchmarks."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.console import as_json as json_text
+from simulator.console import busy, examples, guarded, show, write
+from simulator.errors import SpecError
+
+if TYPE_CHECKING:
+    from simulator.calibrate.fit_stack import StackFit
+    from simulator.calibrate.hardware import HardwareFit
+    from simulator.calibrate.job import Job
+    from simulator.calibrate.session import Calibration
+    from simulator.published.left_out import LeftOutValue
+
+calibrate_app = typer.Typer(
+    name="calibrate",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Fit constants to measured runs and microbenchmarks, with their uncertainty.",
+)
+
+
+class Write(StrEnum):
+    """What is changed in the stack files."""
+
+    fit = "fit"
+    values = "values"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@calibrate_app.command(
+    epilog=examples(
+        "calibrate stack megatron-lm-2022 --parameter gemm_scale",
+        "calibrate stack my-stack.yaml --parameter gemm_scale --rows mine.csv --out fitted.yaml",
+        "calibrate stack all --write values    redo every shipped fit, as the files declare it",
+    )
+)
+@guarded
+def stack(
+    name: Annotated[
+        str,
+        typer.Argument(help="A shipped stack, the path of your own, or all.", show_default=False),
+    ],
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", help="Scalar to fit; repeatable. Else those of its fit block."),
+    ] = None,
+    rows: Annotated[
+        list[Path] | None,
+        typer.Option("--rows", metavar="FILE.csv", help="Table of runs; else the shipped ones."),
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Fit on the rows of this table only; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a stack file with the values, extending NAME.")
+    ] = None,
+    write_files: Annotated[
+        Write | None,
+        typer.Option("--write", help="Change the stack files: fit blocks, or values as well."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the scalars of a software stack on measured runs marked calibration, and only those.
+
+    Rows marked test only measure the error out of sample. The error printed for a scalar is the
+    sandwich standard error of its logarithm.
+    """
+    from simulator.calibrate.session import calibrate
+    from simulator.calibrate.summary import calibration_json
+    from simulator.views_calibrate import calibration_view, shown_progress
+
+    jobs = _jobs(name, parameters or [], sources or [], out=out, rows=rows or [])
+    is_path = name.endswith((".yaml", ".yml"))
+    with shown_progress(sys.stderr.isatty()) as progress:
+        found = calibrate(
+            jobs,
+            tables=rows or (),
+            own_stack=name if is_path else "",
+            progress=progress,
+        )
+    if out is not None:
+        _write_extension(out, name, found.fits[0])
+    if write_files:
+        _write_stacks(found, values=write_files is Write.values, pooled=name == "all")
+    if as_json:
+        typer.echo(json_text(calibration_json(found)))
+    else:
+        show(calibration_view(found))
+
+
+def _jobs(
+    name: str, parameters: list[str], sources: list[str], *, out: Path | None, rows: list[Path]
+) -> tuple[Job, ...]:
+    from simulator.calibrate.job import job_of, shipped_jobs
+
+    if name == "all":
+        if parameters or sources or out or rows:
+            raise SpecError(
+                "'all' takes its parameters and tables from the stack files",
+                where="calibrate stack all",
+                hint="name one stack to use --parameter, --source, --rows or --out",
+            )
+        return shipped_jobs()
+    job = job_of(name, names=parameters, sources=sources)
+    if not job.names:
+        raise SpecError(
+            f"stack {name} does not declare what to fit",
+            where=f"{job.path}: fit.parameters",
+            hint="give --parameter, for example --parameter gemm_scale",
+        )
+    return (job,)
+
+
+def _write_extension(out: Path, name: str, fit: StackFit) -> None:
+    from simulator.calibrate.spread import stack_spreads
+    from simulator.calibrate.write_stack import extension
+
+    parent = str(Path(name).resolve()) if name.endswith((".yaml", ".yml")) else name
+    write(out, extension(parent, fit, stack_spreads([fit]).get(fit.job.stack)))
+
+
+def _write_stacks(found: Calibration, *, values: bool, pooled: bool) -> None:
+    """Values and fit blocks into the files of the stacks; after all of them the pooled spread."""
+    from simulator.calibrate.spread import pooled_spread, stack_spreads
+    from simulator.calibrate.write_stack import pooled_text, with_fit, with_values
+    from simulator.spec.fits import POOLED_FILE
+    from simulator.spec.stacks import stack_files
+    from simulator.spec.yaml_file import data_dir
+
+    if values:
+        for fit in found.fits:
+            if fit.parameters:
+                write(fit.job.path, with_values(fit.job.path.read_text(encoding="utf-8"), fit))
+    paths = {fit.job.stack: fit.job.path for fit in found.fits}
+    for name, spread in stack_spreads(found.fits).items():
+        path = paths.get(name) or stack_files(name)[0].path
+        text = path.read_text(encoding="utf-8")
+        write(path, with_fit(text, name, found.fits, spread))
+    if pooled:
+        write(data_dir("hardware") / POOLED_FILE, pooled_text(pooled_spread(found.fits)))
+
+
+@calibrate_app.command(
+    "leave-one-out",
+    epilog=examples(
+        "calibrate leave-one-out --out leave_one_out.csv",
+        "calibrate leave-one-out --values leave_one_out.csv --json",
+    ),
+)
+@guarded
+def leave_one_out(
+    out: Annotated[Path | None, typer.Option(help="Write the fitted values as a table.")] = None,
+    values: Annotated[
+        Path | None, typer.Option(help="Take the values from a table instead of fitting them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict every source with stacks that were fitted without its rows.
+
+    Sources without calibration rows do not change. Where no row is left a stack falls back to the
+    values of the one it extends.
+    """
+    from simulator.published.left_out import left_out_table, left_out_text, read_left_out
+    from simulator.published.left_out import validate_left_out as validate_without
+    from simulator.published.validate import published_paths, validate
+    from simulator.views import table
+
+    chosen = read_left_out(values) if values else _fit_left_out()
+    if out is not None:
+        write(out, left_out_text(chosen))
+    progress = sys.stderr.isatty()
+    left_out = validate_without(chosen, progress=progress)
+    paths = [path for path in published_paths() if path.stem in left_out.sources]
+    headers, lines = left_out_table(validate(paths, progress), left_out)
+    if as_json:
+        typer.echo(json_text([dict(zip(headers, line, strict=True)) for line in lines]))
+    else:
+        show(table(lines, headers))
+
+
+def _fit_left_out() -> tuple[LeftOutValue, ...]:
+    from simulator.calibrate.everything import left_out_values
+    from simulator.calibrate.job import shipped_jobs
+    from simulator.calibrate.session import calibrate
+    from simulator.views_calibrate import shown_progress
+
+    with shown_progress(sys.stderr.isatty()) as progress:
+        found = calibrate(shipped_jobs(), with_test=False, progress=progress)
+    return left_out_values(found.fits)
+
+
+@calibrate_app.command(
+    epilog=examples(
+        "calibrate accelerator h100-sxm5-80gb --gemm gemm.csv --out my-h100.yaml",
+        "calibrate accelerator a100-sxm4-80gb --gemm g.csv --attention a.csv --memory m.csv",
+    )
+)
+@guarded
+def accelerator(
+    base: Annotated[
+        str, typer.Argument(help="The accelerator to extend, a name or a path.", show_default=False)
+    ],
+    gemm: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Columns m, n, k, time_us [, precision].")
+    ] = None,
+    attention: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Columns kernel, head_dim, batch, heads, tokens, time_us [, causal, direction].",
+        ),
+    ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Columns kernel, bytes, time_us; kernel as add, copy."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write an accelerator file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the kernel curves of an accelerator to microbenchmarks (CSV, or JSON lists of objects).
+
+    What has no file stays as it is in BASE. benchmarks/calibration/measure_torch.py measures and
+    writes such files. Errors are given in sample and on folds held out.
+    """
+    from simulator.calibrate.hardware import calibrate_accelerator
+
+    if gemm is attention is memory is None:
+        raise SpecError(
+            "nothing was measured", hint="give one or more of --gemm, --attention, --memory"
+        )
+    with busy("Fitting"):
+        found = calibrate_accelerator(base, gemm=gemm, attention=attention, memory=memory)
+    _finish(found, out, as_json=as_json)
+
+
+@calibrate_app.command(
+    epilog=examples(
+        "calibrate node dgx-h100 all_reduce.txt all_gather.txt --out my-node.yaml",
+        "calibrate node dgx-a100 collectives.csv",
+    )
+)
+@guarded
+def node(
+    base: Annotated[
+        str, typer.Argument(help="The node to extend, a name or a path.", show_default=False)
+    ],
+    collectives: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Output of nccl-tests (text, or JSON of -J), or columns kind, ranks, bytes, "
+            "time_us.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write a node file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the collective curve of a node to collectives measured on 2 and more of its devices.
+
+    All files are fitted together: the choice of protocol is part of the model.
+    """
+    from simulator.calibrate.hardware import calibrate_node
+
+    with busy("Fitting"):
+        found = calibrate_node(base, collectives)
+    _finish(found, out, as_json=as_json)
+
+
+def _finish(found: HardwareFit, out: Path | None, *, as_json: bool) -> None:
+    from simulator.views_calibrate import hardware_view
+
+    if out is not None:
+        write(out, found.text)
+    if as_json:
+        typer.echo(json_text(found.to_json()))
+    else:
+        show(hardware_view(found))

@@ -1,0 +1,95 @@
+"""What all commands share: errors as exit codes, output on stdout or into files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, ParamSpec
+
+import typer
+
+from simulator.errors import TrainsimError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+INTERNAL_ERROR: Final = 1
+BAD_INPUT: Final = 2
+DEBUG_VARIABLE: Final = "TRAINSIM_DEBUG"
+
+P = ParamSpec("P")
+
+
+def examples(*commands: str) -> str:
+    """The end of a help text; the backspace keeps the lines from being wrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  trainsim {command}" for command in commands)
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turns errors into one message on stderr and the exit code that belongs to them."""
+
+    @wraps(command)
+    def run_guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except TrainsimError as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except OSError as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            typer.echo(f"error: {error.strerror}: '{str(error.filename)[:80]}'", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            first = (str(error).splitlines() or [""])[0][:200]
+            typer.echo(
+                f"internal error: {type(error).__name__}: {first}\n\n"
+                f"hint: this is a bug in trainsim; {DEBUG_VARIABLE}=1 shows where it happened",
+                err=True,
+            )
+            raise typer.Exit(INTERNAL_ERROR) from None
+
+    return run_guarded
+
+
+def as_json(data: object) -> str:
+    """JSON text as every command prints it."""
+    return json.dumps(data, indent=2, allow_nan=False)
+
+
+def show(view: RenderableType) -> None:
+    """Prints a view on stdout."""
+    from simulator.views import print_view
+
+    print_view(view)
+
+
+@contextmanager
+def busy(what: str) -> Generator[None]:
+    """Says on a terminal that work goes on."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a whole file or none, and says so."""
+    from simulator.views import write_whole
+
+    write_whole(path, text)
+    typer.echo(f"wrote {path}", err=True)

@@ -1,0 +1,93 @@
+"""``trainsim calibrate`` end to end on small tables: what it prints, writes and refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from simulator.cli import app
+from simulator.published.validate import published_paths
+from simulator.spec.stacks import load_stack
+
+KERNELS = Path(__file__).parents[1] / "benchmarks" / "kernels"
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, ["calibrate", *arguments])
+
+
+@pytest.fixture(name="table")
+def table_fixture(tmp_path: Path) -> Path:
+    """The six calibration rows and two test rows of one source."""
+    (path,) = (path for path in published_paths() if path.stem == "repo-internlm-internevo")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    fitted = [row for row in rows if row["role"] == "calibration"]
+    tested = [row for row in rows if row["role"] == "test"][:2]
+    target = tmp_path / "mine.csv"
+    with target.open("w", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames)
+        writer.writeheader()
+        writer.writerows([*fitted, *tested])
+    return target
+
+
+def test_a_stack_of_ones_own(table: Path, tmp_path: Path) -> None:
+    stack, out = tmp_path / "stack.yaml", tmp_path / "fitted.yaml"
+    stack.write_text("extends: internevo\n")
+    arguments = ("stack", str(stack), "--parameter", "gemm_scale", "--rows", str(table))
+    done = run(*arguments, "--out", str(out), "--json")
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    (fit,) = data["fits"]
+    (fitted,) = fit["parameters"]
+    errors = fit["errors"]
+    assert errors["calibration, fitted"]["compared"] == 6
+    assert errors["test (out of sample), fitted"]["compared"] == 2
+    assert {row["fitted_on"] for row in fit["rows"]} == {True}
+    # four digits are written
+    assert load_stack(str(out)).gemm_scale == pytest.approx(fitted["value"], rel=1e-3)
+    # the shipped value was fitted on the same six rows
+    assert fitted["value"] == pytest.approx(load_stack("internevo").gemm_scale, rel=0.05)
+
+
+def test_a_table_of_test_rows_is_refused(table: Path) -> None:
+    table.write_text(table.read_text().replace(",calibration,", ",test,"))
+    done = run("stack", "internevo", "--rows", str(table))
+    assert done.exit_code == 2
+    assert "marked test: constants are never fitted on them" in done.stderr
+    assert "column role" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("stack", "maxtext"), "does not declare what to fit"),
+        (("stack", "internevo", "--parameter", "gemmscale"), "unknown parameter 'gemmscale'"),
+        (("stack", "all", "--parameter", "gemm_scale"), "takes its parameters"),
+        (("stack", "nowhere", "--parameter", "gemm_scale"), "unknown stack 'nowhere'"),
+        (("accelerator", "a100-sxm4-80gb"), "nothing was measured"),
+        (("accelerator", "a100-sxm4-80gb", "--gemm", "no.csv"), "there is no file"),
+        (("node", "dgx-a100", "no.csv"), "there is no file"),
+        (("leave-one-out", "--values", "no.csv"), "cannot read"),
+    ],
+)
+def test_bad_input(arguments: tuple[str, ...], problem: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert problem in done.stderr
+
+
+def test_an_accelerator(tmp_path: Path) -> None:
+    out = tmp_path / "mine.yaml"
+    attention = str(KERNELS / "attention.csv")
+    done = run("accelerator", "a100-sxm4-80gb", "--attention", attention, "--out", str(out))
+    assert done.exit_code == 0, done.output
+    assert "held out (5 folds)" in done.stdout
+    assert "forward_flops_per_s" in done.stdout
+    checked = CliRunner().invoke(app, ["check", str(out)])
+    assert checked.stdout.startswith("ok  accelerator")
