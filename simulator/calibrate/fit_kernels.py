@@ -56,10 +56,11 @@ def fit_gemm(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, GemmCur
     constants = [
         Constant(field.name, getattr(base, field.name), *_GEMM_BOUNDS[field.name])
         for field in fields(GemmCurve)
+        if field.name in _GEMM_BOUNDS
     ]
 
     def predict(values: Mapping[str, float]) -> FloatArray:
-        device = replace(accelerator, gemm=GemmCurve(**values))
+        device = replace(accelerator, gemm=replace(base, **values))
         # microbenchmarks pause between kernels, so the droop depends on the kernel's length
         found = np.zeros(precisions.size)
         for precision in dict.fromkeys(precisions.tolist()):
@@ -68,7 +69,7 @@ def fit_gemm(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, GemmCur
         return found
 
     fit = fit_curve("gemm", constants, predict, data.seconds())
-    return fit, GemmCurve(**fit.values)
+    return fit, replace(base, **fit.values)
 
 
 def fit_attention(
