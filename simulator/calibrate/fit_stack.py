@@ -19,7 +19,6 @@ from simulator.calibrate.subsets import Subset, subsets
 from simulator.numeric import BoolArray, FloatArray
 from simulator.uncertainty import conformal_quantile, region_of
 
-
 _SPARE_ROWS: Final = 2
 """Rows beyond the number of scalars without which what is left of a source tells nothing."""
 
