@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from simulator.calibrate.parameters import PARAMETERS
 from simulator.calibrate.subsets import Subset, subsets
 from simulator.numeric import BoolArray, FloatArray
 from simulator.uncertainty import conformal_quantile, region_of
+
+_SPARE_ROWS: Final = 2
+"""Rows beyond the number of scalars without which what is left of a source tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,8 @@ def _fitted(
     back to the parent's value, as if the stack had never been fitted on them.
     """
     masks = np.array([counts & ~case.left_out for case in cases])
-    enough = masks.sum(axis=-1) > len(job.names)
+    enough = masks.sum(axis=-1) >= len(job.names) + _SPARE_ROWS
+    enough[0] = masks[0].sum() > len(job.names)
     bounds = (
         np.log([PARAMETERS[name].low for name in job.names]),
         np.log([PARAMETERS[name].high for name in job.names]),
