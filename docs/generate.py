@@ -17,6 +17,7 @@ from docs import catalogue, console, equations
 from simulator.published.accuracy_page import HEADLINE, accuracy_page
 from simulator.published.document_markdown import marker
 from simulator.published.findings import findings
+from simulator.published.left_out import read_left_out, validate_left_out
 from simulator.published.pages import FORMS
 from simulator.published.residual_page import residual_page
 from simulator.published.validate import validate
@@ -27,6 +28,7 @@ README: Final = ROOT / "README.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
+LEFT_OUT: Final = ROOT / "benchmarks" / "calibration" / "leave_one_out.csv"
 RESIDUALS: Final = ROOT / "docs" / "residuals.md"
 GENERATED: Final[Mapping[Path, Callable[[], str]]] = {
     ROOT / "docs" / "catalogue.md": catalogue.page,
@@ -66,9 +68,11 @@ def main(arguments: list[str]) -> None:
     """Writes what is asked for and names each file."""
     pages: dict[Path, str] = {}
     if "--accuracy" in arguments:
-        result = validate(progress=sys.stderr.isatty())
+        progress = sys.stderr.isatty()
+        result = validate(progress=progress)
+        left_out = validate_left_out(read_left_out(LEFT_OUT), progress=progress)
         for path, page in (
-            (ACCURACY, accuracy_page(result)),
+            (ACCURACY, accuracy_page(result, left_out)),
             (RESIDUALS, residual_page(result, findings())),
         ):
             pages |= {path.with_suffix(suffix): form(page) for suffix, form in FORMS.items()}

@@ -43,12 +43,29 @@ _RANKING: Final = (
     "their mean) / the best measured time - 1. Rows predicted not to fit take part like any other, "
     "since they were measured; rows that ran out of memory have no time and do not."
 )
+_LEFT_OUT: Final = (
+    "Each source in turn gives no calibration rows: the stacks that were fitted on it are fitted "
+    "again without it (`trainsim calibrate leave-one-out`), and where nothing is left to fit on "
+    "they take the values of the stack they descend from. Other sources do not change."
+)
+_LEFT_OUT_PLACE: Final = 6
+"""Index of that section among ``SECTIONS``: after the rows that constants were fitted on."""
 _LEGEND: Final = "Blue: test, orange: calibration. The band holds predictions within 20 %."
 
 
-def accuracy_page(result: ValidationResult) -> Page:
-    """All that is known about the errors of a validation."""
+def accuracy_page(result: ValidationResult, left_out: ValidationResult | None = None) -> Page:
+    """All that is known about the errors of a validation.
+
+    Args:
+        result: of all rows.
+        left_out: of the rows of sources that stacks were fitted on, each predicted with stacks
+            that were fitted without it.
+    """
     parts = [(title, make(result)) for title, make in SECTIONS]
+    if left_out:
+        parts.insert(
+            _LEFT_OUT_PLACE, ("Without a source's own calibration", _left_out(result, left_out))
+        )
     return Page(
         "Accuracy",
         (Prose(_INTRODUCTION), headline(result)),
@@ -90,6 +107,10 @@ def _ranking(result: ValidationResult) -> tuple[Block, ...]:
 
 def _calibration(result: ValidationResult) -> tuple[Block, ...]:
     return (tables.calibration_table(result),)
+
+
+def _left_out(result: ValidationResult, left_out: ValidationResult) -> tuple[Block, ...]:
+    return Prose(_LEFT_OUT), tables.left_out_table(result, left_out)
 
 
 def _memory(result: ValidationResult) -> tuple[Block, ...]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from simulator.published.coverage import range_statistics
 from simulator.published.document import Cell, Strong, Table, count, percent, table
+from simulator.published.left_out import left_out_table as left_out_cells
 from simulator.published.metrics import ErrorStatistics
 from simulator.published.ranking import RankingStatistics
 from simulator.published.results import RowResult, Summary, ValidationResult, fits_predicted
@@ -66,6 +67,12 @@ def _target_line(outcome: Outcome) -> tuple[Cell, ...]:
         percent(outcome.reached),
         missed,
     )
+
+
+def left_out_table(result: ValidationResult, left_out: ValidationResult) -> Table:
+    """Errors of the sources that stacks were fitted on, and of all, without their own rows."""
+    headers, rows = left_out_cells(result, left_out)
+    return table(headers, rows, "lrrrrr")
 
 
 def coverage_table(result: ValidationResult) -> Table:

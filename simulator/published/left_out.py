@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from simulator.errors import SpecError, UnknownNameError
-from simulator.published.results import ValidationResult
+from simulator.published.results import ValidationResult, validation_result
 from simulator.published.validate import published_paths, validate
 from simulator.report.report import Report
 from simulator.scenario import Scenario
@@ -110,39 +110,28 @@ def validate_left_out(
     return validate(paths, progress, partial(_simulate, values=table), workers)
 
 
+def with_left_out(fitted: ValidationResult, left_out: ValidationResult) -> ValidationResult:
+    """All rows, those of the sources that were left out as they are then predicted."""
+    rows = [row for row in fitted.rows if row.source not in left_out.sources]
+    return validation_result([*rows, *left_out.rows])
+
+
 def left_out_table(fitted: ValidationResult, left_out: ValidationResult) -> Table:
-    """Errors over rows marked test per source, as shipped and with the source left out."""
-    headers = ("source", "test rows", "MAPE", "bias", "MAPE left out", "bias left out")
-    rows: list[tuple[str, ...]] = []
-    for name, summary in fitted.sources.items():
-        if not summary.test.compared:
-            continue
-        other = left_out.sources.get(name, summary)
-        rows.append(
-            (
-                name,
-                f"{summary.test.compared:,}",
-                _percent(summary.test.mape),
-                _percent(summary.test.bias, signed=True),
-                _percent(other.test.mape),
-                _percent(other.test.bias, signed=True),
-            )
-        )
-    return headers, rows
-
-
-def range_table(result: ValidationResult) -> Table:
-    """Share of test rows whose measurement lies in the 90 % range, per source, tier and in all."""
-    headers = ("rows marked test", "compared", "in the 90 % range")
-    named = {
-        **result.sources,
-        **{f"tier {name}": summary for name, summary in result.tiers.items()},
-        "all": result.overall,
-    }
+    """Errors over rows marked test per source that was left out, and over all test rows."""
+    headers = ("source", "test rows", "mean", "bias", "mean left out", "bias left out")
+    whole = with_left_out(fitted, left_out)
+    pairs = [(name, fitted.sources[name], other) for name, other in left_out.sources.items()]
     rows = [
-        (name, f"{summary.test.compared:,}", _percent(summary.range_coverage))
-        for name, summary in named.items()
-        if summary.range_coverage is not None
+        (
+            name,
+            f"{shipped.test.compared:,}",
+            _percent(shipped.test.mape),
+            _percent(shipped.test.bias, signed=True),
+            _percent(other.test.mape),
+            _percent(other.test.bias, signed=True),
+        )
+        for name, shipped, other in (*pairs, ("all", fitted.overall, whole.overall))
+        if shipped.test.compared
     ]
     return headers, rows
 

@@ -51,6 +51,7 @@ SOFTWARE: Final = (
     Software(r"^megatron-lm", "megatron-lm-2022", "2022-12"),
     Software(r"285068c8|^megatron-lm$", "megatron-lm-2023", "2024-12"),
     Software(r"^megatron-lm$", "megatron-core-no-overlap"),
+    Software(r"^megatron-lm main", "megatron-core-tests"),
     Software(r"^megatron-(lm|core)", "megatron-core-2024"),
     Software(r"nemo megatron", "megatron-lm-2022", "2022-12"),
     Software(r"nvidia nemo|nvidia release|ngc ", "nemo-mlperf"),

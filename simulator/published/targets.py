@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.published.coverage import range_statistics
 from simulator.published.metrics import error_statistics
 from simulator.published.results import RowResult, fits_predicted, summarise
 
@@ -18,6 +19,52 @@ def mean_error(rows: Sequence[RowResult]) -> Reached:
     """Mean absolute error of the step time."""
     test = summarise(rows).test
     return test.mape, test.compared
+
+
+def worst_error(rows: Sequence[RowResult]) -> Reached:
+    """Largest absolute error of the step time."""
+    test = summarise(rows).test
+    return test.worst, test.compared
+
+
+def error_90(rows: Sequence[RowResult]) -> Reached:
+    """Absolute error of the step time that nine rows of ten do not exceed."""
+    test = summarise(rows).test
+    return test.p90, test.compared
+
+
+def bias_size(rows: Sequence[RowResult]) -> Reached:
+    """Mean error of the step time without its sign."""
+    test = summarise(rows).test
+    return (None if test.bias is None else abs(test.bias)), test.compared
+
+
+def speed_up_error(rows: Sequence[RowResult]) -> Reached:
+    """How far the predicted speed-up between the slowest and the fastest run is off.
+
+    Of the runs on most devices; a difference of two ratios, not a relative error.
+    """
+    timed = [row for row in rows if row.error is not None and row.facts is not None]
+    if not timed:
+        return None, 0
+    most = max(_devices(row) for row in timed)
+    times = [
+        (row.measured_step_time_s or 0.0, row.predicted_step_time_s or 0.0)
+        for row in timed
+        if _devices(row) == most
+    ]
+    slow, fast = max(times), min(times)
+    return abs(slow[1] / fast[1] - slow[0] / fast[0]), len(times)
+
+
+def _devices(row: RowResult) -> int:
+    return row.facts.work.num_devices if row.facts else 0
+
+
+def in_range(rows: Sequence[RowResult]) -> Reached:
+    """Share of measurements within the 90 % range of their prediction."""
+    ranges = range_statistics(rows)
+    return (ranges.inside, ranges.count) if ranges else (None, 0)
 
 
 def mean_rate_error(rows: Sequence[RowResult]) -> Reached:
@@ -107,19 +154,26 @@ class Outcome:
 _SWEEPS: Final = ("vtrain1", "vtrain", "hage", "bloomA100", "zb")
 _REPOSITORIES: Final = "repo-*"
 """Stands for every source whose name begins so."""
+_SMALL: Final = ("sc21t1", "kort")
 TARGETS: Final = (
-    Target("Megatron-LM table 1, Korthikanti table 5", mean_error, 0.08, ("sc21t1", "kort")),
-    Target("MegaScale table 2", mean_error, 0.12, ("megascale",)),
-    Target("Frontier, rate per GCD", mean_rate_error, 0.12, ("frontier",)),
-    Target("large sweeps together", mean_error, None, _SWEEPS),
-    Target("large sweep", mean_error, None, _SWEEPS, each=True),
-    Target("repository, tier A", mean_error, None, (_REPOSITORIES,), each=True, tier="A"),
-    Target("order of plans", order_right, 0.93, at_least=True),
-    Target("mean regret of the pick", mean_regret, 0.015),
-    Target("pick within 4 % of the best", good_picks, 0.90, at_least=True),
-    Target("peak memory", mean_memory_error, None),
-    Target("ran, and predicted to fit", ran_fits, None, at_least=True),
-    Target("out of memory, and predicted so", failed_does_not_fit, None, at_least=True),
+    Target("Megatron-LM table 1, Korthikanti table 5", mean_error, 0.04, _SMALL),
+    Target("the worst of these", worst_error, 0.09, _SMALL),
+    Target("MegaScale table 2", mean_error, 0.06, ("megascale",)),
+    Target("its speed-up of 1.34 at 12,288 GPUs", speed_up_error, 0.05, ("megascale",)),
+    Target("Frontier, rate per GCD", mean_rate_error, 0.08, ("frontier",)),
+    Target("large sweeps together", mean_error, 0.06, _SWEEPS),
+    Target("large sweep", mean_error, 0.07, _SWEEPS, each=True),
+    Target("large sweeps together, 90 % of rows", error_90, 0.14, _SWEEPS),
+    Target("large sweep, bias", bias_size, 0.02, _SWEEPS, each=True),
+    Target("order of plans in the sweeps", order_right, 0.93, _SWEEPS, at_least=True),
+    Target("mean regret of the pick in the sweeps", mean_regret, 0.015, _SWEEPS),
+    Target("pick within 4 % of the best in the sweeps", good_picks, 0.90, _SWEEPS, at_least=True),
+    Target("repository, tier A", mean_error, 0.10, (_REPOSITORIES,), each=True, tier="A"),
+    Target("peak memory", mean_memory_error, 0.05),
+    Target("ran, and predicted to fit", ran_fits, 0.98, at_least=True),
+    Target("out of memory, and predicted so", failed_does_not_fit, 0.92, at_least=True),
+    Target("measured within the 90 % range", in_range, 0.85, at_least=True),
+    Target("no more than that", in_range, 0.95),
 )
 
 
