@@ -21,17 +21,20 @@ class Software:
         framework: matches the lower-case ``framework`` column.
         until: last year and month.
         nearest: whether the stack is another framework than the row's.
+        note: found in the lower-case ``note`` column.
     """
 
     framework: str
     stack: str
     until: str = _ALWAYS
     nearest: bool = False
+    note: str = ""
 
     def matches(self, row: PublishedRow) -> bool:
         """Whether the rule is for this row."""
         return (
             table_date(row) <= self.until
+            and self.note in row.lower("note")
             and re.search(self.framework, row.lower("framework")) is not None
         )
 
@@ -46,6 +49,7 @@ SOFTWARE: Final = (
     # Its activation memory s b h (34 + 5 a s / h) (arXiv 2401.10241, table 1) is that of unfused
     # attention with dropout.
     Software(r"zero-bubble", "megatron-lm-2022"),
+    Software(r"^megatron-lm", "megatron-lm-2021-fp16-gradients", "2021-12", note="commit 8aa4619"),
     Software(r"^megatron-lm", "megatron-lm-2021", "2021-12"),
     Software(r"^megatron-lm", "megatron-lm-2022", "2022-12"),
     Software(r"285068c8|^megatron-lm$", "megatron-lm-2023", "2024-12"),

@@ -91,6 +91,13 @@ def test_a_note_that_begins_with_a_month_dates_its_row(
     assert table_date(make_row(note=note, year=year)) == date
 
 
+def test_a_commit_without_fp32_gradients(make_row: MakeRow) -> None:
+    note = "--checkpoint-activations --fp16; Megatron commit 8aa4619"
+    row = make_row(framework="Megatron-LM", year="2021", note=note)
+    stack = load_stack(str(stack_settings(row)[0]["preset"]))
+    assert (stack.gradient_bytes, stack.gradient_reduce_bytes) == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("note", "stack"),
     [("2023-02 tables", "llm-foundry-2022"), ("2023-04/05 tables", "llm-foundry-2023")],
