@@ -26,7 +26,7 @@ def test_rules_name_stacks_of_the_catalogue(stack: str) -> None:
         ("Megatron-LM PTD-P", "2021", "megatron-lm-2021", False),
         ("Megatron-LM", "2022", "megatron-lm-2022", False),
         ("Megatron-LM (285068c8)", "2024", "megatron-lm-2023", False),
-        ("Megatron-LM main", "2026", "megatron-core-2024", False),
+        ("Megatron-LM main", "2026", "megatron-core-tests", False),
         ("Megatron-LM", "2026", "megatron-core-no-overlap", False),
         ("MegaScale", "2024", "megascale", False),
         ("Megatron-DeepSpeed (BigScience)", "2022", "megatron-deepspeed-2021", False),
