@@ -5,11 +5,12 @@
 Frontier: ``frontier-001`` prints a rate but no layout, so that it cannot run as a row; the scenario
 ``frontier-22b`` gives it one, and the stack's ``gemm_scale`` is the one that meets the rate.
 Jean Zay: the fraction of its Omni-Path NICs that collectives reach, over the calibration rows of
-``bloomA100`` but for those of hidden size 14400, whose head size of 150 no kernel is made for.
+``bloomA100`` but for those of hidden size 14400, whose head size of 150 fills its attention core.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from simulator.calibrate.observations import observe, read_tables
@@ -27,22 +28,24 @@ def frontier_22b_flops_per_s(gemm_scale: float) -> float:
     return simulate(scenario).flops["megatron_hardware"].flops_per_s_per_device
 
 
-def jean_zay_error(bandwidth_fraction: float) -> float:
+def jean_zay_loss(bandwidth_fraction: float) -> float:
+    """The soft-L1 loss that stacks are fitted with (errors beyond 5 % count linearly)."""
     paths = [path for path in published_paths() if path.stem == "bloomA100"]
     rows = [row for row in read_tables(paths) if row.text("hidden") != "14400"]
-    errors: list[float] = []
+    losses: list[float] = []
     for one in observe(rows, all_rows=read_tables(published_paths())).rows:
         cluster = one.scenario.cluster
         network = replace(cluster.network, bandwidth_fraction=bandwidth_fraction)
         scenario = replace(one.scenario, cluster=replace(cluster, network=network))
         seconds = float(step_times_s(scenario, {})[0]) * one.contention
-        errors.append(abs(seconds / one.measured_s - 1))
-    return sum(errors) / len(errors)
+        error = math.log(seconds / one.measured_s)
+        losses.append(math.sqrt(1 + (error / 0.05) ** 2) - 1)
+    return sum(losses) / len(losses)
 
 
 if __name__ == "__main__":
-    scales = [1.35, 1.39, 1.43, 1.47, 1.51]
+    scales = [1.31, 1.33, 1.35, 1.37, 1.39, 1.43]
     best = min(scales, key=lambda s: abs(frontier_22b_flops_per_s(s) - PUBLISHED_FLOPS_PER_S))
     print(f"megatron-deepspeed-frontier gemm_scale: {best} of {scales}")
-    fractions = [0.13, 0.16, 0.19, 0.22, 0.3, 0.5, 0.9]
-    print(f"jean-zay-a100 bandwidth_fraction: {min(fractions, key=jean_zay_error)} of {fractions}")
+    fractions = [0.12, 0.15, 0.16, 0.17, 0.18, 0.19, 0.2, 0.22, 0.3, 0.9]
+    print(f"jean-zay-a100 bandwidth_fraction: {min(fractions, key=jean_zay_loss)} of {fractions}")

@@ -11,6 +11,7 @@ from simulator.calibrate.fit_stack import StackFit, fit_stack
 from simulator.calibrate.job import Job, inheritors
 from simulator.calibrate.observations import Observation, Observations, evenly
 from simulator.published.left_out import LeftOutValue
+from simulator.spec.stacks import stack_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ def fit_all(
         if not rows:
             continue
         progress.begin(job.stack)
-        fits.append(fit_stack(job, _inherited(rows, fits), pool=pool, on_round=progress.tick))
+        inherited, without = _inherited(rows, fits), _parents_without(job, fits)
+        fits.append(fit_stack(job, inherited, pool=pool, on_round=progress.tick, without=without))
     return tuple(fits)
 
 
@@ -55,6 +57,18 @@ def _inherited(rows: Sequence[Observation], fits: Sequence[StackFit]) -> list[Ob
                 _with(row, fitted.name, fitted.value) if row.stack in heirs else row
                 for row in found
             ]
+    return found
+
+
+def _parents_without(job: Job, fits: Sequence[StackFit]) -> dict[str, dict[str, float]]:
+    """Source -> scalar -> what a stack would inherit had its parents not seen the source."""
+    found: dict[str, dict[str, float]] = {}
+    for name in job.names:
+        giver = next((f.name for f in stack_files(job.stack)[1:] if name in f.scalars), "")
+        for fit in fits:
+            if fit.job.stack == giver and name in fit.values:
+                for source, values in fit.left_out.items():
+                    found.setdefault(source, {})[name] = values[name]
     return found
 
 

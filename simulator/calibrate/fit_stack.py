@@ -101,12 +101,15 @@ def fit_stack(
     *,
     pool: ProcessPoolExecutor | None = None,
     on_round: Callable[[], None] = lambda: None,
+    without: Mapping[str, Mapping[str, float]] | None = None,
 ) -> StackFit:
     """Fits a job on calibration rows.
 
     Args:
         job: what to fit.
         rows: calibration rows of its stacks, at least one.
+        without: source -> scalar -> value of the parent fitted without that source, where it is
+            another than ``job.fallback``.
         pool: shares the work.
         on_round: called after every evaluation of all rows.
     """
@@ -120,7 +123,7 @@ def fit_stack(
         same = np.repeat(before[None, :], len(cases), axis=0)
         errors = _row_errors(rows, counts, before, cases, same)
         return StackFit(job, (), errors, {}, _beyond(rows, cases, same))
-    fitted = _fitted(job, model, counts, cases, on_round)
+    fitted = _fitted(job, model, counts, cases, on_round, without or {})
     return StackFit(
         job,
         fitted.parameters,
@@ -149,6 +152,7 @@ def _fitted(
     counts: BoolArray,
     cases: Sequence[Subset],
     on_round: Callable[[], None],
+    without: Mapping[str, Mapping[str, float]],
 ) -> _Fitted:
     """Fits of all subsets.
 
@@ -166,7 +170,8 @@ def _fitted(
     masks = np.where(enough[:, None], masks, counts)
     solution = solve(model.at, masks, _starts(job), bounds, on_round)
     known = np.isfinite(solution.relative_errors) & enough[:, None]
-    instead = np.array([[job.fallback[name] for name in job.names]] * len(cases))
+    parents = [dict(job.fallback) | dict(without.get(case.name, {})) for case in cases]
+    instead = np.array([[values[name] for name in job.names] for values in parents])
     instead[0] = [job.shipped[name] for name in job.names]
     values = np.where(known, np.exp(solution.log_values), instead)
     residuals = solution.residuals

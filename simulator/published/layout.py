@@ -174,15 +174,13 @@ def _sequence_parallel(row: PublishedRow) -> tuple[bool, list[str]]:
         # the linear layers over the tensor axis, along another axis at the same cost.
         return True, []
     text = row.lower("sequence_parallel")
-    if "maxtext" in row.lower("framework"):
-        # base.yml: logical_axis_rules put activation_embed and activation_length on that axis.
-        return True, ["MaxText divides activations over the tensor axis: sequence_parallel on"]
     if text and text != "not stated":
         return text in ("1", "yes"), []
     # Korthikanti et al. published it in May 2022, together with selective recomputation;
-    # frameworks switch it on since.
+    # frameworks switch it on since. Megatron-DeepSpeed descends from an older Megatron-LM.
     selective = row.lower("recompute").startswith("selective")
-    assumed = selective or (row.integer("year") or 2024) > 2022
+    descends = "megatron-deepspeed" not in row.lower("framework")
+    assumed = selective or (descends and (row.integer("year") or 2024) > 2022)
     return assumed, [f"sequence_parallel not stated: {'on' if assumed else 'off'}"]
 
 

@@ -51,6 +51,12 @@ def test_without_its_only_source_a_stack_falls_back_to_its_parent(rows) -> None:
     assert not any(row.fitted_on for row in others)
 
 
+def test_a_parent_that_saw_the_source_gives_what_it_has_without_it(rows) -> None:
+    own = job(rows[0].stack, sources=("table",))
+    fit = fit_stack(own, rows, without={"table": {"gemm_scale": 1.17}})
+    assert fit.left_out == {"table": {"gemm_scale": 1.17}}
+
+
 def test_what_rows_do_not_tell_stays_as_shipped(rows) -> None:
     stack = rows[0].stack
     chosen = Job(stack, Path("x.yaml"), ("blocking_p2p_scale",), (), (stack,),

@@ -188,6 +188,8 @@ def test_sequence_parallelism(make_row: MakeRow) -> None:
     assert plan_of(maxtext)["sequence_parallel"] is True
     late = make_row(**tensor, sequence_parallel="", year="2024")
     assert plan_of(late)["sequence_parallel"] is True
+    older = make_row(**tensor, sequence_parallel="", year="2024", framework="Megatron-DeepSpeed")
+    assert plan_of(older)["sequence_parallel"] is False
     assert plan_of(make_row(sequence_parallel="yes"))["sequence_parallel"] is False  # tp 1
     maxtext = make_row(**tensor, sequence_parallel="0", framework="MaxText (JAX)")
     assert plan_of(maxtext)["sequence_parallel"] is True
