@@ -25,7 +25,6 @@ class Stack:
         fused_norm: one-pass normalisation kernels.
         fused_bias_dropout_add: bias, dropout and residual in one kernel.
         dropout: hidden and attention dropout are on.
-        fused_cross_entropy: the loss reads and writes the logits fewer times (time only).
         gemm_scale: measured GEMM time over that of the accelerator's curve (kappa_gemm).
         memory_scale: the same for memory-bound kernels.
         attention_scale: the same for fused attention.
@@ -54,8 +53,7 @@ class Stack:
             activations, logits and buffers. States, allocated once, lie without gaps.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
         optimizer_bytes_per_parameter: bytes its optimizer kernel moves per parameter.
-        cross_entropy: what the loss holds, and whose kernels compute it without
-            ``fused_cross_entropy``.
+        cross_entropy: whose loss it is: which tensors it holds and which kernels it runs.
         gather_logits: every tensor-parallel rank holds the logits of the whole vocabulary.
         fp16_gradients: training in fp16 keeps gradients in fp16 whatever ``gradient_bytes`` says.
         bf16_gradient_copy: training in bf16 keeps 16-bit gradients beside the accumulated ones.
@@ -88,7 +86,6 @@ class Stack:
     fused_norm: bool
     fused_bias_dropout_add: bool
     dropout: bool
-    fused_cross_entropy: bool
     gemm_scale: Numeric
     memory_scale: Numeric
     attention_scale: Numeric

@@ -89,8 +89,8 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     ),
     "gradient_add": KernelFamily("add", 3, 0, 0, 0, 1, 0, "PyTorch, accumulate_grad.h"),
     "bias_add": KernelFamily("add", 2, 1, 0, 0, 1, 1, f"{_ATEN} (add; sum over rows)"),
-    # element: one logit. To fp32, max, subtract, exp, sum, divide; backward scales and casts.
-    "cross_entropy_eager": KernelFamily(
+    # element: one logit; names after Stack.cross_entropy. To fp32, max, subtract, exp, sum, divide; backward scales and casts.
+    "cross_entropy_vocab_parallel": KernelFamily(
         "cross_entropy",
         1,
         1,
@@ -101,7 +101,7 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
         "NVIDIA/Megatron-LM, megatron/core/tensor_parallel/cross_entropy.py",
     ),
     # to fp32 6, log-softmax 8; backward: scattered gradient 4, log-softmax 12, to half 6
-    "cross_entropy_torch": KernelFamily(
+    "cross_entropy_eager": KernelFamily(
         "cross_entropy",
         1,
         1,
@@ -110,6 +110,10 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
         3,
         4,
         f"{_ATEN}/SoftMax.cu, NLLLoss2d.cu; cross_entropy runs in fp32 under autocast",
+    ),
+    # compiled: maximum 2, exponentials 2 and 4, sum 4; backward: fp32 softmax 4, gradient 4 and 2
+    "cross_entropy_vocab_parallel_jit": KernelFamily(
+        *("cross_entropy", 2, 1, 8, 8, 3, 2, f"{_MEGATRON}/fused_cross_entropy.py")
     ),
     "cross_entropy_fused": KernelFamily(
         "cross_entropy", 2, 2, 0, 0, 1, 1, "NVIDIA/apex, contrib/csrc/xentropy"

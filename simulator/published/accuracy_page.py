@@ -13,8 +13,8 @@ from simulator.published.results import ValidationResult
 HEADLINE: Final = "accuracy"
 """Name of the mark around the headline, so that other pages can show the same lines."""
 _INTRODUCTION: Final = (
-    "Predicted against published training runs, written by `trainsim validate --page "
-    "docs/accuracy.md`. The rows and where each was published are in `benchmarks/published/`; "
+    "Predicted against published training runs, written by `python -m docs.generate --accuracy` "
+    "(without the sources left out: `trainsim validate --page`). The rows and where each was published are in `benchmarks/published/`; "
     "none was measured by this project. An error is predicted / measured - 1 of the time of one "
     "step: the bias is its mean (above zero: predicted too slow), the other columns are over its "
     "absolute value. All errors are over rows marked `test`, on which no constant was fitted; the "

@@ -1,7 +1,7 @@
 """What a table prints and its own source contradicts: one line of ``corrections.csv`` each.
 
-A correction must follow from the source's documents or from rows marked ``calibration``; it is
-listed among the notes of every row that it changes.
+A correction must follow from the source's documents or from rows marked ``calibration``, and say
+what of it is assumed; it is listed among the notes of every row that it changes.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def _sequence_parallel(row: PublishedRow) -> tuple[bool, list[str]]:
     if text and text != "not stated":
         return text in ("1", "yes"), []
     # Korthikanti et al. published it in May 2022, together with selective recomputation;
-    # frameworks switch it on since. Megatron-DeepSpeed descends from an older Megatron-LM.
+    # frameworks switch it on since. BigScience's Megatron-DeepSpeed forked before.
     selective = row.lower("recompute").startswith("selective")
     descends = "megatron-deepspeed" not in row.lower("framework")
     assumed = selective or (descends and (row.integer("year") or 2024) > 2022)

@@ -56,7 +56,6 @@ MACHINES: Final = (
     Machine("bsGPT2", r"v100-32gb", "", "dgx-1v-cluster", nearest="4 of the 8 devices of a node"),
     Machine("azure", r"a100", "", "azure-ndmv4-cluster"),
     Machine("llama3", r"h100", "", "meta-h100-roce-24k"),
-    Machine("repo-moorethreads-simumax", r"b200", "", "hgx-b200-simumax-cluster"),
     Machine("repo-oneflow-inc-dlperf", r"v100", "", "dlperf-v100-cluster"),
     Machine("", r"mi250x", "", "frontier"),
     Machine("", r"mi300x", "", "mi300x-cluster"),

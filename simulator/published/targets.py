@@ -40,10 +40,7 @@ def bias_size(rows: Sequence[RowResult]) -> Reached:
 
 
 def speed_up_error(rows: Sequence[RowResult]) -> Reached:
-    """How far the predicted speed-up between the slowest and the fastest run is off.
-
-    Of the runs on most devices; a difference of two ratios, not a relative error.
-    """
+    """Relative error of the speed-up from the slowest to the fastest run on most devices."""
     timed = [row for row in rows if row.error is not None and row.facts is not None]
     if not timed:
         return None, 0
@@ -54,7 +51,7 @@ def speed_up_error(rows: Sequence[RowResult]) -> Reached:
         if _devices(row) == most
     ]
     slow, fast = max(times), min(times)
-    return abs(slow[1] / fast[1] - slow[0] / fast[0]), len(times)
+    return abs((slow[1] / fast[1]) / (slow[0] / fast[0]) - 1), len(times)
 
 
 def _devices(row: RowResult) -> int:
@@ -159,7 +156,7 @@ TARGETS: Final = (
     Target("Megatron-LM table 1, Korthikanti table 5", mean_error, 0.04, _SMALL),
     Target("the worst of these", worst_error, 0.09, _SMALL),
     Target("MegaScale table 2", mean_error, 0.06, ("megascale",)),
-    Target("its speed-up of 1.34 at 12,288 GPUs", speed_up_error, 0.05, ("megascale",)),
+    Target("its speed-up of 1.34 at 12,288 GPUs", speed_up_error, 0.05 / 1.34, ("megascale",)),
     Target("Frontier, rate per GCD", mean_rate_error, 0.08, ("frontier",)),
     Target("large sweeps together", mean_error, 0.06, _SWEEPS),
     Target("large sweep", mean_error, 0.07, _SWEEPS, each=True),
@@ -168,6 +165,9 @@ TARGETS: Final = (
     Target("order of plans in the sweeps", order_right, 0.93, _SWEEPS, at_least=True),
     Target("mean regret of the pick in the sweeps", mean_regret, 0.015, _SWEEPS),
     Target("pick within 4 % of the best in the sweeps", good_picks, 0.90, _SWEEPS, at_least=True),
+    Target("order of plans, all sources", order_right, None, at_least=True),
+    Target("mean regret of the pick, all sources", mean_regret, None),
+    Target("pick within 4 % of the best, all sources", good_picks, None, at_least=True),
     Target("repository, tier A", mean_error, 0.10, (_REPOSITORIES,), each=True, tier="A"),
     Target("peak memory", mean_memory_error, 0.05),
     Target("ran, and predicted to fit", ran_fits, 0.98, at_least=True),

@@ -62,7 +62,6 @@ class StackSpec(Spec):
     fused_norm: StrictBool
     fused_bias_dropout_add: StrictBool
     dropout: StrictBool
-    fused_cross_entropy: StrictBool
     backward_tp_overlap: StrictBool
     overlap_dp: StrictBool
     overlap_tp: StrictBool

@@ -190,12 +190,6 @@ def embedding_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
     return block
 
 
-def _cross_entropy_family(stack: Stack) -> str:
-    if stack.fused_cross_entropy:
-        return "cross_entropy_fused"
-    return "cross_entropy_torch" if stack.cross_entropy == "eager" else "cross_entropy_eager"
-
-
 def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
     """Final normalisation, logits over the local vocabulary, cross-entropy with its reductions."""
     # The vocabulary projection stays in 16 bits: Megatron-Core's output layer is no layer of
@@ -207,7 +201,7 @@ def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
         outputs=padded_vocab(model.vocab_size, split.tp),
     )
     elements = split.tokens * padded_vocab(model.vocab_size, split.tp) / split.tp
-    loss = _elementwise("cross_entropy", _cross_entropy_family(stack), elements)
+    loss = _elementwise("cross_entropy", f"cross_entropy_{stack.cross_entropy}", elements)
     if split.tensor_parallel:
         # Maximum, sum of exponentials and target logit: three all-reduces of one fp32 per token.
         reduce = Collective("cross_entropy.all_reduce", "all_reduce", split.tokens * 4.0)

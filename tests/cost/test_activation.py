@@ -42,7 +42,6 @@ def make_stack(**changes) -> Stack:
         "fused_norm": True,
         "fused_bias_dropout_add": True,
         "dropout": True,
-        "fused_cross_entropy": False,
         "backward_tp_overlap": False,
         "overlap_dp": False,
         "overlap_tp": False,
@@ -56,7 +55,7 @@ def make_stack(**changes) -> Stack:
 
 
 MEGATRON = make_stack()
-FLASH = make_stack(attention="flash2", dropout=False, fused_cross_entropy=True)
+FLASH = make_stack(attention="flash2", dropout=False)
 
 
 def gpt(layers: int, hidden: int, heads: int) -> TransformerConfig:

@@ -75,5 +75,5 @@ def test_every_curve_is_used():
 def test_bytes_of_a_cross_entropy_in_pytorch_over_half_precision_logits():
     # Forward: half in 2, fp32 out 4; log-softmax 4 + 4. Backward: gradient 4, log-softmax
     # 4 + 4 + 4, fp32 in 4, half out 2.
-    assert moved_bytes("cross_entropy_torch", 1.0, 2.0) == 14
-    assert moved_bytes("cross_entropy_torch", 1.0, 2.0, backward=True) == 22
+    assert moved_bytes("cross_entropy_eager", 1.0, 2.0) == 14
+    assert moved_bytes("cross_entropy_eager", 1.0, 2.0, backward=True) == 22

@@ -63,3 +63,21 @@ def test_unmodelled_precision(make_row: MakeRow, precision: str) -> None:
     row = make_row(precision=precision)
     with pytest.raises(CannotRunError, match=precision):
         training_settings(row, degrees_of(row)[0])
+
+
+@pytest.mark.parametrize(
+    ("mfu", "hfu", "convention", "recompute"),
+    [
+        ("30", "40", "6N + 12Lds, hfu 4/3 with act-ckpt", "full"),
+        ("30", "30", "6N + 12Lds, hfu 4/3 with act-ckpt", "none"),
+        ("30", "40", "palm", "none"),
+    ],
+)
+def test_utilisations_that_count_recomputation(
+    make_row: MakeRow, mfu: str, hfu: str, convention: str, recompute: str
+) -> None:
+    cells = {"mfu_pct": mfu, "hfu_pct": hfu, "flops_convention": convention, "recompute": "none"}
+    row = make_row(**cells)
+    training, notes = training_settings(row, degrees_of(row)[0])
+    assert training["recompute"] == recompute
+    assert any("4/3" in note for note in notes) is (recompute == "full")
