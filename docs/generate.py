@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -69,10 +70,10 @@ def main(arguments: list[str]) -> None:
     pages: dict[Path, str] = {}
     if "--accuracy" in arguments:
         progress = sys.stderr.isatty()
-        result = validate(progress=progress)
         left_out = validate_left_out(read_left_out(LEFT_OUT), progress=progress)
+        result = replace(validate(progress=progress), left_out=left_out)
         for path, page in (
-            (ACCURACY, accuracy_page(result, left_out)),
+            (ACCURACY, accuracy_page(result)),
             (RESIDUALS, residual_page(result, findings())),
         ):
             pages |= {path.with_suffix(suffix): form(page) for suffix, form in FORMS.items()}

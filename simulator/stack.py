@@ -71,7 +71,8 @@ class Stack:
         workspace_bytes: workspaces that libraries take from the allocator.
         recompute_stops_early: a layer that is computed again ends at the last tensor its backward
             reads, so that its last product and what follows do not run.
-        gather_bytes: of one weight on the wire where weights are sharded; at least 16 bits.
+        gather_bytes: of one weight on the wire where weights are sharded, unless it is trained in
+            a wider type; 1 where fp8 weights travel as they are.
         uncertainty: how far its predictions may be off; None if nothing is known.
 
     The scalars that are fitted may be columns of a batch, so that many values of them are tried

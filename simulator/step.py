@@ -174,7 +174,6 @@ def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> St
         ),
         ends_share_rank=bool(schedule.stage_rank[0] == schedule.stage_rank[-1]),
         activations=tuple(activations[kind] for kind in kinds),
-        # Weights travel in 16 bits, also where they are cast to fp8 on arrival.
         gather_bytes=max(
             BYTES_PER_ELEMENT[scenario.training.precision], scenario.stack.gather_bytes
         ),

@@ -89,7 +89,8 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     ),
     "gradient_add": KernelFamily("add", 3, 0, 0, 0, 1, 0, "PyTorch, accumulate_grad.h"),
     "bias_add": KernelFamily("add", 2, 1, 0, 0, 1, 1, f"{_ATEN} (add; sum over rows)"),
-    # element: one logit; names after Stack.cross_entropy. To fp32, max, subtract, exp, sum, divide; backward scales and casts.
+    # element: one logit; named after the values of Stack.cross_entropy. To fp32, max, subtract,
+    # exp, sum, divide; backward scales and casts.
     "cross_entropy_vocab_parallel": KernelFamily(
         "cross_entropy",
         1,

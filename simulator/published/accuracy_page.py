@@ -13,12 +13,13 @@ from simulator.published.results import ValidationResult
 HEADLINE: Final = "accuracy"
 """Name of the mark around the headline, so that other pages can show the same lines."""
 _INTRODUCTION: Final = (
-    "Predicted against published training runs, written by `python -m docs.generate --accuracy` "
-    "(without the sources left out: `trainsim validate --page`). The rows and where each was published are in `benchmarks/published/`; "
-    "none was measured by this project. An error is predicted / measured - 1 of the time of one "
-    "step: the bias is its mean (above zero: predicted too slow), the other columns are over its "
-    "absolute value. All errors are over rows marked `test`, on which no constant was fitted; the "
-    "kernels have a page of their own (`docs/kernels.md`)."
+    "Predicted against published training runs, written by `python -m docs.generate "
+    "--accuracy` (without the sources left out: `trainsim validate --page`). The rows and "
+    "where each was published are in `benchmarks/published/`; none was measured by this "
+    "project. An error is predicted / measured - 1 of the time of one step: the bias is its "
+    "mean (above zero: predicted too slow), the other columns are over its absolute value. "
+    "All errors are over rows marked `test`, on which no constant was fitted; the kernels "
+    "have a page of their own (`docs/kernels.md`)."
 )
 _BY_SOURCE: Final = "A source is a file of `benchmarks/published/`."
 _ASSUMED: Final = (
@@ -48,24 +49,12 @@ _LEFT_OUT: Final = (
     "again without it (`trainsim calibrate leave-one-out`), and where nothing is left to fit on "
     "they take the values of the stack they descend from. Other sources do not change."
 )
-_LEFT_OUT_PLACE: Final = 6
-"""Index of that section among ``SECTIONS``: after the rows that constants were fitted on."""
 _LEGEND: Final = "Blue: test, orange: calibration. The band holds predictions within 20 %."
 
 
-def accuracy_page(result: ValidationResult, left_out: ValidationResult | None = None) -> Page:
-    """All that is known about the errors of a validation.
-
-    Args:
-        result: of all rows.
-        left_out: of the rows of sources that stacks were fitted on, each predicted with stacks
-            that were fitted without it.
-    """
+def accuracy_page(result: ValidationResult) -> Page:
+    """All that is known about the errors of a validation."""
     parts = [(title, make(result)) for title, make in SECTIONS]
-    if left_out:
-        parts.insert(
-            _LEFT_OUT_PLACE, ("Without a source's own calibration", _left_out(result, left_out))
-        )
     return Page(
         "Accuracy",
         (Prose(_INTRODUCTION), headline(result)),
@@ -109,8 +98,10 @@ def _calibration(result: ValidationResult) -> tuple[Block, ...]:
     return (tables.calibration_table(result),)
 
 
-def _left_out(result: ValidationResult, left_out: ValidationResult) -> tuple[Block, ...]:
-    return Prose(_LEFT_OUT), tables.left_out_table(result, left_out)
+def _left_out(result: ValidationResult) -> tuple[Block, ...]:
+    if result.left_out is None:
+        return ()
+    return Prose(_LEFT_OUT), tables.left_out_table(result, result.left_out)
 
 
 def _memory(result: ValidationResult) -> tuple[Block, ...]:
@@ -145,6 +136,7 @@ SECTIONS: Final[tuple[tuple[str, Callable[[ValidationResult], tuple[Block, ...]]
     ("Ranges", _ranges),
     ("Order and choice of plans", _ranking),
     ("Rows that constants were fitted on", _calibration),
+    ("Without a source's own calibration", _left_out),
     ("Memory", _memory),
     ("Largest errors", _largest),
     ("What was assumed", _assumed),

@@ -10,10 +10,11 @@ from typing import Final
 from simulator.published.coverage import range_statistics
 from simulator.published.document import Cell, Strong, Table, count, percent, table
 from simulator.published.left_out import left_out_table as left_out_cells
+from simulator.published.left_out import with_left_out
 from simulator.published.metrics import ErrorStatistics
 from simulator.published.ranking import RankingStatistics
 from simulator.published.results import RowResult, Summary, ValidationResult, fits_predicted
-from simulator.published.targets import Outcome, outcomes
+from simulator.published.targets import LEFT_OUT_TARGETS, Outcome, outcomes
 
 TIERS: Final[Mapping[str, str]] = {
     "A": "tier A: full configuration, measured",
@@ -53,7 +54,10 @@ def headline_table(result: ValidationResult) -> Table:
 
 def targets_table(result: ValidationResult) -> Table:
     """Every bar, what was reached, and whether it holds."""
-    lines = [_target_line(outcome) for outcome in outcomes(result.rows)]
+    found = outcomes(result.rows)
+    if result.left_out:
+        found += outcomes(with_left_out(result, result.left_out).rows, LEFT_OUT_TARGETS)
+    lines = [_target_line(outcome) for outcome in found]
     return table(("set", "over", "bar", "reached", "holds"), lines, "lrrrl")
 
 

@@ -153,12 +153,18 @@ def same_work(rows: Sequence[RowResult]) -> dict[tuple[str, Work], list[Times]]:
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """All rows, in the order of the files, with a summary per source, per tier and overall."""
+    """All rows, in the order of the files, with a summary per source, per tier and overall.
+
+    Attributes:
+        left_out: the rows of the sources that stacks were fitted on, each predicted with stacks
+            that were fitted without it; None where that was not asked for.
+    """
 
     rows: tuple[RowResult, ...]
     sources: Mapping[str, Summary]
     tiers: Mapping[str, Summary]
     overall: Summary
+    left_out: ValidationResult | None = None
 
     def to_json(self) -> Json:
         """The JSON of ``trainsim validate --json``."""

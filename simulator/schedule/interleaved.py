@@ -11,7 +11,7 @@ from simulator.schedule.weave import Lane, assemble, existing, require_sizes, we
 
 
 def interleaved_steady(num_ranks: int, num_microbatches: int, num_chunks: int) -> Schedule:
-    """``interleaved`` as Megatron-Core runs it since 2025: m == p is no special case.
+    """``interleaved`` as Megatron-LM's main branch of 2026 runs it: m == p is no special case.
 
     Its last rank then starts a backward after (v - 1) p + 1 forwards also when m == p, so that
     the logits of one microbatch are held instead of those of all.

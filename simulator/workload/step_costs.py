@@ -228,6 +228,8 @@ class StepCosts:
 
         In fp8 every rank then casts the weights it computes with, once for all microbatches
         (NVIDIA/TransformerEngine, ``is_first_microbatch``).
+
+        Assumes: the vocabulary table, which stays in 16 bits, is a small part of them.
         """
         parameters = self.rank_parameters(stages)
         policy = self.plan.sharding
