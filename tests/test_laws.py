@@ -185,7 +185,11 @@ def counted_flops(scenario: Scenario) -> float:
             limit = training.recompute.num_layers
             stages = scenario.plan.layers_per_stage or ()
             layers = sum(n if limit is None else min(n, limit) for n in stages)
-            again = layers * (linears + core)
+            # Torch ends a recomputation at the last tensor that the backward reads: the last
+            # product's input (of a parallel block it is one product with the attention's).
+            inputs = model.ffn_hidden_size + (heads_width if model.parallel_block else 0)
+            last = 2.0 * tokens * hidden * inputs if scenario.stack.recompute_stops_early else 0.0
+            again = layers * (linears + core - last)
     return model.num_layers * layer + 3 * output + again
 
 
