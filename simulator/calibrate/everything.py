@@ -63,8 +63,11 @@ def _inherited(rows: Sequence[Observation], fits: Sequence[StackFit]) -> list[Ob
 def _parents_without(job: Job, fits: Sequence[StackFit]) -> dict[str, dict[str, float]]:
     """Source -> scalar -> what a stack would inherit had its parents not seen the source."""
     found: dict[str, dict[str, float]] = {}
+    if not job.names or not fits:
+        return found
+    parents = stack_files(str(job.path))[1:]
     for name in job.names:
-        giver = next((f.name for f in stack_files(job.stack)[1:] if name in f.scalars), "")
+        giver = next((f.name for f in parents if name in f.scalars), "")
         for fit in fits:
             if fit.job.stack == giver and name in fit.values:
                 for source, values in fit.left_out.items():
