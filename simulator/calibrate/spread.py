@@ -17,6 +17,7 @@ from simulator.uncertainty import (
     StackSpread,
     conformal_quantile,
     region_of,
+    width_at,
 )
 
 _ROWS_PER_SOURCE: Final = 20
@@ -92,8 +93,7 @@ def fade_doublings(beyond: Sequence[Beyond], pooled: float) -> float:
 def _coverage(beyond: Sequence[Beyond], pooled: float, fade: float) -> float:
     inside: dict[str, list[bool]] = {}
     for one in beyond:
-        kept = 0.5 ** (one.doublings / fade)
-        width = one.spread * kept + pooled * (1.0 - kept)
+        width = width_at(one.doublings, one.spread, pooled, fade)
         inside.setdefault(one.stack, []).append(one.error <= width)
     shares = [sum(own) / len(own) for own in inside.values()]
     return sum(shares) / len(shares) if shares else 1.0
