@@ -16,8 +16,10 @@ from simulator.calibrate.session import Calibration
 from simulator.calibrate.summary import (
     ERROR_HEADERS,
     PARAMETER_HEADERS,
+    SKIPPED_HEADERS,
     error_rows,
     parameter_rows,
+    skipped_rows,
     spread_rows,
 )
 from simulator.views import table
@@ -38,6 +40,10 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     if calibration.duplicates:
         parts.append(Text("\nNot fitted on: the same measurement is a test row of another table"))
         parts.append(table([(str(one),) for one in calibration.duplicates]))
+    if calibration.skipped:
+        number = len(calibration.skipped)
+        parts.append(Text(f"\nNot used: {number} rows that cannot be run or have no step time"))
+        parts.append(table(skipped_rows(calibration), SKIPPED_HEADERS))
     return Group(*parts)
 
 

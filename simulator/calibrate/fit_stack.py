@@ -16,6 +16,7 @@ from simulator.calibrate.model import ResidualModel
 from simulator.calibrate.observations import Observation
 from simulator.calibrate.parameters import PARAMETERS
 from simulator.calibrate.subsets import Subset, subsets
+from simulator.errors import SpecError
 from simulator.numeric import BoolArray, FloatArray
 from simulator.uncertainty import conformal_quantile, region_of
 
@@ -112,14 +113,22 @@ def fit_stack(
             another than ``job.fallback``.
         pool: shares the work.
         on_round: called after every evaluation of all rows.
+
+    Raises:
+        SpecError: if there is something to fit and no row to fit it on.
     """
     assert all(row.role == "calibration" for row in rows)
     counts = np.array([job.counts(row) for row in rows])
+    if job.names and not counts.any():
+        raise SpecError(
+            f"no calibration row of {', '.join(job.sources)} runs on stack {job.stack}",
+            hint=f"there are rows of {', '.join(sorted({row.source for row in rows}))}",
+        )
     cases = subsets(rows, counts)
     model = ResidualModel(rows, job.names, pool)
     before = model.residuals({k: np.array([v]) for k, v in job.shipped.items()})[0]
     on_round()
-    if not job.names or not counts.any():
+    if not job.names:
         same = np.repeat(before[None, :], len(cases), axis=0)
         errors = _row_errors(rows, counts, before, cases, same)
         return StackFit(job, (), errors, {}, _beyond(rows, cases, same))

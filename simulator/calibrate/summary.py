@@ -16,6 +16,7 @@ from simulator.published.metrics import ErrorStatistics, error_statistics
 
 Json = dict[str, object]
 PARAMETER_HEADERS: Final = ("parameter", "shipped", "fitted", "standard error", "")
+SKIPPED_HEADERS: Final = ("table", "rows", "ids", "reason")
 ERROR_HEADERS: Final = ("rows", "n", "bias", "MAPE", "median", "90 %", "worst")
 
 
@@ -90,6 +91,17 @@ def spread_rows(calibration: Calibration) -> list[tuple[str, ...]]:
     return rows
 
 
+def skipped_rows(calibration: Calibration) -> list[tuple[str, ...]]:
+    """One line per table and reason for which rows cannot be run."""
+    ids: dict[tuple[str, str], list[str]] = {}
+    for one in calibration.skipped:
+        ids.setdefault((one.row.source, one.reason), []).append(one.row.row_id)
+    return [
+        (source, str(len(own)), ", ".join(own[:3]) + (", ..." if len(own) > 3 else ""), reason)
+        for (source, reason), own in ids.items()
+    ]
+
+
 def _factor(spread: float | None) -> str:
     """The range as factors on a prediction."""
     if spread is None:
@@ -106,6 +118,15 @@ def calibration_json(calibration: Calibration) -> Json:
             for name, one in stack_spreads(calibration.fits).items()
         },
         "excluded_duplicates": [asdict(one) for one in calibration.duplicates],
+        "skipped_rows": [
+            {
+                "source": one.row.source,
+                "id": one.row.row_id,
+                "role": one.row.role,
+                "reason": one.reason,
+            }
+            for one in calibration.skipped
+        ],
     }
 
 
