@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -74,7 +75,7 @@ def hardware_view(found: HardwareFit) -> RenderableType:
 
 def _error(relative: float) -> str:
     """Constants that kernels depend on too little to be told are said to be so."""
-    return f"{100 * relative:.1f} %" if relative < 1 else "not determined"
+    return f"{100 * relative:.1f} %" if math.isfinite(relative) else "not determined"
 
 
 @contextmanager

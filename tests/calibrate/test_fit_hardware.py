@@ -154,3 +154,18 @@ def test_a_node_can_be_read(tmp_path: Path) -> None:
     node = load_node(tmp_path / "node.yaml")
     assert node.collectives.all_reduce_bytes_per_s.keys() == {8}
     assert node.num_devices == 8
+
+
+def test_constants_on_which_nothing_depends_are_not_determined() -> None:
+    """The pull to the base holds them, but tells nothing: times do not depend on b, hardly on c."""
+    measured = 2.0 * np.where(np.arange(20) % 2, 0.95, 1.05)
+    constants = [Constant(name, 1.0, 0.1, 10.0) for name in ("a", "b", "c")]
+
+    def predict(values):
+        return values["a"] * values["c"] ** np.linspace(-2e-3, 2e-3, 20)
+
+    fit = fit_curve("x", constants, predict, measured)
+    a, b, c = fit.constants
+    assert 0 < a.relative_error < 0.05
+    assert (b.value, b.relative_error) == (pytest.approx(1.0), np.inf)
+    assert (c.value, c.relative_error) == (pytest.approx(1.0, rel=0.5), np.inf)
