@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,8 +162,13 @@ def leave_one_out(
     Sources without calibration rows do not change. Where no row is left a stack falls back to the
     values of the one it extends.
     """
-    from simulator.published.left_out import left_out_table, left_out_text, read_left_out
-    from simulator.published.left_out import validate_left_out as validate_without
+    from simulator.published.left_out import (
+        left_out_errors,
+        left_out_table,
+        left_out_text,
+        read_left_out,
+        validate_left_out,
+    )
     from simulator.published.validate import published_paths, validate
     from simulator.views import table
 
@@ -170,12 +176,13 @@ def leave_one_out(
     if out is not None:
         write(out, left_out_text(chosen))
     progress = sys.stderr.isatty()
-    left_out = validate_without(chosen, progress=progress)
+    left_out = validate_left_out(chosen, progress=progress)
     paths = [path for path in published_paths() if path.stem in left_out.sources]
-    headers, lines = left_out_table(validate(paths, progress), left_out)
+    fitted = validate(paths, progress)
     if as_json:
-        typer.echo(json_text([dict(zip(headers, line, strict=True)) for line in lines]))
+        typer.echo(json_text([asdict(one) for one in left_out_errors(fitted, left_out)]))
     else:
+        headers, lines = left_out_table(fitted, left_out)
         show(table(lines, headers))
 
 

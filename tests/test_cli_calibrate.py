@@ -45,8 +45,8 @@ def test_a_stack_of_ones_own(table: Path, tmp_path: Path) -> None:
     (fit,) = data["fits"]
     (fitted,) = fit["parameters"]
     errors = fit["errors"]
-    assert errors["calibration, fitted"]["compared"] == 6
-    assert errors["test (out of sample), fitted"]["compared"] == 2
+    assert errors["calibration_fitted"]["compared"] == 6
+    assert errors["test_fitted"]["compared"] == 2
     assert {row["fitted_on"] for row in fit["rows"]} == {True}
     # four digits are written
     assert load_stack(str(out)).gemm_scale == pytest.approx(fitted["value"], rel=1e-3)
@@ -123,3 +123,18 @@ def test_an_accelerator(tmp_path: Path) -> None:
     assert "forward_flops_per_s" in done.stdout
     checked = CliRunner().invoke(app, ["check", str(out)])
     assert checked.stdout.startswith("ok  accelerator")
+
+
+def test_json_of_sources_left_out_has_plain_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "left.csv"
+    path.write_text(
+        "source,stack,parameter,value\nrepo-internlm-internevo,internevo,gemm_scale,1\n"
+    )
+    done = run("leave-one-out", "--values", str(path), "--json")
+    assert done.exit_code == 0, done.output
+    own, whole = json.loads(done.stdout)
+    assert (own["source"], whole["source"]) == ("repo-internlm-internevo", "all")
+    assert own["mape_left_out"] != own["mape"] > 0
+    assert own.keys() == {
+        "source", "test_rows", "mape", "bias", "mape_left_out", "bias_left_out",
+    }  # fmt: skip
