@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from simulator.uncertainty import conformal_quantile, region_of
 
 _SPARE_ROWS: Final = 2
 """Rows beyond the number of scalars without which what is left of a source tells nothing."""
+
+
+_MAX_STARTS: Final = 256
+"""Combinations that are tried, enough for four scalars: all ten would have 174,960."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +182,7 @@ def _fitted(
     )
     # Where too few rows are left the full fit stands in, and is replaced below.
     masks = np.where(enough[:, None], masks, counts)
-    solution = solve(model.at, masks, _starts(job), bounds, on_round)
+    solution = solve(model.at, masks, start_points(job), bounds, on_round)
     known = np.isfinite(solution.relative_errors) & enough[:, None]
     parents = [dict(job.fallback) | dict(without.get(case.name, {})) for case in cases]
     instead = np.array([[values[name] for name in job.names] for values in parents])
@@ -200,11 +205,19 @@ def _fitted(
     return _Fitted(parameters, values, residuals)
 
 
-def _starts(job: Job) -> FloatArray:
-    """Log parameters: all combinations of the starts, and what is shipped."""
-    starts = list(product(*(PARAMETERS[name].starts for name in job.names)))
+def start_points(job: Job) -> FloatArray:
+    """Log parameters: what is shipped, and all combinations of the starts.
+
+    Where these are more than ``_MAX_STARTS``, every start alone with the rest as shipped.
+    """
     shipped = tuple(max(job.shipped[name], PARAMETERS[name].low) for name in job.names)
-    return np.log(np.array([shipped, *starts]))
+    starts = [PARAMETERS[name].starts for name in job.names]
+    if math.prod(map(len, starts)) <= _MAX_STARTS:
+        return np.log(np.array([shipped, *product(*starts)]))
+    alone = [
+        (*shipped[:i], value, *shipped[i + 1 :]) for i, own in enumerate(starts) for value in own
+    ]
+    return np.log(np.array([shipped, *alone]))
 
 
 def _row_errors(
