@@ -84,9 +84,7 @@ def calibrate(
     shipped = read_tables(published_paths())
     rows = read_tables(tables) if tables else shipped
     _check_sources(jobs, rows)
-    if not own_stack:
-        wanted = {stack for job in jobs for stack in job.stacks}
-        rows = tuple(row for row in rows if stack_of(row) in wanted)
+    rows = rows if own_stack else _rows_of(jobs, rows)
     with ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool:
         progress.begin("Reading rows")
         observed = observe(
@@ -94,9 +92,8 @@ def calibrate(
         )
         fits = fit_all(jobs, observed, keep_values=keep_values, pool=pool, progress=progress)
         if not fits:
-            names = ", ".join(job.stack for job in jobs)
             raise SpecError(
-                f"no calibration row runs on stack {names}",
+                f"no calibration row runs on stack {', '.join(job.stack for job in jobs)}",
                 hint="name tables with rows of that framework with --rows",
             )
         test: dict[str, TestErrors] = {}
@@ -108,6 +105,11 @@ def calibrate(
                 fit.job.stack: _test_errors(fit, tested.rows, pool, progress.tick) for fit in fits
             }
     return Calibration(fits, test, observed.duplicates, skipped)
+
+
+def _rows_of(jobs: Sequence[Job], rows: Sequence[PublishedRow]) -> tuple[PublishedRow, ...]:
+    wanted = {stack for job in jobs for stack in job.stacks}
+    return tuple(row for row in rows if stack_of(row) in wanted)
 
 
 def _check_sources(jobs: Sequence[Job], rows: Sequence[PublishedRow]) -> None:
