@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +15,8 @@ from simulator.console import busy, examples, guarded, show, write
 from simulator.errors import SpecError
 
 if TYPE_CHECKING:
-    from simulator.calibrate.fit_stack import StackFit
     from simulator.calibrate.hardware import HardwareFit
     from simulator.calibrate.job import Job
-    from simulator.calibrate.session import Calibration
     from simulator.published.left_out import LeftOutValue
 
 calibrate_app = typer.Typer(
@@ -36,6 +35,24 @@ class Write(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+StackName = Annotated[
+    str, typer.Argument(help="A shipped stack, the path of your own, or all.", show_default=False)
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", help="Scalar to fit; repeatable. Else those of its fit block."),
+]
+Rows = Annotated[
+    list[Path] | None,
+    typer.Option("--rows", metavar="FILE.csv", help="Table of runs; else the shipped ones."),
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", help="Fit on the rows of this table only; repeatable."),
+]
+ExtensionFile = Annotated[
+    Path | None, typer.Option("--out", help="Write a stack file with the values, extending NAME.")
+]
 
 
 @calibrate_app.command(
@@ -47,25 +64,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 )
 @guarded
 def stack(
-    name: Annotated[
-        str,
-        typer.Argument(help="A shipped stack, the path of your own, or all.", show_default=False),
-    ],
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", help="Scalar to fit; repeatable. Else those of its fit block."),
-    ] = None,
-    rows: Annotated[
-        list[Path] | None,
-        typer.Option("--rows", metavar="FILE.csv", help="Table of runs; else the shipped ones."),
-    ] = None,
-    sources: Annotated[
-        list[str] | None,
-        typer.Option("--source", help="Fit on the rows of this table only; repeatable."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write a stack file with the values, extending NAME.")
-    ] = None,
+    name: StackName,
+    parameters: Parameters = None,
+    rows: Rows = None,
+    sources: Sources = None,
+    out: ExtensionFile = None,
     write_files: Annotated[
         Write | None,
         typer.Option("--write", help="Change the stack files: fit blocks, or values as well."),
@@ -78,40 +81,43 @@ def stack(
     sandwich standard error of its logarithm.
     """
     from simulator.calibrate.session import calibrate
+    from simulator.calibrate.stack_texts import extension_text, stack_texts
     from simulator.calibrate.summary import calibration_json
     from simulator.views_calibrate import calibration_view, shown_progress
 
-    jobs = _jobs(name, parameters or [], sources or [], out=out, rows=rows or [])
-    is_path = name.endswith((".yaml", ".yml"))
+    if name == "all" and (parameters or sources or out or rows):
+        raise SpecError(
+            "'all' takes its parameters and tables from the stack files",
+            where="calibrate stack all",
+            hint="name one stack to use --parameter, --source, --rows or --out",
+        )
+    jobs = _jobs(name, parameters or [], sources or [path.stem for path in rows or []])
+    if write_files and rows:
+        _refuse_shipped(jobs)
     with shown_progress(sys.stderr.isatty()) as progress:
         found = calibrate(
             jobs,
             tables=rows or (),
-            own_stack=name if is_path else "",
+            own_stack=name if name.endswith((".yaml", ".yml")) else "",
+            keep_values=write_files is Write.fit,
             progress=progress,
         )
-    if out is not None:
-        _write_extension(out, name, found.fits[0])
+    texts = [(out, extension_text(name, found.fits[0]))] if out is not None else []
     if write_files:
-        _write_stacks(found, values=write_files is Write.values, pooled=name == "all")
+        values = write_files is Write.values
+        texts += stack_texts(found.fits, values=values, pooled=name == "all")
+    for path, text in texts:
+        write(path, text)
     if as_json:
         typer.echo(json_text(calibration_json(found)))
     else:
         show(calibration_view(found))
 
 
-def _jobs(
-    name: str, parameters: list[str], sources: list[str], *, out: Path | None, rows: list[Path]
-) -> tuple[Job, ...]:
+def _jobs(name: str, parameters: list[str], sources: list[str]) -> tuple[Job, ...]:
     from simulator.calibrate.job import job_of, shipped_jobs
 
     if name == "all":
-        if parameters or sources or out or rows:
-            raise SpecError(
-                "'all' takes its parameters and tables from the stack files",
-                where="calibrate stack all",
-                hint="name one stack to use --parameter, --source, --rows or --out",
-            )
         return shipped_jobs()
     job = job_of(name, names=parameters, sources=sources)
     if not job.names:
@@ -123,33 +129,17 @@ def _jobs(
     return (job,)
 
 
-def _write_extension(out: Path, name: str, fit: StackFit) -> None:
-    from simulator.calibrate.spread import stack_spreads
-    from simulator.calibrate.write_stack import extension
-
-    parent = str(Path(name).resolve()) if name.endswith((".yaml", ".yml")) else name
-    write(out, extension(parent, fit, stack_spreads([fit]).get(fit.job.stack)))
-
-
-def _write_stacks(found: Calibration, *, values: bool, pooled: bool) -> None:
-    """Values and fit blocks into the files of the stacks; after all of them the pooled spread."""
-    from simulator.calibrate.spread import pooled_spread, stack_spreads
-    from simulator.calibrate.write_stack import pooled_text, with_fit, with_values
-    from simulator.spec.fits import POOLED_FILE
-    from simulator.spec.stacks import stack_files
+def _refuse_shipped(jobs: tuple[Job, ...]) -> None:
     from simulator.spec.yaml_file import data_dir
 
-    if values:
-        for fit in found.fits:
-            if fit.parameters:
-                write(fit.job.path, with_values(fit.job.path.read_text(encoding="utf-8"), fit))
-    paths = {fit.job.stack: fit.job.path for fit in found.fits}
-    for name, spread in stack_spreads(found.fits).items():
-        path = paths.get(name) or stack_files(name)[0].path
-        text = path.read_text(encoding="utf-8")
-        write(path, with_fit(text, name, found.fits, spread))
-    if pooled:
-        write(data_dir("hardware") / POOLED_FILE, pooled_text(pooled_spread(found.fits)))
+    folder = (data_dir("hardware") / "stacks").resolve()
+    for job in jobs:
+        if job.path.resolve().parent == folder:
+            raise SpecError(
+                f"stack {job.stack} is fitted on shipped tables only",
+                where="--rows with --write",
+                hint="write a stack of your own that extends it, with --out FILE.yaml",
+            )
 
 
 @calibrate_app.command(
@@ -172,8 +162,13 @@ def leave_one_out(
     Sources without calibration rows do not change. Where no row is left a stack falls back to the
     values of the one it extends.
     """
-    from simulator.published.left_out import left_out_table, left_out_text, read_left_out
-    from simulator.published.left_out import validate_left_out as validate_without
+    from simulator.published.left_out import (
+        left_out_errors,
+        left_out_table,
+        left_out_text,
+        read_left_out,
+        validate_left_out,
+    )
     from simulator.published.validate import published_paths, validate
     from simulator.views import table
 
@@ -181,12 +176,13 @@ def leave_one_out(
     if out is not None:
         write(out, left_out_text(chosen))
     progress = sys.stderr.isatty()
-    left_out = validate_without(chosen, progress=progress)
+    left_out = validate_left_out(chosen, progress=progress)
     paths = [path for path in published_paths() if path.stem in left_out.sources]
-    headers, lines = left_out_table(validate(paths, progress), left_out)
+    fitted = validate(paths, progress)
     if as_json:
-        typer.echo(json_text([dict(zip(headers, line, strict=True)) for line in lines]))
+        typer.echo(json_text([asdict(one) for one in left_out_errors(fitted, left_out)]))
     else:
+        headers, lines = left_out_table(fitted, left_out)
         show(table(lines, headers))
 
 

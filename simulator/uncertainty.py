@@ -104,11 +104,10 @@ class Uncertainty:
     own: StackSpread | None = None
 
     def half_width(self, setting: Setting) -> float:
-        """W of the range: s f + P (1 - f) with f = 2^(-d / D), d doublings outside the region.
+        """W of the range, see ``width_at``; d is the distance from the stack's region.
 
-        s is the stack's own spread, P the pooled one, D ``fade_doublings``. Where the stack has no
-        spread of its own it is P, on an accelerator the stack was not calibrated with the larger
-        of both.
+        Where the stack has no spread of its own it is the pooled one, on an accelerator the stack
+        was not calibrated with the larger of both.
         """
         pooled = self.pooled.spread
         if self.own is None or self.own.spread is None:
@@ -116,13 +115,27 @@ class Uncertainty:
         region = self.own.regions.get(setting.accelerator)
         if region is None:
             return max(self.own.spread, pooled)
-        kept = 0.5 ** (region.doublings_to(setting) / self.pooled.fade_doublings)
-        return self.own.spread * kept + pooled * (1.0 - kept)
+        return width_at(
+            region.doublings_to(setting), self.own.spread, pooled, self.pooled.fade_doublings
+        )
 
     def range_s(self, seconds: float, setting: Setting) -> tuple[float, float]:
         """(low, high) = T exp(-w), T exp(w): covers 90 % of measurements."""
         width = math.exp(self.half_width(setting))
         return seconds / width, seconds * width
+
+
+def width_at(doublings: float, own: float, pooled: float, fade_doublings: float) -> float:
+    """Max(s, s f + P (1 - f)) with f = 2^(-d / D): never narrower than inside the region.
+
+    Args:
+        doublings: d, the distance from the region.
+        own: s, the stack's own spread.
+        pooled: P, the pooled one.
+        fade_doublings: D.
+    """
+    kept = 0.5 ** (doublings / fade_doublings)
+    return max(own, own * kept + pooled * (1.0 - kept))
 
 
 def conformal_quantile(scores: Sequence[float], level: float = LEVEL) -> float | None:

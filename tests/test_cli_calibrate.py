@@ -45,13 +45,42 @@ def test_a_stack_of_ones_own(table: Path, tmp_path: Path) -> None:
     (fit,) = data["fits"]
     (fitted,) = fit["parameters"]
     errors = fit["errors"]
-    assert errors["calibration, fitted"]["compared"] == 6
-    assert errors["test (out of sample), fitted"]["compared"] == 2
+    assert errors["calibration_fitted"]["compared"] == 6
+    assert errors["test_fitted"]["compared"] == 2
     assert {row["fitted_on"] for row in fit["rows"]} == {True}
     # four digits are written
     assert load_stack(str(out)).gemm_scale == pytest.approx(fitted["value"], rel=1e-3)
     # the shipped value was fitted on the same six rows
     assert fitted["value"] == pytest.approx(load_stack("internevo").gemm_scale, rel=0.05)
+
+
+def test_rows_that_cannot_be_run_are_counted(table: Path) -> None:
+    with table.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    rows[0]["gpu"] = "abacus"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames)
+        writer.writeheader()
+        writer.writerows(rows)
+    done = run("stack", "internevo", "--rows", str(table), "--json")
+    assert done.exit_code == 0, done.output
+    skipped = {row["id"]: row["reason"] for row in json.loads(done.stdout)["skipped_rows"]}
+    assert "abacus" in skipped[rows[0]["id"]]
+    assert "no step time was measured" in skipped.values()  # a row of memory only
+    shown = run("stack", "internevo", "--rows", str(table))
+    assert f"Not used: {len(skipped)} rows" in shown.stdout
+
+
+def test_values_are_written_into_a_stack_of_ones_own(table: Path, tmp_path: Path) -> None:
+    stack = tmp_path / "stack.yaml"
+    stack.write_text("extends: internevo\n")
+    arguments = ("stack", str(stack), "--parameter", "gemm_scale", "--rows", str(table))
+    done = run(*arguments, "--write", "values")
+    assert done.exit_code == 0, done.output
+    text = stack.read_text()
+    assert f"6 calibration rows of {table}" in text
+    assert "  parameters: [gemm_scale]\n  sources: [mine]\n  fitted_rows: 6\n" in text
 
 
 def test_a_table_of_test_rows_is_refused(table: Path) -> None:
@@ -69,6 +98,9 @@ def test_a_table_of_test_rows_is_refused(table: Path) -> None:
         (("stack", "maxtext"), "does not declare what to fit"),
         (("stack", "internevo", "--parameter", "gemmscale"), "unknown parameter 'gemmscale'"),
         (("stack", "all", "--parameter", "gemm_scale"), "takes its parameters"),
+        (("stack", "internevo", "--source", "nowhere"), "unknown source 'nowhere'"),
+        (("stack", "internevo", "--source", "zb"), "no calibration row of zb runs on stack"),
+        (("stack", "internevo", "--rows", "x.csv", "--write", "values"), "shipped tables only"),
         (("stack", "nowhere", "--parameter", "gemm_scale"), "unknown stack 'nowhere'"),
         (("accelerator", "a100-sxm4-80gb"), "nothing was measured"),
         (("accelerator", "a100-sxm4-80gb", "--gemm", "no.csv"), "there is no file"),
@@ -91,3 +123,18 @@ def test_an_accelerator(tmp_path: Path) -> None:
     assert "forward_flops_per_s" in done.stdout
     checked = CliRunner().invoke(app, ["check", str(out)])
     assert checked.stdout.startswith("ok  accelerator")
+
+
+def test_json_of_sources_left_out_has_plain_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "left.csv"
+    path.write_text(
+        "source,stack,parameter,value\nrepo-internlm-internevo,internevo,gemm_scale,1\n"
+    )
+    done = run("leave-one-out", "--values", str(path), "--json")
+    assert done.exit_code == 0, done.output
+    own, whole = json.loads(done.stdout)
+    assert (own["source"], whole["source"]) == ("repo-internlm-internevo", "all")
+    assert own["mape_left_out"] != own["mape"] > 0
+    assert own.keys() == {
+        "source", "test_rows", "mape", "bias", "mape_left_out", "bias_left_out",
+    }  # fmt: skip

@@ -40,6 +40,12 @@ def test_outside_it_fades_to_the_pooled_one() -> None:
     assert Uncertainty(POOLED, OWN).half_width(far) == pytest.approx(expected)
 
 
+def test_a_spread_beyond_the_pooled_one_does_not_fade() -> None:
+    # 2 doublings, f = 1/2: the mean of 2.0 and 0.4 would be less than inside the region
+    wide = StackSpread(2.0, 30, {"a100": REGION})
+    assert Uncertainty(POOLED, wide).half_width(setting(devices=256)) == 2.0
+
+
 def test_without_a_spread_of_its_own_the_pooled_one_holds() -> None:
     few = StackSpread(None, 3, {"a100": REGION})
     assert Uncertainty(POOLED).half_width(setting()) == 0.4
@@ -61,12 +67,12 @@ def test_the_range_is_symmetric_in_the_logarithm() -> None:
     )
 
 
-@given(st.floats(1, 1e6), st.floats(1, 1e6))
+@given(st.floats(0.01, 3), st.floats(1, 1e6), st.floats(1, 1e6))
 @settings(deadline=None)
-def test_farther_is_never_narrower(near: float, more: float) -> None:
+def test_farther_is_never_narrower(spread: float, near: float, more: float) -> None:
     one = setting(devices=64 * near)
     other = setting(devices=64 * near * more)
-    uncertainty = Uncertainty(POOLED, OWN)
+    uncertainty = Uncertainty(POOLED, StackSpread(spread, 30, {"a100": REGION}))
     assert uncertainty.half_width(other) >= uncertainty.half_width(one) * (1 - 1e-12)
 
 

@@ -13,6 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
+from simulator.calibrate.least_squares import soft_l1
 from simulator.calibrate.observations import observe, read_tables
 from simulator.calibrate.predict import step_times_s
 from simulator.published.validate import published_paths
@@ -29,18 +32,17 @@ def frontier_22b_flops_per_s(gemm_scale: float) -> float:
 
 
 def jean_zay_loss(bandwidth_fraction: float) -> float:
-    """The soft-L1 loss that stacks are fitted with (errors beyond 5 % count linearly)."""
+    """The mean soft-L1 loss that stacks are fitted with."""
     paths = [path for path in published_paths() if path.stem == "bloomA100"]
     rows = [row for row in read_tables(paths) if row.text("hidden") != "14400"]
-    losses: list[float] = []
+    errors: list[float] = []
     for one in observe(rows, all_rows=read_tables(published_paths())).rows:
         cluster = one.scenario.cluster
         network = replace(cluster.network, bandwidth_fraction=bandwidth_fraction)
         scenario = replace(one.scenario, cluster=replace(cluster, network=network))
         seconds = float(step_times_s(scenario, {})[0]) * one.contention
-        error = math.log(seconds / one.measured_s)
-        losses.append(math.sqrt(1 + (error / 0.05) ** 2) - 1)
-    return sum(losses) / len(losses)
+        errors.append(math.log(seconds / one.measured_s))
+    return float(soft_l1(np.array(errors)).mean())
 
 
 if __name__ == "__main__":

@@ -29,12 +29,24 @@ def fit_all(
     jobs: Sequence[Job],
     observed: Observations,
     *,
+    keep_values: bool = False,
     pool: ProcessPoolExecutor | None = None,
     progress: Progress = QUIET,
 ) -> tuple[StackFit, ...]:
     """Fits jobs in order; rows of later stacks take the values that earlier ones have changed.
 
     Jobs without calibration rows are passed over.
+
+    Args:
+        jobs: parents before the stacks that extend them.
+        observed: the rows.
+        keep_values: the fits are for their spreads only, so that later stacks keep what the files
+            give them.
+        pool: shares the work.
+        progress: is told what goes on.
+
+    Raises:
+        SpecError: if no row of the sources of a job runs on its stacks.
     """
     fits: list[StackFit] = []
     for job in jobs:
@@ -42,7 +54,8 @@ def fit_all(
         if not rows:
             continue
         progress.begin(job.stack)
-        inherited, without = _inherited(rows, fits), _parents_without(job, fits)
+        inherited = list(rows) if keep_values else _inherited(rows, fits)
+        without = _parents_without(job, fits)
         fits.append(fit_stack(job, inherited, pool=pool, on_round=progress.tick, without=without))
     return tuple(fits)
 
@@ -63,8 +76,11 @@ def _inherited(rows: Sequence[Observation], fits: Sequence[StackFit]) -> list[Ob
 def _parents_without(job: Job, fits: Sequence[StackFit]) -> dict[str, dict[str, float]]:
     """Source -> scalar -> what a stack would inherit had its parents not seen the source."""
     found: dict[str, dict[str, float]] = {}
+    if not job.names or not fits:
+        return found
+    parents = stack_files(str(job.path))[1:]
     for name in job.names:
-        giver = next((f.name for f in stack_files(job.stack)[1:] if name in f.scalars), "")
+        giver = next((f.name for f in parents if name in f.scalars), "")
         for fit in fits:
             if fit.job.stack == giver and name in fit.values:
                 for source, values in fit.left_out.items():

@@ -13,7 +13,7 @@ from simulator.calibrate.fit_curve import Constant, CurveFit, fit_curve
 from simulator.calibrate.microbench import Columns
 from simulator.calibrate.nccl import KINDS
 from simulator.cost.collective import ALGORITHMS, CollectiveKind, collective_s
-from simulator.errors import SpecError, UnknownNameError
+from simulator.errors import SpecError
 from simulator.group_link import GroupShape, at_size, group_link
 from simulator.machine import Cluster, CollectiveCurve, NetworkCurve, Node, ProtocolLine
 from simulator.numeric import FloatArray
@@ -39,8 +39,10 @@ def fit_collectives(tables: Sequence[Columns], node: Node) -> tuple[CurveFit, Co
         SpecError: if a kind is unknown, or a group is larger than the node.
     """
     where = ", ".join(table.where for table in tables)
-    kinds = np.array([kind for table in tables for kind in _kinds(table)])
-    ranks = np.concatenate([table.numbers("ranks") for table in tables])
+    kinds = np.array(
+        [KINDS[word] for table in tables for word in table.words("kind", "", KINDS, "collective")]
+    )
+    ranks = np.concatenate([table.whole("ranks") for table in tables])
     payload = np.concatenate([table.numbers("bytes") for table in tables])
     measured_s = np.concatenate([table.seconds() for table in tables])
     if ranks.max() > node.num_devices or ranks.min() < 2:
@@ -67,15 +69,6 @@ def fit_collectives(tables: Sequence[Columns], node: Node) -> tuple[CurveFit, Co
 
     fit = fit_curve("collectives", constants, predict, measured_s)
     return fit, curve_of(base, fit.values, sizes)
-
-
-def _kinds(table: Columns) -> list[str]:
-    found: list[str] = []
-    for name in table.texts("kind", ""):
-        if name not in KINDS:
-            raise UnknownNameError.of("collective", name, KINDS, where=table.where)
-        found.append(KINDS[name])
-    return found
 
 
 def _constants(base: CollectiveCurve, sizes: Sequence[int], kinds: set[str]) -> list[Constant]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,8 @@ _PRIOR: Final = 0.02
 """Residual of a constant that is e times its start, one extra row each: too little to move what
 the data tell, enough to keep what they do not."""
 _MAX_ROUNDS: Final = 60
+_UNTOLD: Final = 1.0
+"""Standard error of a logarithm from which on the data do not tell a constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,9 @@ def fit_curve(
     masks = np.ones((1 + NUM_FOLDS, num_rows + num), dtype=np.bool_)
     for k in range(NUM_FOLDS):
         masks[1 + k, :num_rows] = fold != k
-    solution = solve(evaluate, masks, start[None, :], (low, high), max_rounds=_MAX_ROUNDS)
+    solution = solve(
+        evaluate, masks, start[None, :], (low, high), max_rounds=_MAX_ROUNDS, num_priors=num
+    )
     held_out = solution.residuals[1 + fold, np.arange(num_rows)]
     return CurveFit(
         name,
@@ -101,7 +106,7 @@ def fit_curve(
                 constant.name,
                 constant.start,
                 float(np.exp(solution.log_values[0, i])),
-                float(solution.relative_errors[0, i]),
+                _told(float(solution.relative_errors[0, i])),
                 bool(solution.at_bound[0, i]),
             )
             for i, constant in enumerate(constants)
@@ -110,6 +115,10 @@ def fit_curve(
         _statistics(solution.residuals[0, :num_rows]),
         _statistics(held_out),
     )
+
+
+def _told(relative_error: float) -> float:
+    return relative_error if relative_error < _UNTOLD else math.inf
 
 
 def _residuals(

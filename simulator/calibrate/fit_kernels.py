@@ -13,7 +13,7 @@ from simulator.calibrate.microbench import Columns
 from simulator.cost.attention import AttentionShape, attention_curve, flash_attention_s
 from simulator.cost.compute import Matmul, matmul_s
 from simulator.cost.memory_bound import CURVE_KEYS
-from simulator.errors import PlanError, SpecError, UnknownNameError
+from simulator.errors import PlanError, SpecError
 from simulator.machine import Accelerator, AttentionCurve, GemmCurve
 from simulator.numeric import FloatArray
 
@@ -42,6 +42,14 @@ _DIRECTIONS: Final[Mapping[str, tuple[bool, ...]]] = {
     "backward": (True,),
     "both": (False, True),
 }
+_CAUSAL: Final[Mapping[str, bool]] = {
+    "1": True,
+    "true": True,
+    "causal": True,
+    "0": False,
+    "false": False,
+    "full": False,
+}
 _MAX_ROWS: Final = 2000
 """Rows of one curve that are used, evenly spaced: more do not change ten constants."""
 
@@ -51,7 +59,8 @@ def fit_gemm(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, GemmCur
     data = data.thinned(_MAX_ROWS)
     shape = Matmul(data.numbers("m"), data.numbers("n"), data.numbers("k"))
     default = "bf16" if "bf16" in accelerator.peak_flops_per_s else "fp16"
-    precisions = np.array(data.texts("precision", default))
+    known = accelerator.peak_flops_per_s
+    precisions = np.array(data.words("precision", default, known))
     base = accelerator.gemm
     constants = [
         Constant(field.name, getattr(base, field.name), *_GEMM_BOUNDS[field.name])
@@ -81,10 +90,9 @@ def fit_attention(
     or full) and direction (forward, backward or both).
     """
     found: dict[tuple[str, int], tuple[CurveFit, AttentionCurve]] = {}
-    for (kernel, head_dim), rows in data.split("kernel", "head_dim").items():
-        if kernel not in _GENERATIONS:
-            raise UnknownNameError.of("attention kernel", kernel, _GENERATIONS, where=data.where)
-        size = int(head_dim)
+    kernels = data.words("kernel", "", _GENERATIONS, "attention kernel")
+    keys = list(zip(kernels, data.whole("head_dim"), strict=True))
+    for (kernel, size), rows in data.split(keys).items():
         found[kernel, size] = _attention(kernel, size, rows.thinned(_MAX_ROWS), accelerator)
     return found
 
@@ -93,11 +101,8 @@ def _attention(
     kernel: str, head_dim: int, data: Columns, accelerator: Accelerator
 ) -> tuple[CurveFit, AttentionCurve]:
     batch, heads, tokens = (data.numbers(name) for name in ("batch", "heads", "tokens"))
-    causal = np.array([text in {"1", "causal", "true"} for text in data.texts("causal", "1")])
-    directions = np.array(data.texts("direction", "forward"))
-    unknown = [name for name in directions.tolist() if name not in _DIRECTIONS]
-    if unknown:
-        raise UnknownNameError.of("direction", unknown[0], _DIRECTIONS, where=data.where)
+    causal = np.array([_CAUSAL[word] for word in data.words("causal", "1", _CAUSAL)])
+    directions = np.array(data.words("direction", "forward", _DIRECTIONS))
     base = _base_curve(accelerator, kernel, head_dim)
     constants = [
         Constant(field.name, getattr(base, field.name), *_ATTENTION_BOUNDS[field.name])
@@ -141,11 +146,8 @@ def fit_memory(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, dict[
     fraction they have.
     """
     data = data.thinned(_MAX_ROWS)
-    kernels = np.array(data.texts("kernel", ""))
+    kernels = np.array(data.words("kernel", "", CURVE_KEYS))
     measured = list(dict.fromkeys(kernels.tolist()))
-    for name in measured:
-        if name not in CURVE_KEYS:
-            raise UnknownNameError.of("kernel", name, CURVE_KEYS, where=data.where)
     if not measured:
         raise SpecError("there is no measurement", where=data.where)
     num_bytes = data.numbers("bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +17,16 @@ from simulator.calibrate.model import ResidualModel
 from simulator.calibrate.observations import Observation
 from simulator.calibrate.parameters import PARAMETERS
 from simulator.calibrate.subsets import Subset, subsets
+from simulator.errors import SpecError
 from simulator.numeric import BoolArray, FloatArray
 from simulator.uncertainty import conformal_quantile, region_of
 
 _SPARE_ROWS: Final = 2
 """Rows beyond the number of scalars without which what is left of a source tells nothing."""
+
+
+_MAX_STARTS: Final = 256
+"""Combinations that are tried, enough for four scalars: all ten would have 174,960."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +118,22 @@ def fit_stack(
             another than ``job.fallback``.
         pool: shares the work.
         on_round: called after every evaluation of all rows.
+
+    Raises:
+        SpecError: if there is something to fit and no row to fit it on.
     """
     assert all(row.role == "calibration" for row in rows)
     counts = np.array([job.counts(row) for row in rows])
+    if job.names and not counts.any():
+        raise SpecError(
+            f"no calibration row of {', '.join(job.sources)} runs on stack {job.stack}",
+            hint=f"there are rows of {', '.join(sorted({row.source for row in rows}))}",
+        )
     cases = subsets(rows, counts)
     model = ResidualModel(rows, job.names, pool)
     before = model.residuals({k: np.array([v]) for k, v in job.shipped.items()})[0]
     on_round()
-    if not job.names or not counts.any():
+    if not job.names:
         same = np.repeat(before[None, :], len(cases), axis=0)
         errors = _row_errors(rows, counts, before, cases, same)
         return StackFit(job, (), errors, {}, _beyond(rows, cases, same))
@@ -168,7 +182,7 @@ def _fitted(
     )
     # Where too few rows are left the full fit stands in, and is replaced below.
     masks = np.where(enough[:, None], masks, counts)
-    solution = solve(model.at, masks, _starts(job), bounds, on_round)
+    solution = solve(model.at, masks, start_points(job), bounds, on_round)
     known = np.isfinite(solution.relative_errors) & enough[:, None]
     parents = [dict(job.fallback) | dict(without.get(case.name, {})) for case in cases]
     instead = np.array([[values[name] for name in job.names] for values in parents])
@@ -191,11 +205,19 @@ def _fitted(
     return _Fitted(parameters, values, residuals)
 
 
-def _starts(job: Job) -> FloatArray:
-    """Log parameters: all combinations of the starts, and what is shipped."""
-    starts = list(product(*(PARAMETERS[name].starts for name in job.names)))
+def start_points(job: Job) -> FloatArray:
+    """Log parameters: what is shipped, and all combinations of the starts.
+
+    Where these are more than ``_MAX_STARTS``, every start alone with the rest as shipped.
+    """
     shipped = tuple(max(job.shipped[name], PARAMETERS[name].low) for name in job.names)
-    return np.log(np.array([shipped, *starts]))
+    starts = [PARAMETERS[name].starts for name in job.names]
+    if math.prod(map(len, starts)) <= _MAX_STARTS:
+        return np.log(np.array([shipped, *product(*starts)]))
+    alone = [
+        (*shipped[:i], value, *shipped[i + 1 :]) for i, own in enumerate(starts) for value in own
+    ]
+    return np.log(np.array([shipped, *alone]))
 
 
 def _row_errors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class HardwareFit:
 
 
 def _curve_json(fit: CurveFit) -> dict[str, object]:
-    known = [c.relative_error if c.relative_error < 1 else None for c in fit.constants]
+    known = [c.relative_error if math.isfinite(c.relative_error) else None for c in fit.constants]
     constants = [
         {**asdict(constant), "relative_error": error}
         for constant, error in zip(fit.constants, known, strict=True)

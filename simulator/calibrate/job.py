@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simulator.calibrate.observations import Observation
 from simulator.calibrate.parameters import PARAMETERS
-from simulator.errors import UnknownNameError
+from simulator.errors import SpecError, UnknownNameError
 from simulator.spec.stacks import StackFile, load_stack, stack_files
 from simulator.spec.yaml_file import list_data
 
@@ -61,6 +61,10 @@ def job_of(
     own, stack = files[0], load_stack(name)
     fit = own.fit
     chosen = tuple(names) or (fit.parameters if fit else ())
+    for i, scalar in enumerate(chosen):
+        if scalar in chosen[:i]:
+            where = "--parameter" if names else f"{own.path}: fit.parameters"
+            raise SpecError(f"parameter '{scalar}' is named twice", where=where)
     return Job(
         stack=own.name,
         path=own.path,

@@ -68,6 +68,7 @@ def solve(
     bounds: tuple[FloatArray, FloatArray],
     on_round: Callable[[], None] = lambda: None,
     max_rounds: int = MAX_ROUNDS,
+    num_priors: int = 0,
 ) -> Solution:
     """Minimises the mean soft-L1 loss of every subset by damped Gauss-Newton steps.
 
@@ -78,6 +79,8 @@ def solve(
         bounds: lowest and highest log parameters. [parameters] each.
         on_round: called after every evaluation.
         max_rounds: steps at most.
+        num_priors: last rows that are no measurements, but hold parameters where they start. They
+            tell nothing of how well a parameter is known.
     """
     low, high = bounds
     residuals = evaluate(np.clip(starts, low, high))
@@ -101,7 +104,9 @@ def solve(
             np.where(better, trial.loss, best.loss),
         )
         damping = np.where(better, damping / 5.0, damping * 10.0)
-    errors = _relative_errors(best, masks)
+    measured = masks.copy()
+    measured[:, masks.shape[1] - num_priors :] = False
+    errors = _relative_errors(best, measured)
     edge = (best.x <= low + 1e-6) | (best.x >= high - 1e-6)
     return Solution(best.x, best.residuals, errors, edge)
 

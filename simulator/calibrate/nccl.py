@@ -61,7 +61,8 @@ def _text_columns(path: Path, text: str) -> Columns:
     for line in text.splitlines():
         header = line.lstrip("# ").split()
         if line.startswith("#") and header[:2] == ["size", "count"]:
-            place = next(i for i, word in enumerate(header) if word in {"time", "cputime"})
+            times_at = (i for i, word in enumerate(header) if word in {"time", "cputime"})
+            place = next(times_at, place)
         cells = line.split()
         if len(cells) > place and cells[0].isdigit() and _is_number(cells[place]):
             times.append((cells[0], cells[place]))
@@ -71,30 +72,30 @@ def _text_columns(path: Path, text: str) -> Columns:
 def _json_columns(path: Path, text: str) -> Columns:
     try:
         data = cast("dict[str, object]", json.loads(text))
-        args = cast("list[str]", data["args"])
+        program = str(cast("list[object]", data["args"])[0])
         config = cast("dict[str, object]", data["config"])
         results = cast("list[dict[str, object]]", data["results"])
         devices = cast("list[dict[str, str]]", config["devices"])
         # Without MPI only the first device is listed.
         ranks = max(len(devices), int(str(config["nthreads"])) * int(str(config["ngpus"])))
         _check_hosts(path, {device["hostname"] for device in devices})
-        times = [(str(row["size"]), _json_time(row)) for row in results]
+        times = [(str(float(str(row["size"]))), _json_time(row)) for row in results]
     except json.JSONDecodeError as error:
         where = f"{path}, line {error.lineno}"
         raise SpecError(f"not valid JSON: {error.msg}", where=where) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise SpecError(
             f"not the JSON of nccl-tests: {error}",
             where=str(path),
             hint="write it with -J FILE, or give a list of objects with the keys "
             f"{', '.join(COLLECTIVE_COLUMNS)}",
         ) from None
-    return _columns(path, _kind(path, args[0]), ranks, times)
+    return _columns(path, _kind(path, program), ranks, times)
 
 
 def _json_time(row: Mapping[str, object]) -> str:
     body = cast("dict[str, object]", row.get("out_of_place") or row["in_place"])
-    return str(body["time"] if "time" in body else body["cpu_time"])
+    return str(float(str(body["time"] if "time" in body else body["cpu_time"])))
 
 
 def _columns(path: Path, kind: str, ranks: int, times: list[tuple[str, str]]) -> Columns:

@@ -12,10 +12,14 @@ from pathlib import Path
 from simulator.calibrate.duplicates import Duplicate, find_duplicates
 from simulator.calibrate.predict import contention
 from simulator.errors import SpecError, TrainsimError
-from simulator.published.mapping import Case, map_row
+from simulator.published.corrections import corrected
+from simulator.published.mapping import Case, Skipped, map_row
+from simulator.published.megascale import apply_features
 from simulator.published.rows import PublishedRow, read_rows
+from simulator.published.software import stack_settings
 from simulator.scenario import Scenario, check
 from simulator.simulate import setting_of
+from simulator.spec.yaml_file import data_dir
 from simulator.uncertainty import Setting
 
 MAX_ROWS = 90
@@ -30,6 +34,7 @@ class Observation:
 
     Attributes:
         contention: what sharing of links adds to the time of the max-plus engine, as a factor.
+        table: its file; shipped ones by their place in the repository.
     """
 
     source: str
@@ -39,6 +44,7 @@ class Observation:
     setting: Setting
     measured_s: float
     contention: float
+    table: str = ""
 
     @property
     def stack(self) -> str:
@@ -48,10 +54,16 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """All rows that can be run, and the calibration rows that were set aside."""
+    """All rows that can be run.
+
+    Attributes:
+        duplicates: calibration rows that were set aside.
+        skipped: rows that cannot be run or have no time, and why.
+    """
 
     rows: tuple[Observation, ...]
     duplicates: tuple[Duplicate, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     def of(self, stacks: Iterable[str], role: str) -> tuple[Observation, ...]:
         """Rows of some stacks in one role."""
@@ -95,7 +107,7 @@ def observe(
     pool: ProcessPoolExecutor | None = None,
     on_row: Callable[[], None] = lambda: None,
 ) -> Observations:
-    """The rows that can be run and have a time, without duplicates of test rows.
+    """The rows that can be run and have a time, without duplicates of test rows; and the others.
 
     Args:
         rows: to observe, those of other roles are passed over.
@@ -108,10 +120,13 @@ def observe(
     chosen = [row for row in rows if row.role in roles]
     work = partial(_observed, stack=stack)
     found: list[tuple[Case, float]] = []
+    skipped: list[Skipped] = []
     results = map(work, chosen) if pool is None else pool.map(work, chosen, chunksize=_CHUNK)
     for result in results:
         on_row()
-        if result is not None:
+        if isinstance(result, Skipped):
+            skipped.append(result)
+        else:
             found.append(result)
     fitted = [case for case, _ in found if case.row.role == "calibration"]
     duplicates = find_duplicates(fitted, all_rows)
@@ -120,7 +135,7 @@ def observe(
         for case, factor in found
         if (case.row.source, case.row.row_id) not in duplicates
     ]
-    return Observations(tuple(kept), tuple(duplicates.values()))
+    return Observations(tuple(kept), tuple(duplicates.values()), tuple(skipped))
 
 
 def evenly(rows: Sequence[Observation], limit: int = MAX_ROWS) -> tuple[Observation, ...]:
@@ -134,20 +149,43 @@ def evenly(rows: Sequence[Observation], limit: int = MAX_ROWS) -> tuple[Observat
     return tuple(chosen)
 
 
-def _observed(row: PublishedRow, stack: str) -> tuple[Case, float] | None:
+def stack_of(row: PublishedRow) -> str:
+    """The stack of a row's framework, found without mapping the rest of it."""
+    row, _ = corrected(row)
+    settings, _ = stack_settings(row)
+    apply_features(row, {}, {}, settings)
+    return str(settings["preset"])
+
+
+def _observed(row: PublishedRow, stack: str) -> tuple[Case, float] | Skipped:
     case = map_row(row, stack=stack)
-    if not isinstance(case, Case) or case.step_time_s is None:
-        return None
+    if isinstance(case, Skipped):
+        return case
+    if case.step_time_s is None:
+        return Skipped(row, "no step time was measured")
     try:
         check(case.scenario)
         return case, contention(case.scenario)
-    except TrainsimError:
-        return None  # the validation says why it cannot be run
+    except TrainsimError as error:
+        return Skipped(row, error.problem)
 
 
 def _observation(case: Case, factor: float) -> Observation:
     assert case.step_time_s is not None
     row, scenario = case.row, case.scenario
     return Observation(
-        row.source, row.row_id, row.role, scenario, setting_of(scenario), case.step_time_s, factor
+        source=row.source,
+        row_id=row.row_id,
+        role=row.role,
+        scenario=scenario,
+        setting=setting_of(scenario),
+        measured_s=case.step_time_s,
+        contention=factor,
+        table=_table(row),
     )
+
+
+def _table(row: PublishedRow) -> str:
+    path = Path(row.where.rpartition(", line ")[0])
+    shipped = path.parent == data_dir("published")
+    return f"benchmarks/published/{path.name}" if shipped else str(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.engine.breakdown import period_s
 from simulator.engine.maxplus import makespan_s
+from simulator.engine.run import Engine
 from simulator.numeric import FloatArray
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
@@ -56,6 +57,6 @@ def _one_s(scenario: Scenario, values: Mapping[str, float]) -> float:
     return _period_s(build_step(_with(scenario, values)), "maxplus")
 
 
-def _period_s(step: Step, engine: str) -> float:
-    timeline, _ = run_step(step, "maxplus" if engine == "maxplus" else "auto")
+def _period_s(step: Step, engine: Engine) -> float:
+    timeline, _ = run_step(step, engine)
     return period_s(timeline, joined=step.schedule.joins_before_optimizer)

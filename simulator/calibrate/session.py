@@ -17,13 +17,15 @@ from simulator.calibrate.job import Job
 from simulator.calibrate.model import ResidualModel
 from simulator.calibrate.observations import (
     Observation,
+    Observations,
     observe,
     read_tables,
     refuse_test_rows,
+    stack_of,
 )
-from simulator.errors import SpecError
+from simulator.errors import SpecError, UnknownNameError
+from simulator.published.mapping import Skipped
 from simulator.published.rows import PublishedRow
-from simulator.published.software import stack_settings
 from simulator.published.validate import published_paths
 
 
@@ -44,11 +46,13 @@ class Calibration:
     Attributes:
         test: stack of a job -> errors of test rows; missing where they were not asked for.
         duplicates: calibration rows set aside because a test row is the same measurement.
+        skipped: calibration and, if asked for, test rows that cannot be run, and why.
     """
 
     fits: tuple[StackFit, ...]
     test: Mapping[str, TestErrors]
     duplicates: tuple[Duplicate, ...]
+    skipped: tuple[Skipped, ...] = ()
 
 
 def calibrate(
@@ -57,6 +61,7 @@ def calibrate(
     tables: Sequence[Path] = (),
     own_stack: str = "",
     with_test: bool = True,
+    keep_values: bool = False,
     workers: int | None = None,
     progress: Progress = QUIET,
 ) -> Calibration:
@@ -67,46 +72,58 @@ def calibrate(
         tables: to read; empty for the shipped ones. One without calibration rows is refused.
         own_stack: path of a stack on which all rows run, whatever their framework.
         with_test: predict the test rows of the tables as well.
+        keep_values: see ``fit_all``.
         workers: processes; None for one per processor.
         progress: is told what goes on.
 
     Raises:
         SpecError: if a table cannot be read, has no calibration rows, or no row can be fitted on.
+        UnknownNameError: if there is no table of a source.
     """
     refuse_test_rows(tables)
     shipped = read_tables(published_paths())
     rows = read_tables(tables) if tables else shipped
-    if not own_stack:
-        wanted = {stack for job in jobs for stack in job.stacks}
-        rows = tuple(row for row in rows if _runs_on(row, wanted))
+    _check_sources(jobs, rows)
+    rows = rows if own_stack else _rows_of(jobs, rows)
     with ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool:
         progress.begin("Reading rows")
         observed = observe(
             rows, all_rows=(*shipped, *rows), stack=own_stack, pool=pool, on_row=progress.tick
         )
-        fits = fit_all(jobs, observed, pool=pool, progress=progress)
+        fits = fit_all(jobs, observed, keep_values=keep_values, pool=pool, progress=progress)
         if not fits:
-            names = ", ".join(job.stack for job in jobs)
             raise SpecError(
-                f"no calibration row runs on stack {names}",
+                f"no calibration row runs on stack {', '.join(job.stack for job in jobs)}",
                 hint="name tables with rows of that framework with --rows",
             )
         test: dict[str, TestErrors] = {}
+        skipped = observed.skipped
         if with_test:
             tested = _observe_test(rows, own_stack, pool, progress)
-            test = {fit.job.stack: _test_errors(fit, tested, pool, progress.tick) for fit in fits}
-    return Calibration(fits, test, observed.duplicates)
+            skipped = (*skipped, *tested.skipped)
+            test = {
+                fit.job.stack: _test_errors(fit, tested.rows, pool, progress.tick) for fit in fits
+            }
+    return Calibration(fits, test, observed.duplicates, skipped)
 
 
-def _runs_on(row: PublishedRow, stacks: set[str]) -> bool:
-    """A quick look, so that rows of other frameworks need not be mapped."""
-    settings, _ = stack_settings(row)
-    return settings["preset"] in stacks or "megascale" in row.lower("framework")
+def _rows_of(jobs: Sequence[Job], rows: Sequence[PublishedRow]) -> tuple[PublishedRow, ...]:
+    wanted = {stack for job in jobs for stack in job.stacks}
+    return tuple(row for row in rows if stack_of(row) in wanted)
+
+
+def _check_sources(jobs: Sequence[Job], rows: Sequence[PublishedRow]) -> None:
+    known = {row.source for row in rows}
+    for job in jobs:
+        for source in job.sources:
+            if source not in known:
+                where = f"sources of stack {job.stack}"
+                raise UnknownNameError.of("source", source, known, where=where)
 
 
 def _observe_test(
     rows: Sequence[PublishedRow], own_stack: str, pool: ProcessPoolExecutor, progress: Progress
-) -> tuple[Observation, ...]:
+) -> Observations:
     progress.begin("Reading test rows")
     return observe(
         rows,
@@ -115,7 +132,7 @@ def _observe_test(
         roles=frozenset({"test"}),
         pool=pool,
         on_row=progress.tick,
-    ).rows
+    )
 
 
 def _test_errors(

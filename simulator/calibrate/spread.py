@@ -17,6 +17,7 @@ from simulator.uncertainty import (
     StackSpread,
     conformal_quantile,
     region_of,
+    width_at,
 )
 
 _ROWS_PER_SOURCE: Final = 20
@@ -33,16 +34,25 @@ class MeasuredSpread:
     rows_per_accelerator: Mapping[str, int]
 
 
-def stack_spreads(fits: Iterable[StackFit]) -> dict[str, MeasuredSpread]:
-    """Spread of every stack that has calibration rows, from cross-validated errors."""
+def stack_spreads(
+    fits: Iterable[StackFit], *, as_shipped: bool = False
+) -> dict[str, MeasuredSpread]:
+    """Spread of every stack that has calibration rows, from cross-validated errors.
+
+    Args:
+        fits: of the stacks.
+        as_shipped: for files that keep the values they have: no less than the spread of the
+            errors with those. Rows they were fitted on flatter them, so that the cross-validated
+            spread still counts.
+    """
     by_stack: dict[str, list[RowErrors]] = {}
     for fit in fits:
         for row in fit.rows:
             by_stack.setdefault(row.row.stack, []).append(row)
-    return {stack: _measured(rows) for stack, rows in sorted(by_stack.items())}
+    return {stack: _measured(rows, as_shipped) for stack, rows in sorted(by_stack.items())}
 
 
-def _measured(rows: Sequence[RowErrors]) -> MeasuredSpread:
+def _measured(rows: Sequence[RowErrors], as_shipped: bool) -> MeasuredSpread:
     settings = [row.row.setting for row in rows]
     by_accelerator = {
         name: [one for one in settings if one.accelerator == name]
@@ -50,6 +60,9 @@ def _measured(rows: Sequence[RowErrors]) -> MeasuredSpread:
     }
     regions: dict[str, Region] = {name: region_of(own) for name, own in by_accelerator.items()}
     spread = conformal_quantile([abs(row.cross_validated) for row in rows])
+    kept = conformal_quantile([abs(row.before) for row in rows])
+    if as_shipped and spread is not None and kept is not None:
+        spread = max(spread, kept)
     counts = {name: len(own) for name, own in by_accelerator.items()}
     return MeasuredSpread(StackSpread(spread, len(rows), regions), counts)
 
@@ -92,8 +105,7 @@ def fade_doublings(beyond: Sequence[Beyond], pooled: float) -> float:
 def _coverage(beyond: Sequence[Beyond], pooled: float, fade: float) -> float:
     inside: dict[str, list[bool]] = {}
     for one in beyond:
-        kept = 0.5 ** (one.doublings / fade)
-        width = one.spread * kept + pooled * (1.0 - kept)
+        width = width_at(one.doublings, one.spread, pooled, fade)
         inside.setdefault(one.stack, []).append(one.error <= width)
     shares = [sum(own) / len(own) for own in inside.values()]
     return sum(shares) / len(shares) if shares else 1.0

@@ -24,7 +24,7 @@ def source_of(fit: CurveFit, files: str) -> str:
 
 def head(base: str) -> list[str]:
     """The first lines of a file."""
-    return ["# Fitted by trainsim calibrate.", f"extends: {base}"]
+    return ["# Fitted by trainsim calibrate.", f"extends: {quoted(base)}"]
 
 
 def gemm_lines(curve: GemmCurve, source: str) -> list[str]:

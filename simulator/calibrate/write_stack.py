@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import cast
 
 from simulator.calibrate.fit_stack import FittedParameter, StackFit
 from simulator.calibrate.parameters import PARAMETERS
@@ -16,6 +16,9 @@ from simulator.calibrate.yaml_text import (
     remark_of,
     with_entry,
 )
+from simulator.spec.fits import FitSpec
+from simulator.spec.validate import validate
+from simulator.spec.yaml_file import parse_yaml
 from simulator.uncertainty import PooledSpread
 
 POOLED_SOURCE = (
@@ -34,15 +37,36 @@ def with_values(text: str, fit: StackFit) -> str:
     return text
 
 
-def with_fit(text: str, stack: str, fits: Sequence[StackFit], spread: MeasuredSpread) -> str:
-    """The file with the ``fit`` block of a stack."""
-    fit = next((one for one in fits if one.job.stack == stack), None)
+def declared_in(text: str, where: str) -> FitSpec:
+    """The ``fit`` block of a stack file; an empty one where there is none."""
+    content = cast("dict[str, object]", parse_yaml(text, where))
+    return validate(FitSpec, content.get("fit") or {}, f"{where}: fit")
+
+
+def declared_by(fit: StackFit) -> FitSpec:
+    """What a fit block declares of the job that was done."""
+    job = fit.job
+    return FitSpec(
+        parameters=job.names,
+        sources=job.sources,
+        stacks=() if job.stacks == (job.stack,) else job.stacks,
+        fitted_rows=sum(row.fitted_on for row in fit.rows),
+    )
+
+
+def with_fit(text: str, declared: FitSpec, spread: MeasuredSpread) -> str:
+    """The file with the ``fit`` block of a stack.
+
+    Args:
+        text: of the file.
+        declared: what is fitted on what, and the rows behind the values.
+        spread: what is left over.
+    """
     lines = ["fit:"]
-    if fit is not None and fit.parameters:
-        lines.append(f"  parameters: {listed(fit.job.names)}")
-        lines += [f"  sources: {listed(fit.job.sources)}"] if fit.job.sources else []
-        lines += [f"  stacks: {listed(fit.job.stacks)}"] if fit.job.stacks != (stack,) else []
-        lines.append(f"  fitted_rows: {sum(row.fitted_on for row in fit.rows)}")
+    for key in ("parameters", "sources", "stacks"):
+        names: tuple[str, ...] = getattr(declared, key)
+        lines += [f"  {key}: {listed(names)}"] if names else []
+    lines += [f"  fitted_rows: {declared.fitted_rows}"] if declared.parameters else []
     own = spread.spread
     lines.append(f"  spread_rows: {own.rows}")
     lines += [f"  spread: {own.spread:.4g}"] if own.spread is not None else []
@@ -58,9 +82,9 @@ def extension(name: str, fit: StackFit, spread: MeasuredSpread | None) -> str:
         fit: of it.
         spread: of it, None where no row runs on it.
     """
-    text = f"# Fitted by trainsim calibrate stack.\nextends: {name}\n\n"
+    text = f"# Fitted by trainsim calibrate stack.\nextends: {quoted(name)}\n\n"
     text = with_values(text, fit)
-    return text if spread is None else with_fit(text, fit.job.stack, [fit], spread)
+    return text if spread is None else with_fit(text, declared_by(fit), spread)
 
 
 def pooled_text(pooled: PooledSpread) -> str:
@@ -77,7 +101,7 @@ def pooled_text(pooled: PooledSpread) -> str:
 
 def _source(fit: StackFit, fitted: FittedParameter) -> str:
     counted = [row for row in fit.rows if row.fitted_on]
-    tables = ", ".join(dict.fromkeys(f"{row.row.source}.csv" for row in counted))
+    tables = ", ".join(dict.fromkeys(row.row.table for row in counted))
     error = (
         "not determined by them"
         if math.isinf(fitted.relative_error)
@@ -85,6 +109,6 @@ def _source(fit: StackFit, fitted: FittedParameter) -> str:
     )
     bound = ", at the bound of what is physical" if fitted.at_bound else ""
     return (
-        f"fitted on {len(counted)} calibration rows of benchmarks/published/{tables}, "
+        f"fitted on {len(counted)} calibration rows of {tables}, "
         f"{error}{bound} (trainsim calibrate stack {fit.job.stack})"
     )

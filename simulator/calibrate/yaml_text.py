@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from typing import cast
 
+from simulator.spec.yaml_file import parse_yaml
 from simulator.uncertainty import AXES, Region
 
 
@@ -62,6 +63,9 @@ def region_lines(regions: Mapping[str, Region], rows: Mapping[str, int]) -> list
 
 def remark_of(text: str, key: str) -> str:
     """What the source of a figure says after where it was fitted, ``...): remark``."""
-    line = next((line for line in text.splitlines() if line.startswith(f"{key}:")), "")
-    found = re.search(r'source: "(.*)"\}\s*$', line)
-    return found.group(1).partition("): ")[2] if found else ""
+    figures = cast("dict[str, object]", parse_yaml(text, key))
+    figure = figures.get(key)
+    if not isinstance(figure, dict):
+        return ""
+    source = cast("dict[str, object]", figure).get("source", "")
+    return str(source).partition("): ")[2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,16 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from simulator.errors import SpecError, UnknownNameError
+from simulator.published.document import count, percent
 from simulator.published.results import ValidationResult, validation_result
 from simulator.published.validate import published_paths, validate
 from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.fits import FITTED
+from simulator.spec.yaml_file import list_data
 
 COLUMNS: Final = ("source", "stack", "parameter", "value")
-Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
-"""Headers and rows of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def read_left_out(path: Path) -> tuple[LeftOutValue, ...]:
 
     Raises:
         SpecError: if it cannot be read, or a line is wrong.
+        UnknownNameError: if a parameter, source or stack is none of the shipped ones.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -64,7 +66,13 @@ def read_left_out(path: Path) -> tuple[LeftOutValue, ...]:
             where=f"{path}, line 1",
             hint="write it with 'trainsim calibrate leave-one-out --out FILE.csv'",
         )
-    return tuple(_value(cells, f"{path}, line {i}") for i, cells in enumerate(lines[1:], 2))
+    values = [_value(cells, f"{path}, line {i}") for i, cells in enumerate(lines[1:], 2)]
+    keys = [(one.source, one.stack, one.parameter) for one in values]
+    for i, key in enumerate(keys):
+        if key in keys[:i]:
+            where = f"{path}, line {i + 2}"
+            raise SpecError(f"{', '.join(key)} has a value already", where=where)
+    return tuple(values)
 
 
 def _value(cells: Sequence[str], where: str) -> LeftOutValue:
@@ -73,8 +81,20 @@ def _value(cells: Sequence[str], where: str) -> LeftOutValue:
         value = float(text)
     except ValueError:
         raise SpecError(f"'{','.join(cells)}' is not {', '.join(COLUMNS)}", where=where) from None
-    if parameter not in FITTED:
-        raise UnknownNameError.of("parameter", parameter, FITTED, where=where)
+    sources = [path.stem for path in published_paths()]
+    stacks = list_data("stacks")
+    named = (
+        ("parameter", parameter, FITTED),
+        ("source", source, sources),
+        ("stack", stack, stacks),
+    )
+    for kind, name, known in named:
+        if name not in known:
+            raise UnknownNameError.of(kind, name, known, where=where)
+    is_time = parameter.endswith("_s")  # the host may take none, while a scale of 0 is none
+    if not math.isfinite(value) or value < 0 or (value == 0 and not is_time):
+        least = "0 or more" if is_time else "above 0"
+        raise SpecError(f"{parameter} {text} must be {least} and finite", where=where)
     return LeftOutValue(source, stack, parameter, value)
 
 
@@ -116,27 +136,57 @@ def with_left_out(fitted: ValidationResult, left_out: ValidationResult) -> Valid
     return validation_result([*rows, *left_out.rows])
 
 
-def left_out_table(fitted: ValidationResult, left_out: ValidationResult) -> Table:
+@dataclass(frozen=True, slots=True)
+class LeftOutErrors:
+    """Errors over the test rows of one source, or of ``all``.
+
+    Attributes:
+        mape, bias: with the stacks as they are.
+        mape_left_out, bias_left_out: with stacks that were fitted without the source.
+    """
+
+    source: str
+    test_rows: int
+    mape: float | None
+    bias: float | None
+    mape_left_out: float | None
+    bias_left_out: float | None
+
+
+def left_out_errors(
+    fitted: ValidationResult, left_out: ValidationResult
+) -> tuple[LeftOutErrors, ...]:
     """Errors over rows marked test per source that was left out, and over all test rows."""
-    headers = ("source", "test rows", "mean", "bias", "mean left out", "bias left out")
     whole = with_left_out(fitted, left_out)
     pairs = [(name, fitted.sources[name], other) for name, other in left_out.sources.items()]
-    rows = [
-        (
-            name,
-            f"{shipped.test.compared:,}",
-            _percent(shipped.test.mape),
-            _percent(shipped.test.bias, signed=True),
-            _percent(other.test.mape),
-            _percent(other.test.bias, signed=True),
+    return tuple(
+        LeftOutErrors(
+            source=name,
+            test_rows=shipped.test.compared,
+            mape=shipped.test.mape,
+            bias=shipped.test.bias,
+            mape_left_out=other.test.mape,
+            bias_left_out=other.test.bias,
         )
         for name, shipped, other in (*pairs, ("all", fitted.overall, whole.overall))
         if shipped.test.compared
+    )
+
+
+def left_out_table(
+    fitted: ValidationResult, left_out: ValidationResult
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """``left_out_errors`` as text: headers and rows."""
+    headers = ("source", "test rows", "mean", "bias", "mean left out", "bias left out")
+    rows = [
+        (
+            one.source,
+            count(one.test_rows),
+            percent(one.mape),
+            percent(one.bias, signed=True),
+            percent(one.mape_left_out),
+            percent(one.bias_left_out, signed=True),
+        )
+        for one in left_out_errors(fitted, left_out)
     ]
     return headers, rows
-
-
-def _percent(value: float | None, *, signed: bool = False) -> str:
-    if value is None:
-        return "-"
-    return f"{100 * value:+.1f} %" if signed else f"{100 * value:.1f} %"

@@ -12,7 +12,7 @@ from pydantic import Field, Strict, StrictBool
 from simulator.errors import SpecError
 from simulator.machine import Assumption
 from simulator.plan import AttentionKernel
-from simulator.spec.fits import FitSpec, load_pooled_spread
+from simulator.spec.fits import FITTED, FitSpec, load_pooled_spread
 from simulator.spec.hardware import merge
 from simulator.spec.quantity import (
     AssumptionSpec,
@@ -45,6 +45,7 @@ _YAML_NAME: Final = {
     "workspace_bytes": "workspace_memory",
 }
 """Field of ``Stack`` -> its key in YAML, where a quantity carries its own unit."""
+_FITTED_KEYS: Final = frozenset(_YAML_NAME.get(name, name) for name in FITTED)
 
 
 class StackSpec(Spec):
@@ -141,6 +142,9 @@ def load_stack(
 ) -> Stack:
     """A shipped stack, or one of the user's, with some of its values replaced.
 
+    With a fitted scalar replaced, what was measured of the stack holds no more: its predictions
+    carry the pooled range.
+
     Args:
         name: file stem of ``hardware/stacks``, or the path of a YAML file.
         overrides: values of ``StackSpec``; a figure may be written without ``source``.
@@ -153,6 +157,8 @@ def load_stack(
     data, file = _resolve(name, base_dir or Path(), ())
     if not overrides:
         return validate(StackSpec, data, file).build()
+    if not _FITTED_KEYS.isdisjoint(overrides):
+        data.pop("fit", None)
     return validate(StackSpec, merge(data, _with_sources(overrides, where)), where).build()
 
 

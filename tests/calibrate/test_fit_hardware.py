@@ -111,6 +111,33 @@ def test_unknown_words_are_refused() -> None:
         fit_attention(Columns("x", {"kernel": ["flash9"], "head_dim": ["64"], **one}), accelerator)
 
 
+def attention_rows(count=8, **cells: str) -> Columns:
+    row = {
+        "kernel": "flash2", "head_dim": "64", "batch": "1", "heads": "16", "tokens": "2048",
+        "time_us": "100",
+    } | cells  # fmt: skip
+    return Columns("a.csv", {name: [cell] * count for name, cell in row.items()})
+
+
+def test_words_of_attention() -> None:
+    accelerator = load_accelerator(A100)
+    assert [*fit_attention(attention_rows(head_dim="64.0"), accelerator)] == [("flash2", 64)]
+    with pytest.raises(SpecError, match="head_dim '' is not a positive number"):
+        fit_attention(attention_rows(head_dim=""), accelerator)
+    with pytest.raises(UnknownNameError, match="unknown causal 'maybe'") as error:
+        fit_attention(attention_rows(causal="maybe"), accelerator)
+    assert error.value.where == "a.csv, measurement 1"
+    with pytest.raises(UnknownNameError, match="unknown direction 'sideways'"):
+        fit_attention(attention_rows(direction="sideways"), accelerator)
+
+
+def test_an_unknown_precision_is_refused_with_its_place() -> None:
+    row = {"m": ["8"], "n": ["8"], "k": ["8"], "time_us": ["1"], "precision": ["fp61"]}
+    with pytest.raises(UnknownNameError, match="unknown precision 'fp61'") as error:
+        fit_gemm(Columns("g.csv", row, ["line 2"]), load_accelerator(A100))
+    assert error.value.where == "g.csv, line 2"
+
+
 def test_too_few_measurements_are_refused() -> None:
     constants = [Constant("a", 1.0, 0.1, 10.0)]
     with pytest.raises(SpecError, match="1 measurements are too few for the 1 constants"):
@@ -154,3 +181,18 @@ def test_a_node_can_be_read(tmp_path: Path) -> None:
     node = load_node(tmp_path / "node.yaml")
     assert node.collectives.all_reduce_bytes_per_s.keys() == {8}
     assert node.num_devices == 8
+
+
+def test_constants_on_which_nothing_depends_are_not_determined() -> None:
+    """The pull to the base holds them, but tells nothing: times do not depend on b, hardly on c."""
+    measured = 2.0 * np.where(np.arange(20) % 2, 0.95, 1.05)
+    constants = [Constant(name, 1.0, 0.1, 10.0) for name in ("a", "b", "c")]
+
+    def predict(values):
+        return values["a"] * values["c"] ** np.linspace(-2e-3, 2e-3, 20)
+
+    fit = fit_curve("x", constants, predict, measured)
+    a, b, c = fit.constants
+    assert 0 < a.relative_error < 0.05
+    assert (b.value, b.relative_error) == (pytest.approx(1.0), np.inf)
+    assert (c.value, c.relative_error) == (pytest.approx(1.0, rel=0.5), np.inf)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from simulator.calibrate.everything import fit_all, left_out_values
-from simulator.calibrate.fit_stack import Beyond, fit_stack
+from simulator.calibrate.fit_stack import Beyond, fit_stack, start_points
 from simulator.calibrate.job import Job, inheritors, job_of, shipped_jobs
 from simulator.calibrate.observations import Observations, evenly
+from simulator.calibrate.parameters import PARAMETERS
 from simulator.calibrate.spread import fade_doublings, pooled_spread, stack_spreads
 from simulator.calibrate.subsets import subsets
 from simulator.errors import SpecError, UnknownNameError
@@ -145,3 +146,21 @@ def test_left_out_values_are_expanded_over_heirs(rows) -> None:
         ("other", "gemm_scale"),
     }
     assert {one.stack for one in values} == set(inheritors("megatron-lm-2021", "gemm_scale"))
+
+
+def test_starts_of_many_scalars_are_capped() -> None:
+    """All combinations of two scalars; of ten every start alone; and what is shipped."""
+    shipped = {name: parameter.low for name, parameter in PARAMETERS.items()}
+
+    def points(names):
+        return start_points(Job("x", Path("x.yaml"), tuple(names), (), ("x",), shipped, shipped))
+
+    assert points(["gemm_scale", "memory_scale"]).shape == (1 + 3 * 4, 2)
+    many = points(PARAMETERS)
+    assert many.shape == (1 + sum(len(one.starts) for one in PARAMETERS.values()), 10)
+    assert ((many != many[0]).sum(axis=1) <= 1).all()
+
+
+def test_a_scalar_is_named_once() -> None:
+    with pytest.raises(SpecError, match="'gemm_scale' is named twice"):
+        job_of("internevo", names=["gemm_scale", "gemm_scale"])

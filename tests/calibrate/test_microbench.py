@@ -84,7 +84,7 @@ def test_cells_must_be_positive_numbers(tmp_path: Path, cell: str) -> None:
     path = write(tmp_path, "g.csv", f"m,n,k,time_us\n1,2,3,4\n1,2,3,{cell}\n")
     with pytest.raises(SpecError, match="not a positive number") as error:
         read_columns(path, GEMM_COLUMNS).seconds()
-    assert "measurement 2" in error.value.where
+    assert error.value.where == f"{path}, line 3"
 
 
 def test_a_missing_file() -> None:
@@ -126,7 +126,7 @@ def test_json_of_nccl_tests(tmp_path: Path) -> None:
     assert found.data == {
         "kind": ["all_to_all"] * 2,
         "ranks": ["4", "4"],
-        "bytes": ["1024", "2048"],
+        "bytes": ["1024.0", "2048.0"],
         "time_us": ["12.5", "13.0"],
     }
 
@@ -145,3 +145,39 @@ def test_what_is_no_node_is_refused(tmp_path: Path) -> None:
         read_collectives(write(tmp_path, "out.txt", other))
     with pytest.raises(SpecError, match="not the JSON of nccl-tests"):
         read_collectives(write(tmp_path, "out.json", '{"results": []}'))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"args": []}, "index out of range"),
+        ({"results": [{"size": 8, "out_of_place": {"time": None}}]}, "'None'"),
+        ({"results": [{"size": "big", "out_of_place": {"time": 1.0}}]}, "'big'"),
+        ({"results": [[8, 1.0]]}, "list indices"),
+    ],
+)
+def test_wrong_json_of_nccl_tests(tmp_path: Path, change: dict[str, object], problem: str) -> None:
+    path = write(tmp_path, "out.json", json.dumps(NCCL_JSON | change))
+    with pytest.raises(SpecError, match="not the JSON of nccl-tests") as error:
+        read_collectives(path)
+    assert problem in error.value.problem
+
+
+def test_errors_name_the_line_of_the_file(tmp_path: Path) -> None:
+    text = "# a comment\n\nm,n,k,time_us,precision\n1,2,3,4,bf16\n\n# more\n1,2,3,4,bf61\n"
+    found = read_columns(write(tmp_path, "g.csv", text), GEMM_COLUMNS)
+    with pytest.raises(UnknownNameError, match="unknown precision 'bf61'") as error:
+        found.words("precision", "bf16", ("bf16", "fp16"))
+    assert error.value.where == f"{tmp_path / 'g.csv'}, line 7"
+    bad = write(tmp_path, "h.csv", text + "1,2\n")
+    with pytest.raises(SpecError, match="more or fewer cells") as error:
+        read_columns(bad, GEMM_COLUMNS)
+    assert error.value.where == f"{bad}, line 8"
+
+
+def test_whole_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, "g.csv", "m,n,k,time_us\n64.0,8,1,4\n8,64.5,1,4\n")
+    found = read_columns(path, GEMM_COLUMNS)
+    assert found.whole("m") == [64, 8]
+    with pytest.raises(SpecError, match=r"n '64.5' is not a whole number"):
+        found.whole("n")

@@ -1,5 +1,6 @@
 """Stack files keep their comments, and what is written can be read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,17 @@ import pytest
 from simulator.calibrate.fit_stack import fit_stack
 from simulator.calibrate.job import Job
 from simulator.calibrate.spread import stack_spreads
-from simulator.calibrate.write_stack import extension, pooled_text, with_fit, with_values
+from simulator.calibrate.stack_texts import stack_texts
+from simulator.calibrate.write_stack import (
+    declared_by,
+    extension,
+    pooled_text,
+    with_fit,
+    with_values,
+)
 from simulator.calibrate.yaml_text import figure, remark_of, with_entry
-from simulator.spec.fits import PooledSpec
-from simulator.spec.stacks import load_stack
+from simulator.spec.fits import FitSpec, PooledSpec
+from simulator.spec.stacks import load_stack, stack_files
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import parse_yaml
 from simulator.uncertainty import PooledSpread
@@ -72,9 +80,82 @@ def test_an_extension_loads_with_the_fitted_value(fit, tmp_path: Path) -> None:
 
 
 def test_the_fit_block_says_what_was_fitted(fit) -> None:
-    text = with_fit(TEXT, fit.job.stack, [fit], stack_spreads([fit])[fit.job.stack])
+    text = with_fit(TEXT, declared_by(fit), stack_spreads([fit])[fit.job.stack])
     assert "  parameters: [gemm_scale]\n  fitted_rows: 9\n  spread_rows: 9\n" in text
     assert text.endswith("\ndropout: false\n")
+
+
+@pytest.fixture(name="own_file")
+def own_file_fixture(fit, tmp_path: Path):
+    """The fit of a file of one's own, which declares more than was fitted."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"extends: {fit.job.stack}\n\n"
+        'gemm_scale: {value: 1.0, source: "by hand"}\n\n'
+        "fit:\n  parameters: [gemm_scale, memory_scale]\n  sources: [table]\n  fitted_rows: 5\n"
+    )
+    return replace(fit, job=replace(fit.job, path=path))
+
+
+def test_renewed_ranges_keep_values_and_declarations(own_file) -> None:
+    ((path, text),) = stack_texts([own_file], values=False, pooled=False)
+    assert path == own_file.job.path
+    block = validate(FitSpec, parse_yaml(text, "text")["fit"], "fit")
+    assert (block.parameters, block.sources) == (("gemm_scale", "memory_scale"), ("table",))
+    assert block.fitted_rows == 5
+    assert parse_yaml(text, "text")["gemm_scale"] == {"value": 1.0, "source": "by hand"}
+    # 9 rows: the largest error with the value of the file, which is far from the truth of 1.25
+    worst = max(abs(row.before) for row in own_file.rows)
+    assert block.spread == pytest.approx(worst, rel=1e-3)
+    assert worst > 2 * max(abs(row.cross_validated) for row in own_file.rows)
+
+
+def test_values_are_written_with_what_was_fitted(own_file) -> None:
+    ((_, text),) = stack_texts([own_file], values=True, pooled=False)
+    block = validate(FitSpec, parse_yaml(text, "text")["fit"], "fit")
+    assert (block.parameters, block.sources, block.fitted_rows) == (("gemm_scale",), (), 9)
+
+
+def test_a_stack_of_another_job_keeps_its_declaration(fit) -> None:
+    """Rows on llm-foundry are looked at by the job of a stack with the same constants."""
+    rows = [_on_stack(row, "llm-foundry") for row in fit.rows]
+    job = replace(fit.job, path=stack_files(fit.job.stack)[0].path)
+    other = replace(fit, job=job, rows=tuple(rows))
+    texts = dict(stack_texts([other], values=True, pooled=False))
+    (text,) = [text for path, text in texts.items() if path.stem == "llm-foundry"]
+    declared = stack_files("llm-foundry")[0].fit
+    block = validate(FitSpec, parse_yaml(text, "text")["fit"], "fit")
+    assert (block.parameters, block.sources) == (declared.parameters, declared.sources)
+    assert block.fitted_rows == declared.fitted_rows
+    assert block.spread_rows == 9
+
+
+def _on_stack(row, name):
+    scenario = row.row.scenario
+    stack = replace(scenario.stack, name=name)
+    return replace(row, row=replace(row.row, scenario=replace(scenario, stack=stack)))
+
+
+def test_sources_name_the_tables_by_their_path(observation) -> None:
+    rows = [replace(observation(i, truth=1.25), table="here/mine.csv") for i in range(4)]
+    text = with_values("extends: ideal\n", fitted(rows))
+    assert "rows of here/mine.csv, standard error" in text
+
+
+def test_quotes_in_a_remark_stay_as_they_are(fit) -> None:
+    text = 'gemm_scale: {value: 1, source: "fitted (by hand): a \\"b\\" \\\\ c"}\n'
+    for _ in range(3):
+        text = with_values(text, fit)
+    assert remark_of(text, "gemm_scale") == 'a "b" \\ c'
+
+
+def test_a_parent_with_a_special_name_is_quoted(fit, tmp_path: Path) -> None:
+    folder = tmp_path / "a: b #c"
+    folder.mkdir()
+    parent = folder / "stack.yaml"
+    parent.write_text(f"extends: {fit.job.stack}\n")
+    (tmp_path / "mine.yaml").write_text(extension(str(parent), fit, None))
+    assert load_stack("mine.yaml", base_dir=tmp_path).gemm_scale == pytest.approx(1.25, rel=0.02)
 
 
 def test_a_fit_block_is_not_inherited(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         ("source,stack,parameter,value\nzb,x,gemm_scale\n", "is not source"),
         ("source,stack,parameter,value\nzb,x,gemm_scale,y\n", "is not source"),
         ("source,stack,parameter,value\nzb,x,gemmscale,1\n", "unknown parameter"),
+        ("source,stack,parameter,value\nzb,x,gemm_scale,1\n", "unknown stack 'x'"),
+        ("source,stack,parameter,value\nbz,ideal,gemm_scale,1\n", "unknown source 'bz'"),
+        ("source,stack,parameter,value\nzb,ideal,gemm_scale,-1\n", "must be above 0"),
+        ("source,stack,parameter,value\nzb,ideal,gemm_scale,0\n", "must be above 0"),
+        ("source,stack,parameter,value\nzb,ideal,gemm_scale,nan\n", "above 0 and finite"),
+        ("source,stack,parameter,value\nzb,ideal,layer_stall_s,-1\n", "must be 0 or more"),
+        ("source,stack,parameter,value" + 2 * "\nzb,ideal,gemm_scale,1", "a value already"),
     ],
 )
 def test_wrong_tables(tmp_path: Path, text: str, problem: str) -> None:

@@ -76,3 +76,18 @@ def test_wrong_stacks(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_stack("mine.yaml", base_dir=tmp_path)
     assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kept"),
+    [
+        ({"gemm_scale": 1.6}, False),
+        ({"layer_overhead": "1 ms"}, False),
+        ({"framework_memory": "1 GB"}, True),
+    ],
+)
+def test_with_another_scalar_what_was_measured_of_a_stack_holds_no_more(
+    overrides: dict[str, object], kept: bool
+) -> None:
+    assert load_stack("llm-foundry").uncertainty.own is not None
+    assert (load_stack("llm-foundry", overrides).uncertainty.own is not None) is kept
