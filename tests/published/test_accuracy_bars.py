@@ -1,35 +1,55 @@
 """Errors over published rows on which nothing was fitted stay below their bars.
 
-The bars are what the project promises for its first release; ``docs/accuracy.md`` shows where each
-source stands. A bar is never widened to make a change pass.
+The bars guard what has been reached, some a little above it; what is wanted, and where each source
+stands, is in ``docs/accuracy.md``. A bar is never widened to make a change pass.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pytest
 
+from simulator.published.results import RowResult, summarise
 from simulator.published.validate import published_paths, validate
 
+SWEEPS = ("vtrain", "hage", "bloomA100", "zb")
+"""The large sweeps but for ``vtrain1``, whose 790 rows take too long for every test run."""
 
-def errors(source: str) -> list[float]:
+
+@lru_cache
+def results(source: str) -> tuple[RowResult, ...]:
     (path,) = [path for path in published_paths() if path.stem == source]
-    rows = validate([path], workers=1).rows
-    return [row.error for row in rows if row.role == "test" and row.error is not None]
+    return validate([path], workers=1).rows
+
+
+def errors(*sources: str) -> list[float]:
+    rows = [row for source in sources for row in results(source) if row.role == "test"]
+    return [row.error for row in rows if row.error is not None]
 
 
 @pytest.mark.published
 @pytest.mark.parametrize(
-    ("source", "rows", "bar"),
+    ("sources", "rows", "mean", "worst"),
     [
-        ("sc21t1", 10, 0.08),  # Megatron-LM 2021, table 1
-        ("kort", 9, 0.08),  # Korthikanti et al. 2022, table 5
-        ("megascale", 16, 0.12),  # MegaScale, table 2; its microbatch and window are not printed
+        (("sc21t1", "kort"), 19, 0.04, 0.09),  # Megatron-LM 2021 table 1, Korthikanti 2022 table 5
+        (("megascale",), 16, 0.07, 0.14),  # table 2; microbatch and window are not printed
+        (("bloomA100",), 66, 0.07, 0.30),
+        (("hage",), 175, 0.07, 0.40),
+        (("vtrain",), 44, 0.08, 0.25),
+        (("zb",), 42, 0.07, 0.14),
+        (SWEEPS, 327, 0.065, 0.40),
+        (("repo-mosaicml-llm-foundry",), 186, 0.06, 0.35),
+        (("repo-nvidia-nemo-megatron-bridge",), 19, 0.08, 0.25),
     ],
 )
-def test_mean_absolute_step_time_error(source: str, rows: int, bar: float) -> None:
-    found = errors(source)
+def test_absolute_step_time_error(
+    sources: tuple[str, ...], rows: int, mean: float, worst: float
+) -> None:
+    found = list(map(abs, errors(*sources)))
     assert len(found) == rows
-    assert sum(map(abs, found)) / rows <= bar
+    assert sum(found) / rows <= mean
+    assert max(found) <= worst
 
 
 @pytest.mark.published
@@ -38,3 +58,27 @@ def test_frontier_recipes_in_tflops_per_gcd() -> None:
     rate_errors = [1 / (1 + error) - 1 for error in errors("frontier")]
     assert len(rate_errors) == 2
     assert sum(map(abs, rate_errors)) / 2 <= 0.12
+
+
+@pytest.mark.published
+def test_megascale_gains_what_it_gained_on_12288_devices() -> None:
+    """8.57 s with Megatron-LM, 6.34 s with MegaScale (table 2): 1.35; the text says 1.34."""
+    times = {row.row_id: row.predicted_step_time_s or 0.0 for row in results("megascale")}
+    assert times["megascale-012"] / times["megascale-016"] == pytest.approx(1.34, abs=0.05)
+
+
+@pytest.mark.published
+def test_order_of_plans_in_a_sweep() -> None:
+    """Pairs of runs of the same work that differ by more than 5 %, layouts of LLaMA on A100."""
+    ranking = summarise(results("hage")).ranking
+    assert ranking.order_right is not None
+    assert ranking.order_right >= 0.91
+
+
+@pytest.mark.published
+def test_peak_memory() -> None:
+    """Zero-bubble schedules and BLOOM's layouts, whose papers print it."""
+    rows = [row for source in ("zb", "bloomA100") for row in results(source) if row.role == "test"]
+    found = [abs(row.memory_error) for row in rows if row.memory_error is not None]
+    assert len(found) == 84
+    assert sum(found) / len(found) <= 0.05
