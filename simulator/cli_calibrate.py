@@ -92,8 +92,7 @@ def stack(
             hint="name one stack to use --parameter, --source, --rows or --out",
         )
     jobs = _jobs(name, parameters or [], sources or [path.stem for path in rows or []])
-    if write_files and rows:
-        _refuse_shipped(jobs)
+    _refuse(name, jobs, rows or [], out=out, write_files=write_files is not None)
     with shown_progress(sys.stderr.isatty()) as progress:
         found = calibrate(
             jobs,
@@ -129,6 +128,26 @@ def _jobs(name: str, parameters: list[str], sources: list[str]) -> tuple[Job, ..
     return (job,)
 
 
+def _refuse(
+    name: str, jobs: tuple[Job, ...], rows: list[Path], *, out: Path | None, write_files: bool
+) -> None:
+    """What cannot be read or written, before minutes of fitting."""
+    from simulator.calibrate.guards import (
+        refuse_installed,
+        refuse_overwriting,
+        refuse_rowless,
+        stack_paths,
+    )
+
+    refuse_rowless(name, rows)
+    if write_files and rows:
+        _refuse_shipped(jobs)
+    if write_files:
+        refuse_installed(job.path for job in jobs)
+    if out is not None:
+        refuse_overwriting(out, stack_paths(name), rows)
+
+
 def _refuse_shipped(jobs: tuple[Job, ...]) -> None:
     from simulator.spec.yaml_file import data_dir
 
@@ -162,6 +181,7 @@ def leave_one_out(
     Sources without calibration rows do not change. Where no row is left a stack falls back to the
     values of the one it extends.
     """
+    from simulator.calibrate.microbench import read_text
     from simulator.published.left_out import (
         left_out_errors,
         left_out_table,
@@ -172,6 +192,8 @@ def leave_one_out(
     from simulator.published.validate import published_paths, validate
     from simulator.views import table
 
+    if values:
+        read_text(values)  # a file that cannot be read is refused as every other one
     chosen = read_left_out(values) if values else _fit_left_out()
     if out is not None:
         write(out, left_out_text(chosen))
@@ -230,12 +252,14 @@ def accelerator(
     What has no file stays as it is in BASE. benchmarks/calibration/measure_torch.py measures and
     writes such files. Errors are given in sample and on folds held out.
     """
+    from simulator.calibrate.guards import hardware_files, refuse_overwriting
     from simulator.calibrate.hardware import calibrate_accelerator
 
     if gemm is attention is memory is None:
         raise SpecError(
             "nothing was measured", hint="give one or more of --gemm, --attention, --memory"
         )
+    refuse_overwriting(out, hardware_files("accelerators", base), (gemm, attention, memory))
     with busy("Fitting"):
         found = calibrate_accelerator(base, gemm=gemm, attention=attention, memory=memory)
     _finish(found, out, as_json=as_json)
@@ -267,16 +291,20 @@ def node(
 
     All files are fitted together: the choice of protocol is part of the model.
     """
+    from simulator.calibrate.guards import hardware_files, refuse_overwriting
     from simulator.calibrate.hardware import calibrate_node
 
+    refuse_overwriting(out, hardware_files("nodes", base), collectives)
     with busy("Fitting"):
         found = calibrate_node(base, collectives)
     _finish(found, out, as_json=as_json)
 
 
 def _finish(found: HardwareFit, out: Path | None, *, as_json: bool) -> None:
-    from simulator.views_calibrate import hardware_view
+    from simulator.views_calibrate import hardware_view, unit_warnings
 
+    for line in unit_warnings(found):
+        typer.echo(line, err=True)
     if out is not None:
         write(out, found.text)
     if as_json:

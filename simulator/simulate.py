@@ -20,6 +20,7 @@ from simulator.machine import Assumption
 from simulator.memory import memory_report
 from simulator.model import num_parameters
 from simulator.report.report import (
+    RANGE_BASIS,
     SCHEMA_VERSION,
     TIME_TERMS,
     FlopsRates,
@@ -145,7 +146,8 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         devices=plan.num_devices,
         kernels=_kernel_shares(step, rank),
         assumptions=(*_assumptions(scenario), *_batch_notes(step)),
-        provenance=_provenance(step, timeline) | {"critical_rank": f"pipeline rank {rank}"},
+        provenance=_provenance(step, timeline)
+        | {"critical_rank": f"pipeline rank {rank}", RANGE_BASIS: _range_basis(scenario)},
         timeline=timeline,
         step_time_low_s=low_s,
         step_time_high_s=high_s,
@@ -169,6 +171,11 @@ def _range_s(scenario: Scenario, seconds: float) -> tuple[float | None, float | 
     if uncertainty is None:
         return None, None
     return uncertainty.range_s(seconds, setting_of(scenario))
+
+
+def _range_basis(scenario: Scenario) -> str:
+    uncertainty = scenario.stack.uncertainty
+    return uncertainty.basis(setting_of(scenario)) if uncertainty else "none"
 
 
 def executed_flops(step: Step) -> float:

@@ -119,6 +119,17 @@ class Uncertainty:
             region.doublings_to(setting), self.own.spread, pooled, self.pooled.fade_doublings
         )
 
+    def basis(self, setting: Setting) -> str:
+        """What the range rests on, in a few words."""
+        if self.own is None or self.own.spread is None:
+            return "stack not calibrated"
+        region = self.own.regions.get(setting.accelerator)
+        if region is None:
+            return "stack not calibrated on this accelerator"
+        doublings = region.doublings_to(setting)
+        beyond = f", {doublings:.1f} doublings beyond them" if doublings > 0 else ""
+        return f"from {self.own.rows} calibration runs{beyond}"
+
     def range_s(self, seconds: float, setting: Setting) -> tuple[float, float]:
         """(low, high) = T exp(-w), T exp(w): covers 90 % of measurements."""
         width = math.exp(self.half_width(setting))

@@ -24,6 +24,8 @@ from simulator.views import table
 _PARAMETER_HEADERS: Final = ("parameter", "shipped", "fitted", "standard error", "")
 _SKIPPED_HEADERS: Final = ("table", "rows", "ids", "reason")
 _ERROR_HEADERS: Final = ("rows", "n", "bias", "MAPE", "median", "90 %", "worst")
+_FAR: Final = 10.0
+"""Factor between measured times and the base from which on another unit is likely."""
 _GROUPS: Final[Mapping[str, str]] = {
     "calibration_as_shipped": "calibration, as shipped",
     "calibration_fitted": "calibration, fitted",
@@ -51,9 +53,13 @@ def calibration_view(calibration: Calibration) -> RenderableType:
     if calibration.duplicates:
         parts.append(Text("\nNot fitted on: the same measurement is a test row of another table"))
         parts.append(table([(str(one),) for one in calibration.duplicates]))
+    if calibration.repeats:
+        parts.append(Text("\nCounted once: the same configuration and time is in another row"))
+        parts.append(table([(str(one),) for one in calibration.repeats]))
     if calibration.skipped:
         number = len(calibration.skipped)
-        parts.append(Text(f"\nNot used: {number} rows that cannot be run or have no step time"))
+        what = "rows that cannot be run or have" if number > 1 else "row that cannot be run or has"
+        parts.append(Text(f"\nNot used: {number} {what} no step time"))
         parts.append(table(_skipped_rows(calibration), _SKIPPED_HEADERS))
     return Group(*parts)
 
@@ -139,6 +145,16 @@ def hardware_view(found: HardwareFit) -> RenderableType:
         ]
         parts.append(table(rows, ("constant", "base", "fitted", "standard error", "")))
     return Group(*parts)
+
+
+def unit_warnings(found: HardwareFit) -> list[str]:
+    """One line per curve whose measured times are far from what the base gives."""
+    return [
+        f"warning: {fit.name}: times differ from the base by a factor of "
+        f"{float(f'{fit.base_factor:.2g}'):,.0f}: time_us is in microseconds"
+        for fit in found.fits
+        if fit.base_factor > _FAR
+    ]
 
 
 def _error(relative: float) -> str:

@@ -105,7 +105,7 @@ def test_a_table_of_test_rows_is_refused(table: Path) -> None:
         (("accelerator", "a100-sxm4-80gb"), "nothing was measured"),
         (("accelerator", "a100-sxm4-80gb", "--gemm", "no.csv"), "there is no file"),
         (("node", "dgx-a100", "no.csv"), "there is no file"),
-        (("leave-one-out", "--values", "no.csv"), "cannot read"),
+        (("leave-one-out", "--values", "no.csv"), "there is no file 'no.csv'"),
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], problem: str) -> None:
@@ -138,3 +138,97 @@ def test_json_of_sources_left_out_has_plain_numbers(tmp_path: Path) -> None:
     assert own.keys() == {
         "source", "test_rows", "mape", "bias", "mape_left_out", "bias_left_out",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["accelerator", "node", "stack"])
+def test_a_file_never_extends_itself(kind: str, table: Path, tmp_path: Path) -> None:
+    """Neither its own file nor one that it extends in turn is overwritten."""
+    base = {"accelerator": "a100-sxm4-80gb", "node": "dgx-a100", "stack": "internevo"}[kind]
+    middle, own = tmp_path / "middle.yaml", tmp_path / "own.yaml"
+    middle.write_text(f"extends: {base}\n")
+    own.write_text("extends: middle.yaml\n")
+    rest = {
+        "accelerator": ("--gemm", "unread.csv"),
+        "node": ("unread.txt",),
+        "stack": ("--parameter", "gemm_scale", "--rows", str(table)),
+    }[kind]
+    for out in (own, middle, tmp_path / "x" / ".." / "own.yaml"):
+        done = run(kind, str(own), *rest, "--out", str(out))
+        assert done.exit_code == 2
+        assert "--out is the file it would extend" in done.stderr
+        assert "another name" in done.stderr
+    assert own.read_text() == "extends: middle.yaml\n"
+
+
+def test_measurements_are_not_overwritten(tmp_path: Path) -> None:
+    gemm = tmp_path / "gemm.csv"
+    gemm.write_text("m,n,k,time_us\n1,2,3,4\n")
+    done = run("accelerator", "a100-sxm4-80gb", "--gemm", str(gemm), "--out", str(gemm))
+    assert done.exit_code == 2
+    assert "measurements it reads" in done.stderr
+    assert gemm.read_text().startswith("m,n,k")
+
+
+def test_why_no_row_can_be_used(table: Path, tmp_path: Path) -> None:
+    table.write_text(table.read_text().replace(",A100,", ",Z900,"))
+    stack = tmp_path / "stack.yaml"
+    stack.write_text("extends: internevo\n")
+    done = run("stack", str(stack), "--parameter", "gemm_scale", "--rows", str(table))
+    assert done.exit_code == 2
+    assert "none of the " in done.stderr
+    assert "calibration rows can be used: " in done.stderr
+    assert "Z900" in done.stderr.upper()
+
+
+def test_a_stack_of_ones_own_needs_rows(tmp_path: Path) -> None:
+    stack = tmp_path / "stack.yaml"
+    stack.write_text("extends: internevo\n")
+    done = run("stack", str(stack), "--parameter", "gemm_scale")
+    assert done.exit_code == 2
+    assert "a stack of your own needs rows" in done.stderr
+    assert "--rows FILE.csv" in done.stderr
+
+
+def test_rows_that_were_entered_twice_count_once(table: Path) -> None:
+    lines = table.read_text().splitlines(keepends=True)
+    twice = next(line for line in lines if ",calibration," in line)
+    own_id, _, rest = twice.partition(",")
+    table.write_text("".join([*lines, f"again,{rest}"]))
+    done = run("stack", "internevo", "--rows", str(table), "--json")
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    assert data["repeated_rows"] == [
+        {"source": "mine", "row_id": "again", "first_source": "mine", "first_id": own_id}
+    ]
+    assert "again" not in {row["id"] for row in data["fits"][0]["rows"]}
+    shown = run("stack", "internevo", "--rows", str(table), "--rows", str(table))
+    assert "Counted once" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("leave-one-out", "--values"), ("accelerator", "a100-sxm4-80gb", "--gemm")],
+)
+def test_files_that_are_no_text(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "bin.csv"
+    path.write_bytes(b"m,n\xff\xfe")
+    done = run(*arguments, str(path))
+    assert done.exit_code == 2
+    assert f"'{path}' is not UTF-8 text (byte 3)" in done.stderr
+
+
+def test_times_in_another_unit_are_pointed_at(tmp_path: Path) -> None:
+    path = tmp_path / "attention.csv"
+    with (KERNELS / "attention.csv").open(newline="") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    for factor, told in ((1.0, False), (1e3, True)):
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(
+                {**row, "time_us": str(factor * float(row["time_us"]))} for row in rows
+            )
+        done = run("accelerator", "a100-sxm4-80gb", "--attention", str(path))
+        assert done.exit_code == 0, done.output
+        assert ("times differ from the base by a factor of" in done.stderr) == told
+        assert ("time_us is in microseconds" in done.stderr) == told

@@ -46,6 +46,19 @@ def test_a_spread_beyond_the_pooled_one_does_not_fade() -> None:
     assert Uncertainty(POOLED, wide).half_width(setting(devices=256)) == 2.0
 
 
+@pytest.mark.parametrize(
+    ("own", "where", "words"),
+    [
+        (OWN, {}, "from 30 calibration runs"),
+        (OWN, {"devices": 256}, "from 30 calibration runs, 2.0 doublings beyond them"),
+        (OWN, {"accelerator": "h100"}, "stack not calibrated on this accelerator"),
+        (None, {}, "stack not calibrated"),
+    ],
+)
+def test_a_range_says_what_it_rests_on(own, where, words) -> None:
+    assert Uncertainty(POOLED, own).basis(setting(**where)) == words
+
+
 def test_without_a_spread_of_its_own_the_pooled_one_holds() -> None:
     few = StackSpread(None, 3, {"a100": REGION})
     assert Uncertainty(POOLED).half_width(setting()) == 0.4

@@ -1,4 +1,4 @@
-"""Finds calibration rows that are the same measurement as a test row of another table."""
+"""Finds calibration rows that are the same measurement as another row."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ SAME_TIME: Final = 0.005
 """Relative difference of two times up to which they are one measurement: printed digits differ."""
 _COLUMNS: Final = ("layers", "hidden", "seq_len", "n_gpus", "tp", "pp", "global_batch")
 
+_REMARKS: Final = frozenset({"id", "source", "tier", "year", "citation", "confidence", "note"})
+"""Columns that tell nothing about the run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
@@ -27,6 +30,42 @@ class Duplicate:
     def __str__(self) -> str:
         """``vtrain v-1 is sc21t1 sc-2``."""
         return f"{self.source} {self.row_id} is test row {self.test_source} {self.test_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A calibration row that says what an earlier one says."""
+
+    source: str
+    row_id: str
+    first_source: str
+    first_id: str
+
+    def __str__(self) -> str:
+        """``mine run-7 is row mine run-1``."""
+        return f"{self.source} {self.row_id} is row {self.first_source} {self.first_id}"
+
+
+def without_repeats(
+    rows: Iterable[PublishedRow],
+) -> tuple[tuple[PublishedRow, ...], tuple[Repeat, ...]]:
+    """Rows of which no two calibration rows agree in all that is configured and measured.
+
+    Two shipped rows of that kind are two runs that one source reports; in tables of one's own they
+    are one run that was entered twice.
+    """
+    first: dict[frozenset[tuple[str, object]], PublishedRow] = {}
+    kept: list[PublishedRow] = []
+    repeats: list[Repeat] = []
+    for row in rows:
+        cells: dict[str, object] = {**row.texts, **row.numbers}
+        key = frozenset(cell for cell in cells.items() if cell[0] not in _REMARKS)
+        twin = first.setdefault(key, row) if row.role == "calibration" else row
+        if twin is row:
+            kept.append(row)
+        else:
+            repeats.append(Repeat(row.source, row.row_id, twin.source, twin.row_id))
+    return tuple(kept), tuple(repeats)
 
 
 def find_duplicates(

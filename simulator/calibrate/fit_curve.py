@@ -51,13 +51,18 @@ class FittedConstant:
 
 @dataclass(frozen=True, slots=True)
 class CurveFit:
-    """The constants of one curve and its errors, in sample and on folds held out."""
+    """The constants of one curve and its errors, in sample and on folds held out.
+
+    Attributes:
+        base_factor: between the measured times and those of the base, the typical one, at least 1.
+    """
 
     name: str
     constants: tuple[FittedConstant, ...]
     base: ErrorStatistics
     in_sample: ErrorStatistics
     held_out: ErrorStatistics
+    base_factor: float
 
     @property
     def values(self) -> dict[str, float]:
@@ -79,8 +84,10 @@ def fit_curve(
     """
     num_rows, num = measured_s.size, len(constants)
     if num_rows <= num:
+        what = "1 measurement is" if num_rows == 1 else f"{num_rows} measurements are"
+        whose = "the constant" if num == 1 else f"the {num} constants"
         raise SpecError(
-            f"{num_rows} measurements are too few for the {num} constants of {name}",
+            f"{what} too few for {whose} of {name}",
             hint=f"measure at least {num + 1} shapes, better {10 * num}",
         )
     low = np.log([constant.low for constant in constants])
@@ -99,6 +106,7 @@ def fit_curve(
         evaluate, masks, start[None, :], (low, high), max_rounds=_MAX_ROUNDS, num_priors=num
     )
     held_out = solution.residuals[1 + fold, np.arange(num_rows)]
+    base = _residuals(constants, predict, measured_s, start)
     return CurveFit(
         name,
         tuple(
@@ -111,9 +119,10 @@ def fit_curve(
             )
             for i, constant in enumerate(constants)
         ),
-        _statistics(_residuals(constants, predict, measured_s, start)),
+        _statistics(base),
         _statistics(solution.residuals[0, :num_rows]),
         _statistics(held_out),
+        math.exp(abs(float(np.median(base)))),
     )
 
 

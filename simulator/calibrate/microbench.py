@@ -201,5 +201,9 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SpecError(f"there is no file '{path}'") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot read '{path}': {error}") from None
+    except OSError as error:
+        raise SpecError(f"cannot read '{path}': {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"'{path}' is not UTF-8 text (byte {error.start})", hint="save it as UTF-8 text"
+        ) from None

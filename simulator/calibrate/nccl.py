@@ -7,6 +7,7 @@ Source: NVIDIA/nccl-tests, src/util.cu (JSON_FILE_VERSION 2: ``args``, ``config.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,17 +56,20 @@ def _text_columns(path: Path, text: str) -> Columns:
     if not hosts:
         raise SpecError("no line '#  Rank ...' names the devices", where=str(path))
     program = re.search(r"Collective test starting: (\S+)", text)
-    kind = _kind(path, program.group(1) if program else path.stem)
+    kind = _kind(path, program.group(1)) if program else _kind_of_file(path)
     times: list[tuple[str, str]] = []
-    place = 5
-    for line in text.splitlines():
+    place, wrong = 5, len(text)
+    for number, line in enumerate(text.splitlines(), 1):
         header = line.lstrip("# ").split()
         if line.startswith("#") and header[:2] == ["size", "count"]:
             times_at = (i for i, word in enumerate(header) if word in {"time", "cputime"})
             place = next(times_at, place)
+            wrong = header.index("#wrong") if "#wrong" in header else len(text)
         cells = line.split()
-        if len(cells) > place and cells[0].isdigit() and _is_number(cells[place]):
-            times.append((cells[0], cells[place]))
+        if len(cells) > 1 and cells[0].isdigit() and cells[1].isdigit():
+            where = f"{path}, line {number}"
+            times.append((cells[0], _time(cells[place : place + 1], where)))
+            _check_wrong(cells[wrong : wrong + 1], where)
     return _columns(path, kind, len(hosts), times)
 
 
@@ -90,6 +94,8 @@ def _json_columns(path: Path, text: str) -> Columns:
             hint="write it with -J FILE, or give a list of objects with the keys "
             f"{', '.join(COLLECTIVE_COLUMNS)}",
         ) from None
+    for index, (_, time) in enumerate(times, 1):
+        _time([time], f"{path}, result {index}")
     return _columns(path, _kind(path, program), ranks, times)
 
 
@@ -123,6 +129,20 @@ def _kind(path: Path, program: str) -> str:
     raise UnknownNameError.of("collective", name, KINDS, where=str(path))
 
 
+def _kind_of_file(path: Path) -> str:
+    """Before 2.17 only the name of the file can tell."""
+    try:
+        return _kind(path, path.stem)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            error.problem,
+            where=str(path),
+            hint="the text does not name its collective (no line '# Collective test starting:'); "
+            f"call the file e.g. all_reduce_perf{path.suffix or '.txt'}, with one of "
+            f"{', '.join(dict.fromkeys(KINDS.values()))} in its name",
+        ) from None
+
+
 def _check_hosts(path: Path, hosts: set[str]) -> None:
     if len(hosts) > 1:
         raise SpecError(
@@ -132,8 +152,32 @@ def _check_hosts(path: Path, hosts: set[str]) -> None:
         )
 
 
-def _is_number(text: str) -> bool:
+def _time(cells: list[str], where: str) -> str:
+    """The cell of a time, which is 0 where nothing was sent."""
+    text = cells[0] if cells else ""
     try:
-        return float(text) > 0
+        value = float(text)
     except ValueError:
-        return False
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise SpecError(
+            f"time '{text[:40]}' is not a positive number",
+            where=where,
+            hint="measure again, or remove the line",
+        )
+    return text
+
+
+def _check_wrong(cells: list[str], where: str) -> None:
+    """A collective that gives wrong results is no measurement."""
+    text = cells[0] if cells else "N/A"
+    try:
+        right = text == "N/A" or float(text) == 0
+    except ValueError:
+        right = False
+    if not right:
+        raise SpecError(
+            f"#wrong is '{text[:40]}': the collective gave wrong results",
+            where=where,
+            hint="measure again, or remove the line",
+        )

@@ -90,8 +90,11 @@ def refuse_test_rows(paths: Sequence[Path]) -> None:
         rows = read_rows(path)
         if not any(row.role == "calibration" for row in rows):
             named = ", ".join(row.row_id for row in rows[:5])
+            if not rows:
+                raise SpecError("the table has no rows", where=str(path))
+            what, are = (f"all {len(rows)} rows", "are") if rows[1:] else ("the only row", "is")
             raise SpecError(
-                f"all {len(rows)} rows ({named}{', ...' if len(rows) > 5 else ''}) are marked "
+                f"{what} ({named}{', ...' if len(rows) > 5 else ''}) {are} marked "
                 "test: constants are never fitted on them",
                 where=f"{path}, column role",
                 hint="mark the rows that may be fitted on with role calibration",

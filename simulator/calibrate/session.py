@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from simulator.calibrate.duplicates import Duplicate
+from simulator.calibrate.duplicates import Duplicate, Repeat, without_repeats
 from simulator.calibrate.everything import QUIET, Progress, fit_all
 from simulator.calibrate.fit_stack import StackFit
 from simulator.calibrate.job import Job
@@ -27,6 +29,9 @@ from simulator.errors import SpecError, UnknownNameError
 from simulator.published.mapping import Skipped
 from simulator.published.rows import PublishedRow
 from simulator.published.validate import published_paths
+
+_REASONS: Final = 3
+"""Reasons for which rows are not used that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,14 @@ class Calibration:
         test: stack of a job -> errors of test rows; missing where they were not asked for.
         duplicates: calibration rows set aside because a test row is the same measurement.
         skipped: calibration and, if asked for, test rows that cannot be run, and why.
+        repeats: calibration rows of tables that were named, which another row says already.
     """
 
     fits: tuple[StackFit, ...]
     test: Mapping[str, TestErrors]
     duplicates: tuple[Duplicate, ...]
     skipped: tuple[Skipped, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
 
 
 def calibrate(
@@ -82,7 +89,7 @@ def calibrate(
     """
     refuse_test_rows(tables)
     shipped = read_tables(published_paths())
-    rows = read_tables(tables) if tables else shipped
+    rows, repeats = without_repeats(read_tables(tables)) if tables else (shipped, ())
     _check_sources(jobs, rows)
     rows = rows if own_stack else _rows_of(jobs, rows)
     with ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool:
@@ -92,10 +99,7 @@ def calibrate(
         )
         fits = fit_all(jobs, observed, keep_values=keep_values, pool=pool, progress=progress)
         if not fits:
-            raise SpecError(
-                f"no calibration row runs on stack {', '.join(job.stack for job in jobs)}",
-                hint="name tables with rows of that framework with --rows",
-            )
+            raise _nothing_to_fit(jobs, observed)
         test: dict[str, TestErrors] = {}
         skipped = observed.skipped
         if with_test:
@@ -104,7 +108,30 @@ def calibrate(
             test = {
                 fit.job.stack: _test_errors(fit, tested.rows, pool, progress.tick) for fit in fits
             }
-    return Calibration(fits, test, observed.duplicates, skipped)
+    return Calibration(fits, test, observed.duplicates, skipped, repeats)
+
+
+def _nothing_to_fit(jobs: Sequence[Job], observed: Observations) -> SpecError:
+    """Why no row is left: the most frequent reasons, each with its number of rows."""
+    reasons = Counter(one.reason for one in observed.skipped)
+    if observed.duplicates:
+        reasons["a test row is the same measurement"] = len(observed.duplicates)
+    total = reasons.total()
+    if not total or observed.rows:
+        return SpecError(
+            f"no calibration row runs on stack {', '.join(job.stack for job in jobs)}",
+            hint="name tables with rows of that framework with --rows",
+        )
+    told = [f"{reason} ({number})" for reason, number in reasons.most_common(_REASONS)]
+    more = len(reasons) - len(told)
+    rest = f"; and {more} other reason{'s' if more > 1 else ''}" if more else ""
+    what = f"none of the {total} calibration rows" if total > 1 else "the only calibration row"
+    cannot = "can be used" if total > 1 else "cannot be used"
+    return SpecError(
+        f"{what} {cannot}: {'; '.join(told)}{rest}",
+        where=", ".join(dict.fromkeys(one.row.source for one in observed.skipped)),
+        hint="correct the cells, or describe what is not in the catalogue (trainsim list)",
+    )
 
 
 def _rows_of(jobs: Sequence[Job], rows: Sequence[PublishedRow]) -> tuple[PublishedRow, ...]:

@@ -52,6 +52,7 @@ def calibration_json(calibration: Calibration) -> Json:
             for name, one in stack_spreads(calibration.fits).items()
         },
         "excluded_duplicates": [asdict(one) for one in calibration.duplicates],
+        "repeated_rows": [asdict(one) for one in calibration.repeats],
         "skipped_rows": [
             {
                 "source": one.row.source,

@@ -109,6 +109,6 @@ def _source(fit: StackFit, fitted: FittedParameter) -> str:
     )
     bound = ", at the bound of what is physical" if fitted.at_bound else ""
     return (
-        f"fitted on {len(counted)} calibration rows of {tables}, "
+        f"fitted on {len(counted)} calibration row{'s' if len(counted) != 1 else ''} of {tables}, "
         f"{error}{bound} (trainsim calibrate stack {fit.job.stack})"
     )

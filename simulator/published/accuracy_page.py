@@ -32,8 +32,9 @@ _TARGETS: Final = (
     "shown as missed."
 )
 _RANGES: Final = (
-    "A prediction has a range where one was calibrated. Faster and slower are the shares of test "
-    "rows measured below and above it; the width is (high - low) / predicted."
+    "Shares of test rows measured within the 90 % range of their prediction, and below (faster) and "
+    "above it (slower); the width is (high - low) / predicted. Stacks without calibration rows of "
+    "their own have the widest."
 )
 _RANKING: Final = (
     "Which of several plans is faster? A group is all test rows of one source with the same work: "

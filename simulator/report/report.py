@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from simulator.engine.timeline import Timeline
 from simulator.machine import Assumption
@@ -36,6 +37,10 @@ MEMORY_TERMS = (
     "fragmentation",
 )
 """Terms of a rank's memory at its peak; they sum to peak_bytes."""
+
+
+RANGE_BASIS: Final = "range_basis"
+"""Key of ``Report.provenance``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,8 @@ class Report:
         timeline: the executed graph; None after a JSON round trip.
         step_time_low_s, step_time_high_s: 90 % range of the step time (``uncertainty.py``); None
             where the stack does not say how far it may be off.
-        provenance: version, engine, op count and hashes.
+        provenance: version, engine, op count, hashes, and what the range rests on
+            (``RANGE_BASIS``).
     """
 
     schema_version: str

@@ -140,7 +140,7 @@ def test_an_unknown_precision_is_refused_with_its_place() -> None:
 
 def test_too_few_measurements_are_refused() -> None:
     constants = [Constant("a", 1.0, 0.1, 10.0)]
-    with pytest.raises(SpecError, match="1 measurements are too few for the 1 constants"):
+    with pytest.raises(SpecError, match="1 measurement is too few for the constant of x"):
         fit_curve("x", constants, lambda v: np.array([v["a"]]), np.array([1.0]))
 
 

@@ -181,3 +181,31 @@ def test_whole_numbers(tmp_path: Path) -> None:
     assert found.whole("m") == [64, 8]
     with pytest.raises(SpecError, match=r"n '64.5' is not a whole number"):
         found.whole("n")
+
+
+def test_a_file_that_does_not_name_its_collective(tmp_path: Path) -> None:
+    text = NCCL_TEXT.replace("# Collective test starting: all_reduce_perf\n", "")
+    with pytest.raises(UnknownNameError, match="unknown collective 'nccl_tests'") as error:
+        read_collectives(write(tmp_path, "nccl_tests.txt", text))
+    assert "the text does not name its collective" in error.value.hint
+    assert "all_reduce_perf.txt" in error.value.hint
+    found = read_collectives(write(tmp_path, "all_reduce_perf.txt", text))
+    assert set(found.data["kind"]) == {"all_reduce"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("31.55", "-31.55", "time '-31.55' is not a positive number"),
+        ("31.55", "nan", "time 'nan'"),
+        ("31.55", "inf", "time 'inf'"),
+        ("31.55", "slow", "time 'slow'"),
+        ("     N/A", "      12", "#wrong is '12'"),
+    ],
+)
+def test_wrong_lines_of_nccl_tests(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    path = write(tmp_path, "out.txt", NCCL_TEXT.replace(old, new))
+    with pytest.raises(SpecError) as error:
+        read_collectives(path)
+    assert problem in error.value.problem
+    assert error.value.where == f"{path}, line 13"
