@@ -32,7 +32,7 @@ _TARGETS: Final = (
     "shown as missed."
 )
 _RANGES: Final = (
-    "Shares of test rows measured within the 90 % range of their prediction, and below (faster) and "
+    "Shares of test rows measured within the 90 % range of their prediction, below it (faster) and "
     "above it (slower); the width is (high - low) / predicted. Stacks without calibration rows of "
     "their own have the widest."
 )
