@@ -21,8 +21,9 @@ BASES = ("1F1B", "1F1B-I")
 TOLERANCE = 0.05
 """Points of the ratio. The authors search their schedules, ours are laid out by hand."""
 
-MISSED = {"zb-050:ZB-V/zb-059:1F1B": "1F1B of 6.2B on 16 devices is 5 % too fast, ZB-V is not"}
-"""Pairs whose ratio is known to be further off. Strict: one that comes right fails here."""
+MISSED = {"zb-050:ZB-V/zb-059:1F1B": -0.0746}
+"""Pairs whose ratio is further off, and by how much: 1F1B of 6.2B on 16 devices is predicted 5 %
+too fast since its vocabulary is 32,000, ZB-V is not (``findings.yaml``, zb)."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ def predicted_s(row_id: str) -> float:
     return simulate(case.scenario).step_time_s
 
 
+def points_off(pair: Pair) -> float:
+    """Predicted ratio of the step times minus the measured one."""
+    measured = pair.base.step_time_s / pair.zero_bubble.step_time_s
+    new, old = pair.zero_bubble.row.row_id, pair.base.row.row_id
+    return predicted_s(old) / predicted_s(new) - measured
+
+
 def test_the_table_has_pairs_of_every_schedule() -> None:
     schedules = {pair.zero_bubble.row.text("pp_schedule") for pair in PAIRS}
     assert schedules == {"ZB-1p", "ZB-2p", "ZB-V"}
@@ -75,19 +83,19 @@ def test_the_table_has_pairs_of_every_schedule() -> None:
     assert len(PAIRS) > 20
 
 
-def marked(pair: Pair):
-    reason = MISSED.get(pair.name)
-    known = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-    return pytest.param(pair, id=pair.name, marks=known)
+@pytest.mark.published
+@pytest.mark.parametrize(
+    "pair", [pair for pair in PAIRS if pair.name not in MISSED], ids=lambda pair: pair.name
+)
+def test_zero_bubble_gains_what_it_gained(pair: Pair) -> None:
+    assert abs(points_off(pair)) <= TOLERANCE
 
 
 @pytest.mark.published
-@pytest.mark.parametrize("pair", [marked(pair) for pair in PAIRS])
-def test_zero_bubble_gains_what_it_gained(pair: Pair) -> None:
-    measured = pair.base.step_time_s / pair.zero_bubble.step_time_s
-    new, old = pair.zero_bubble.row.row_id, pair.base.row.row_id
-    predicted = predicted_s(old) / predicted_s(new)
-    assert predicted == pytest.approx(measured, abs=TOLERANCE)
+def test_known_misses_are_where_they_were() -> None:
+    """One that comes right, or gets worse, shows here."""
+    found = {pair.name: points_off(pair) for pair in PAIRS if pair.name in MISSED}
+    assert found == pytest.approx(MISSED, abs=0.005)
 
 
 @pytest.mark.published
