@@ -11,7 +11,8 @@ from simulator.plan import AttentionKernel
 from simulator.uncertainty import Uncertainty
 
 CrossEntropy = Literal["vocab_parallel", "vocab_parallel_jit", "eager", "fused"]
-"""Which tensors the loss makes; ``cost.output_memory.CROSS_ENTROPY`` explains them."""
+"""Whose loss: ``cost.output_memory.CROSS_ENTROPY`` has its tensors, ``cost.memory_bound.FAMILIES``
+its kernels, as ``cross_entropy_<name>``."""
 
 
 @dataclass(frozen=True, slots=True)

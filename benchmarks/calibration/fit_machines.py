@@ -5,7 +5,7 @@
 Frontier: ``frontier-001`` prints a rate but no layout, so that it cannot run as a row; the scenario
 ``frontier-22b`` gives it one, and the stack's ``gemm_scale`` is the one that meets the rate.
 Jean Zay: the fraction of its Omni-Path NICs that collectives reach, over the calibration rows of
-``bloomA100`` but for those of hidden size 14400, whose head size of 150 fills its attention core.
+``bloomA100``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def frontier_22b_flops_per_s(gemm_scale: float) -> float:
 
 def jean_zay_loss(bandwidth_fraction: float) -> float:
     """The mean soft-L1 loss that stacks are fitted with."""
-    paths = [path for path in published_paths() if path.stem == "bloomA100"]
-    rows = [row for row in read_tables(paths) if row.text("hidden") != "14400"]
+    paths = published_paths()
+    rows = read_tables([path for path in paths if path.stem == "bloomA100"])
     errors: list[float] = []
-    for one in observe(rows, all_rows=read_tables(published_paths())).rows:
+    for one in observe(rows, all_rows=read_tables(paths)).rows:
         cluster = one.scenario.cluster
         network = replace(cluster.network, bandwidth_fraction=bandwidth_fraction)
         scenario = replace(one.scenario, cluster=replace(cluster, network=network))

@@ -113,7 +113,7 @@ def matmul_s(
         share of the peak (``GemmCurve.precision_fraction``).
     Error: 4-8 % mean absolute error on held-out shapes with steady=False (docs/kernels.md);
         another driver, power cap or cuBLAS moves all shapes together, by 6-13 % on A100 and
-        H100 and 26 % on B200 in independent tables, which is what ``Stack.gemm_scale`` is for.
+        H100 in independent tables, which is what ``Stack.gemm_scale`` is for.
 
     Raises:
         PlanError: if the accelerator has no peak for ``precision``.

@@ -114,7 +114,7 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     ),
     # compiled: maximum 2, exponentials 2 and 4, sum 4; backward: fp32 softmax 4, gradient 4 and 2
     "cross_entropy_vocab_parallel_jit": KernelFamily(
-        *("cross_entropy", 2, 1, 8, 8, 3, 2, f"{_MEGATRON}/fused_cross_entropy.py")
+        "cross_entropy", 2, 1, 8, 8, 3, 2, f"{_MEGATRON}/fused_cross_entropy.py"
     ),
     "cross_entropy_fused": KernelFamily(
         "cross_entropy", 2, 2, 0, 0, 1, 1, "NVIDIA/apex, contrib/csrc/xentropy"

@@ -13,7 +13,13 @@ from simulator.published.left_out import left_out_table as left_out_cells
 from simulator.published.left_out import with_left_out
 from simulator.published.metrics import ErrorStatistics
 from simulator.published.ranking import RankingStatistics
-from simulator.published.results import RowResult, Summary, ValidationResult, fits_predicted
+from simulator.published.results import (
+    RowResult,
+    Summary,
+    ValidationResult,
+    fits_predicted,
+    ranged,
+)
 from simulator.published.targets import LEFT_OUT_TARGETS, Outcome, outcomes
 
 TIERS: Final[Mapping[str, str]] = {
@@ -82,7 +88,10 @@ def left_out_table(result: ValidationResult, left_out: ValidationResult) -> Tabl
 def coverage_table(result: ValidationResult) -> Table:
     """Of the sources whose predictions have ranges, how many measurements lie in them."""
     groups = {name: [r for r in result.rows if r.source == name] for name in result.sources}
-    found = {name: range_statistics(rows) for name, rows in (groups | {"all": result.rows}).items()}
+    found = {
+        name: range_statistics(ranged(rows))
+        for name, rows in (groups | {"all": result.rows}).items()
+    }
     lines = [
         (
             name,

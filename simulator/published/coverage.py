@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from simulator.published.results import RowResult
+RangedTime = tuple[float, float, float, float]
+"""Lower bound, measured time, upper bound and predicted time of one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +27,14 @@ class RangeStatistics:
     width: float
 
 
-def range_statistics(rows: Iterable[RowResult]) -> RangeStatistics | None:
-    """Over rows marked test; None where none has a range."""
-    found = [
-        (row.range_low_s, row.measured_step_time_s, row.range_high_s, row.predicted_step_time_s)
-        for row in rows
-        if row.role == "test"
-    ]
-    known = [
-        (low, measured, high, predicted)
-        for low, measured, high, predicted in found
-        if low is not None and measured is not None and high is not None and predicted is not None
-    ]
-    if not known:
+def range_statistics(times: Sequence[RangedTime]) -> RangeStatistics | None:
+    """Statistics over some runs; None over none."""
+    if not times:
         return None
     return RangeStatistics(
-        count=len(known),
-        inside=fmean(low <= measured <= high for low, measured, high, _ in known),
-        below=fmean(measured < low for low, measured, _, _ in known),
-        above=fmean(measured > high for _, measured, high, _ in known),
-        width=fmean((high - low) / predicted for low, _, high, predicted in known),
+        count=len(times),
+        inside=fmean(low <= measured <= high for low, measured, high, _ in times),
+        below=fmean(measured < low for low, measured, _, _ in times),
+        above=fmean(measured > high for _, measured, high, _ in times),
+        width=fmean((high - low) / predicted for low, _, high, predicted in times),
     )

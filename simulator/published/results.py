@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from simulator.published.coverage import RangedTime, range_statistics
 from simulator.published.facts import Facts, Work
 from simulator.published.metrics import ErrorStatistics, error_statistics
 from simulator.published.ranking import RankingStatistics, Times, ranking_statistics
@@ -103,6 +104,7 @@ def summarise(rows: Sequence[RowResult]) -> Summary:
     known = [
         row for row in test if row.fits_measured is not None and row.fits_predicted is not None
     ]
+    ranges = range_statistics(ranged(test))
     return Summary(
         count=len(rows),
         skipped=sum(row.status == "skipped" for row in rows),
@@ -112,20 +114,22 @@ def summarise(rows: Sequence[RowResult]) -> Summary:
         fits_compared=len(known),
         fits_right=sum(row.fits_measured == row.fits_predicted for row in known),
         ranking=ranking_statistics(same_work(test).values()),
-        range_coverage=_coverage(test),
+        range_coverage=ranges.inside if ranges else None,
     )
 
 
-def _coverage(rows: Sequence[RowResult]) -> float | None:
-    """Share of measurements inside their ranges."""
-    inside = [
-        row.range_low_s <= row.measured_step_time_s <= row.range_high_s
+def ranged(rows: Iterable[RowResult]) -> list[RangedTime]:
+    """Times of the rows marked test that have a range and a measurement."""
+    times = [
+        (row.range_low_s, row.measured_step_time_s, row.range_high_s, row.predicted_step_time_s)
         for row in rows
-        if row.measured_step_time_s is not None
-        and row.range_low_s is not None
-        and row.range_high_s is not None
+        if row.role == "test"
     ]
-    return sum(inside) / len(inside) if inside else None
+    return [
+        (low, measured, high, predicted)
+        for low, measured, high, predicted in times
+        if low is not None and measured is not None and high is not None and predicted is not None
+    ]
 
 
 def fits_predicted(rows: Iterable[RowResult], *, fits: bool) -> list[bool]:

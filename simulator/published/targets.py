@@ -7,36 +7,42 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.published.coverage import range_statistics
-from simulator.published.metrics import error_statistics
-from simulator.published.results import RowResult, fits_predicted, summarise
+from simulator.published.metrics import ErrorStatistics, error_statistics
+from simulator.published.ranking import RankingStatistics, ranking_statistics
+from simulator.published.results import RowResult, fits_predicted, ranged, same_work
 
 Reached = tuple[float | None, int]
 """A value, and over how many rows, pairs or groups; None over none."""
 Metric = Callable[[Sequence[RowResult]], Reached]
+"""Of rows that are all marked test."""
 
 
 def mean_error(rows: Sequence[RowResult]) -> Reached:
     """Mean absolute error of the step time."""
-    test = summarise(rows).test
-    return test.mape, test.compared
+    errors = _errors(rows)
+    return errors.mape, errors.compared
 
 
 def worst_error(rows: Sequence[RowResult]) -> Reached:
     """Largest absolute error of the step time."""
-    test = summarise(rows).test
-    return test.worst, test.compared
+    errors = _errors(rows)
+    return errors.worst, errors.compared
 
 
 def error_90(rows: Sequence[RowResult]) -> Reached:
     """Absolute error of the step time that nine rows of ten do not exceed."""
-    test = summarise(rows).test
-    return test.p90, test.compared
+    errors = _errors(rows)
+    return errors.p90, errors.compared
 
 
 def bias_size(rows: Sequence[RowResult]) -> Reached:
     """Mean error of the step time without its sign."""
-    test = summarise(rows).test
-    return (None if test.bias is None else abs(test.bias)), test.compared
+    errors = _errors(rows)
+    return (None if errors.bias is None else abs(errors.bias)), errors.compared
+
+
+def _errors(rows: Sequence[RowResult]) -> ErrorStatistics:
+    return error_statistics([row.error for row in rows if row.error is not None])
 
 
 def speed_up_error(rows: Sequence[RowResult]) -> Reached:
@@ -60,7 +66,7 @@ def _devices(row: RowResult) -> int:
 
 def in_range(rows: Sequence[RowResult]) -> Reached:
     """Share of measurements within the 90 % range of their prediction."""
-    ranges = range_statistics(rows)
+    ranges = range_statistics(ranged(rows))
     return (ranges.inside, ranges.count) if ranges else (None, 0)
 
 
@@ -72,26 +78,30 @@ def mean_rate_error(rows: Sequence[RowResult]) -> Reached:
 
 def mean_memory_error(rows: Sequence[RowResult]) -> Reached:
     """Mean absolute error of the peak memory."""
-    memory = summarise(rows).memory
+    memory = error_statistics([r.memory_error for r in rows if r.memory_error is not None])
     return memory.mape, memory.compared
 
 
 def order_right(rows: Sequence[RowResult]) -> Reached:
     """Share of pairs of the same work in the right order."""
-    ranking = summarise(rows).ranking
+    ranking = _ranking(rows)
     return ranking.order_right, ranking.pairs
 
 
 def mean_regret(rows: Sequence[RowResult]) -> Reached:
     """Mean cost of the pick among runs of the same work."""
-    ranking = summarise(rows).ranking
+    ranking = _ranking(rows)
     return ranking.mean_regret, ranking.groups
 
 
 def good_picks(rows: Sequence[RowResult]) -> Reached:
     """Share of groups whose pick is within 4 % of the best."""
-    ranking = summarise(rows).ranking
+    ranking = _ranking(rows)
     return ranking.within_4_percent, ranking.groups
+
+
+def _ranking(rows: Sequence[RowResult]) -> RankingStatistics:
+    return ranking_statistics(same_work(rows).values())
 
 
 def ran_fits(rows: Sequence[RowResult]) -> Reached:

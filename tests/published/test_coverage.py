@@ -2,7 +2,7 @@ import pytest
 
 from simulator.published.accuracy_tables import coverage_table
 from simulator.published.coverage import range_statistics
-from simulator.published.results import RowResult, validation_result
+from simulator.published.results import RowResult, ranged, validation_result
 
 
 def row(measured: float | None, low: float | None, high: float | None) -> RowResult:
@@ -17,14 +17,16 @@ def row(measured: float | None, low: float | None, high: float | None) -> RowRes
 
 def test_by_hand() -> None:
     """Measured in [9, 12] twice (once on its edge), below once, above once; width 3 of 10."""
-    found = range_statistics([row(measured, 9.0, 12.0) for measured in (9.0, 11.0, 8.0, 13.0)])
+    found = range_statistics(
+        ranged([row(measured, 9.0, 12.0) for measured in (9.0, 11.0, 8.0, 13.0)])
+    )
     assert found is not None
     assert (found.count, found.inside, found.below, found.above) == (4, 0.5, 0.25, 0.25)
     assert found.width == pytest.approx(0.3)
 
 
 def test_rows_without_a_range_or_a_time_are_left_out() -> None:
-    assert range_statistics([row(1.0, None, None), row(None, 9.0, 12.0)]) is None
+    assert range_statistics(ranged([row(1.0, None, None), row(None, 9.0, 12.0)])) is None
     assert coverage_table(validation_result([row(1.0, None, None)])).rows == ()
 
 
