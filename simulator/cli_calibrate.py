@@ -178,8 +178,8 @@ def leave_one_out(
 ) -> None:
     """Predict every source with stacks that were fitted without its rows.
 
-    Sources without calibration rows do not change. Where no row is left a stack falls back to the
-    values of the one it extends.
+    Sources without calibration rows do not change. Where no row is left a scalar takes the mean of
+    other software, else the value of the stack extended.
     """
     from simulator.calibrate.microbench import read_text
     from simulator.published.left_out import (

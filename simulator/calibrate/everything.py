@@ -10,6 +10,7 @@ from typing import Final
 from simulator.calibrate.fit_stack import StackFit, fit_stack
 from simulator.calibrate.job import Job, inheritors
 from simulator.calibrate.observations import Observation, Observations, evenly
+from simulator.calibrate.other_software import as_other_software
 from simulator.published.left_out import LeftOutValue
 from simulator.spec.stacks import stack_files
 
@@ -35,7 +36,8 @@ def fit_all(
 ) -> tuple[StackFit, ...]:
     """Fits jobs in order; rows of later stacks take the values that earlier ones have changed.
 
-    Jobs without calibration rows are passed over.
+    Jobs without calibration rows are passed over. Where leaving a source out leaves nothing to
+    fit a scalar on, it takes what the other fits found (``other_software.py``).
 
     Args:
         jobs: parents before the stacks that extend them.
@@ -57,7 +59,7 @@ def fit_all(
         inherited = list(rows) if keep_values else _inherited(rows, fits)
         without = _parents_without(job, fits)
         fits.append(fit_stack(job, inherited, pool=pool, on_round=progress.tick, without=without))
-    return tuple(fits)
+    return tuple(as_other_software(fit, fits, pool) for fit in fits)
 
 
 def _inherited(rows: Sequence[Observation], fits: Sequence[StackFit]) -> list[Observation]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Final
 
@@ -87,6 +87,7 @@ class StackFit:
     Attributes:
         left_out: source -> values of the scalars fitted without it.
         beyond: rows outside the region of a fit.
+        unknown: source -> scalars that the rows of other sources do not tell.
     """
 
     job: Job
@@ -94,6 +95,7 @@ class StackFit:
     rows: tuple[RowErrors, ...]
     left_out: Mapping[str, Mapping[str, float]]
     beyond: tuple[Beyond, ...]
+    unknown: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     @property
     def values(self) -> dict[str, float]:
@@ -148,15 +150,26 @@ def fit_stack(
             if case.kind == "source"
         },
         _beyond(rows, cases, fitted.residuals),
+        {
+            case.name: frozenset(np.array(job.names)[~known].tolist())
+            for case, known in zip(cases, fitted.known, strict=True)
+            if case.kind == "source"
+        },
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """Values [subsets, parameters] and residuals [subsets, rows]; the first subset is all rows."""
+    """What all subsets give; the first is all rows.
+
+    Attributes:
+        values, known: [subsets, parameters].
+        residuals: [subsets, rows].
+    """
 
     parameters: tuple[FittedParameter, ...]
     values: FloatArray
+    known: BoolArray
     residuals: FloatArray
 
 
@@ -202,7 +215,7 @@ def _fitted(
         )
         for i, name in enumerate(job.names)
     )
-    return _Fitted(parameters, values, residuals)
+    return _Fitted(parameters, values, known, residuals)
 
 
 def start_points(job: Job) -> FloatArray:

@@ -25,6 +25,7 @@ class Job:
         stacks: stacks whose rows are looked at, those with the same constants.
         shipped: scalar -> present value.
         fallback: scalar -> value of the parent, for when no row is left.
+        is_root: whether the stack extends no other.
     """
 
     stack: str
@@ -34,6 +35,7 @@ class Job:
     stacks: tuple[str, ...]
     shipped: Mapping[str, float]
     fallback: Mapping[str, float]
+    is_root: bool = False
 
     def counts(self, row: Observation) -> bool:
         """Whether a row may be fitted on."""
@@ -73,6 +75,7 @@ def job_of(
         stacks=tuple(stacks) or (fit.stacks if fit else ()) or (own.name,),
         shipped={scalar: float(getattr(stack, scalar)) for scalar in chosen},
         fallback={scalar: _parents(files[1:], scalar) for scalar in chosen},
+        is_root=len(files) == 1,
     )
 
 
