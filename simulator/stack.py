@@ -74,6 +74,8 @@ class Stack:
             reads, so that its last product and what follows do not run.
         gather_bytes: of one weight on the wire where weights are sharded, unless it is trained in
             a wider type; 1 where fp8 weights travel as they are.
+        batch_overhead_s: per forward of a virtual stage: the stage reads its microbatch, broadcasts
+            it over the tensor-parallel ranks and builds masks, while the device waits.
         uncertainty: how far its predictions may be off; None if nothing is known.
 
     The scalars that are fitted may be columns of a batch, so that many values of them are tried
@@ -126,3 +128,4 @@ class Stack:
     gather_bytes: float = 2.0
     recompute_stops_early: bool = False
     uncertainty: Uncertainty | None = None
+    batch_overhead_s: Numeric = 0.0

@@ -9,11 +9,13 @@ from typing import Final
 
 from simulator.published.families import Settings
 from simulator.published.rows import PublishedRow
+from simulator.spec.stacks import load_stack
 
 ASSUMED_WINDOW: Final = 1024
 """Tokens a query looks back: half of the 2048, an assumption. The paper prints no window; that its
 MFU column counts attention once per two tokens is in keeping with it."""
 
+_BASELINE: Final = "megatron-lm-2023"
 _ABLATION: Final = (
     ("parallel transformer", "parallel_block"),
     ("sliding window", "sliding_window"),
@@ -21,6 +23,7 @@ _ABLATION: Final = (
     ("pp overlap", "overlap_pp"),
     ("dp overlap", "overlap_dp"),
     ("efficient operators", "kernels"),
+    ("misc", "data_pipeline"),
 )
 """Words of the ``note`` column, in the order in which table 3 adds the features up."""
 
@@ -46,7 +49,9 @@ def apply_features(
         return []
     present = features(row)
     plan["overlap"] = {axis: f"overlap_{axis}" in present for axis in ("tp", "pp", "dp")}
-    stack["preset"] = "megascale" if "kernels" in present else "megatron-lm-2023"
+    stack["preset"] = "megascale" if "kernels" in present else _BASELINE
+    if "kernels" in present and "data_pipeline" not in present:
+        stack["batch_overhead"] = f"{load_stack(_BASELINE).batch_overhead_s} s"
     if "parallel_block" in present:
         model["parallel_block"] = True
     if "sliding_window" in present:

@@ -39,6 +39,7 @@ _YAML_NAME: Final = {
     "collective_overhead_s": "collective_overhead",
     "layer_stall_s": "layer_stall",
     "microbatch_overhead_s": "microbatch_overhead",
+    "batch_overhead_s": "batch_overhead",
     "step_overhead_s": "step_overhead",
     "framework_bytes": "framework_memory",
     "communicator_bytes": "communicator_memory",
@@ -88,6 +89,7 @@ class StackSpec(Spec):
     collective_overhead: Sourced[Seconds]
     layer_stall: Sourced[Seconds]
     microbatch_overhead: Sourced[Seconds]
+    batch_overhead: Sourced[Seconds]
     step_overhead: Sourced[Seconds]
     blocking_p2p_scale: Sourced[NotNegative]
     network_scale: Sourced[Positive]

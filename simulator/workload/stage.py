@@ -179,7 +179,8 @@ class StagePricer:
             recompute_s=extra,
             overhead_s=np.maximum(host_s - hidden_by, 0.0)
             + stack.layer_stall_s * passes
-            + stack.microbatch_overhead_s,
+            + stack.microbatch_overhead_s
+            + (stack.batch_overhead_s if phase is Phase.F else 0.0),
             tp_comm_s=exposed + extra_comm,
             flops=flops + recomputed.flops * num_again,
             recompute_flops=recomputed.flops * num_again,

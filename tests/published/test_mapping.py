@@ -82,6 +82,7 @@ MEGASCALE = {
         ("+PP overlap; x", True, 1024, (True, True, False), "megatron-lm-2023"),
         ("+DP overlap; x", True, 1024, (True, True, True), "megatron-lm-2023"),
         ("+efficient operators; x", True, 1024, (True, True, True), "megascale"),
+        ("+misc optimizations; x", True, 1024, (True, True, True), "megascale"),
         ("+LAMB batch x3; x", True, 1024, (True, True, True), "megascale"),
     ],
 )
@@ -99,6 +100,16 @@ def test_megascale_ablation(
     assert scenario.model.sliding_window == window
     assert (plan.overlap_tp, plan.overlap_pp, plan.overlap_dp) == overlaps
     assert scenario.stack.name == stack
+
+
+def test_megascale_reads_batches_beside_compute_once_it_has_its_data_pipeline(
+    make_row: MakeRow,
+) -> None:
+    waits_s = {
+        note: case_of(make_row(**MEGASCALE, note=note)).scenario.stack.batch_overhead_s
+        for note in ("+DP overlap; x", "+efficient operators; x", "+misc optimizations; x")
+    }
+    assert list(waits_s.values()) == [0.64e-3, 0.64e-3, 0.0]
 
 
 def test_megascale_says_that_the_window_is_assumed(make_row: MakeRow) -> None:

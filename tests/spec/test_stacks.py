@@ -21,6 +21,7 @@ def test_the_ideal_stack_loses_nothing() -> None:
     assert stack.gemm_scale == stack.memory_scale == stack.attention_scale == 1
     assert stack.network_scale == stack.blocking_p2p_scale == 1
     assert stack.layer_overhead_s == stack.microbatch_overhead_s == stack.step_overhead_s == 0
+    assert stack.batch_overhead_s == 0
     assert stack.framework_bytes == stack.communicator_bytes == stack.fragmentation == 0
     assert stack.assumptions == ()
 
@@ -33,6 +34,22 @@ def test_documented_switches() -> None:
     megascale = load_stack("megascale")
     assert megascale.attention == "flash2"
     assert (megascale.overlap_dp, megascale.overlap_tp, megascale.overlap_pp) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "waits"),
+    [
+        ("megatron-lm-2021", True),
+        ("megatron-lm-2023", True),
+        ("megascale", False),
+        ("megatron-core-2024", False),
+        ("nemo-2024", False),
+        ("megatron-deepspeed-2021", False),
+        ("pytorch-fsdp-2022", False),
+    ],
+)
+def test_who_reads_a_batch_before_every_forward(name: str, waits: bool) -> None:
+    assert (load_stack(name).batch_overhead_s > 0) is waits
 
 
 def test_documented_memory() -> None:

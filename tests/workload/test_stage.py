@@ -161,6 +161,14 @@ def test_stalls_show_however_busy_the_device_is(context: PriceContext) -> None:
         assert added[0] - added[1] == pytest.approx(passes * 0.25)
 
 
+def test_a_forward_waits_for_its_batch(context: PriceContext) -> None:
+    slow = replace(context, stack=replace(context.stack, batch_overhead_s=0.25))
+    for phase, waits_s in ((Phase.F, 0.25), (Phase.B, 0.0)):  # once, whatever the stage holds
+        for kind in (MIDDLE, StageKind(4, True, True)):
+            with_batch, without = (pricer(c).cost(kind, phase) for c in (slow, context))
+            assert with_batch.overhead_s - without.overhead_s == pytest.approx(waits_s)
+
+
 def test_recomputed_layers_are_launched_again(context: PriceContext) -> None:
     slow = replace(context, stack=replace(context.stack, layer_overhead_s=1.0))
     for mode, passes in (("none", 4), ("selective", 4), ("full", 8)):
