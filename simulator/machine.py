@@ -249,8 +249,25 @@ class Torus:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowHosts:
+    """Hosts of a large cluster that are slower than the rest, though tests of them find nothing.
+
+    Attributes:
+        share: of all hosts.
+        forward: time of a forward on one of them over that on the others.
+    """
+
+    share: float
+    forward: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
-    """Nodes of one kind and the network between them."""
+    """Nodes of one kind and the network between them.
+
+    Attributes:
+        slow_hosts: None where none were reported.
+    """
 
     name: str
     node: Node
@@ -259,6 +276,7 @@ class Cluster:
     network: NetworkCurve
     torus: Torus | None = None
     assumptions: tuple[Assumption, ...] = ()
+    slow_hosts: SlowHosts | None = None
 
     @property
     def num_devices(self) -> int:

@@ -32,6 +32,7 @@ from simulator.scenario import Scenario, check
 from simulator.schedule.action import Phase
 from simulator.step import Step, build_step
 from simulator.uncertainty import Setting
+from simulator.workload.slow_hosts import slow_host_ids
 
 
 def simulate(
@@ -124,6 +125,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         rank=rank,
         replica=replica,
         speed=owner.speeds[rank],
+        forward_speed=owner.forward_speeds[rank],
         joined=joined,
     )
     tokens = training.global_batch_size * training.seq_length
@@ -145,7 +147,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         memory=memory,
         devices=plan.num_devices,
         kernels=_kernel_shares(step, rank),
-        assumptions=(*_assumptions(scenario), *_batch_notes(step)),
+        assumptions=(*_assumptions(scenario), *_slow_notes(scenario), *_batch_notes(step)),
         provenance=_provenance(step, timeline)
         | {"critical_rank": f"pipeline rank {rank}", RANGE_BASIS: _range_basis(scenario)},
         timeline=timeline,
@@ -231,6 +233,16 @@ def _assumptions(scenario: Scenario) -> tuple[Assumption, ...]:
         *sorted(scenario.stack.assumptions, key=lambda note: note.name),
     )
     return tuple(dict.fromkeys(taken))
+
+
+def _slow_notes(scenario: Scenario) -> tuple[Assumption, ...]:
+    cluster, devices = scenario.cluster, scenario.plan.num_devices
+    hosts = slow_host_ids(cluster, devices)
+    if cluster.slow_hosts is None or not hosts:
+        return ()
+    times = f"{cluster.slow_hosts.forward:g} times as long"
+    note = f"{len(hosts)} of the hosts, spread over all, take {times} for a forward"
+    return (Assumption("slow hosts", note, f"cluster {cluster.name}: the expected number"),)
 
 
 def _batch_notes(step: Step) -> tuple[Assumption, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -36,8 +37,9 @@ from simulator.workload.classes import CostTable
 from simulator.workload.fold import ReplicaClass, fold_replicas
 from simulator.workload.linear import Split
 from simulator.workload.lower import lower
-from simulator.workload.op import OpGraph
+from simulator.workload.op import OpGraph, OpPhase
 from simulator.workload.price import PriceContext
+from simulator.workload.slow_hosts import forward_speeds
 from simulator.workload.stage import StageKind, StagePricer
 from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
 
@@ -47,6 +49,8 @@ MAX_SIDE_BY_SIDE = 8
 A few stragglers keep their contention for links; with an own speed for every rank the graph would
 grow with the ranks.
 """
+MAX_SIDE_BY_SIDE_PASSES: Final = 100_000
+"""Most forwards and backwards of several replica classes in one graph; more take seconds to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,22 @@ class Step:
         Returns:
             [ops], or [replica classes, ops] when the replicas are not side by side.
         """
-        speeds = np.array([replica.speeds for replica in self.replicas])
         rank = np.array([stream.rank for stream in self.graph.streams])[self.graph.stream]
+        speeds = np.array([replica.speeds for replica in self.replicas])[:, rank]
+        in_forward = np.array([replica.forward_speeds for replica in self.replicas])[:, rank]
+        speeds = np.where(self.graph.phase == OpPhase.F, speeds * in_forward, speeds)
         if not self.side_by_side:
-            rows = zip(self.row_graphs, speeds[:, rank], strict=True)
+            rows = zip(self.row_graphs, speeds, strict=True)
             return np.stack([self._at(graph.op_class, speed) for graph, speed in rows])
         replica = np.array([stream.replica for stream in self.graph.streams])[self.graph.stream]
-        return self._at(self.graph.op_class, speeds[replica, rank])
+        return self._at(self.graph.op_class, speeds[replica, np.arange(self.graph.num_ops)])
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all ranks run at full speed."""
+        return all(
+            min(*replica.speeds, *replica.forward_speeds) == 1.0 for replica in self.replicas
+        )
 
     def _at(self, op_class: IntArray, speed: FloatArray) -> FloatArray:
         return self.table.device_s[op_class] / speed + self.table.waiting_s[op_class]
@@ -198,8 +211,17 @@ def build_step(scenario: Scenario, *, fold: bool = True) -> Step:
     schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
     costs = step_costs(scenario, topology, schedule)
     speeds = dict(scenario.stragglers)
-    replicas = fold_replicas(plan, topology, schedule.stage_rank, speeds, fold=fold)
-    if len(replicas) <= MAX_SIDE_BY_SIDE or not fold:
+    replicas = fold_replicas(
+        plan,
+        topology,
+        schedule.stage_rank,
+        speeds,
+        forward_speeds=forward_speeds(scenario.cluster, plan.num_devices),
+        fold=fold,
+    )
+    passes = 2 * schedule.num_stages * count * len(replicas)
+    few = len(replicas) <= MAX_SIDE_BY_SIDE and passes <= MAX_SIDE_BY_SIDE_PASSES
+    if len(replicas) == 1 or few or not fold:
         graph = lower(schedule, costs, [replica.paths for replica in replicas])
         return Step(scenario, schedule, costs, graph, costs.table.build(), replicas, True)
     different = dict.fromkeys(replica.paths for replica in replicas)

@@ -64,6 +64,15 @@ def test_few_classes_of_replicas_share_a_graph_and_many_are_rows() -> None:
     assert build_step(with_speeds(scenario, drawn_speeds(16)), fold=False).side_by_side
 
 
+def test_long_schedules_run_as_a_batch_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = scenario_of({"dp": 4})
+    slow = with_speeds(scenario, {0: 0.9})
+    assert build_step(slow).side_by_side
+    monkeypatch.setattr("simulator.step.MAX_SIDE_BY_SIDE_PASSES", 10)
+    assert not build_step(slow).side_by_side
+    assert build_step(scenario).side_by_side  # one class of replicas
+
+
 def test_graphs_of_a_batch_differ_in_the_rows_of_their_ops_only() -> None:
     # Three ranks of a replica on nodes of eight: every third boundary crosses the network.
     plan = {"pp": 3, "dp": 16, "axis_order": ["tp", "pp", "cp", "dp"]}

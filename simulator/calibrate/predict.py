@@ -34,7 +34,7 @@ def step_times_s(scenario: Scenario, values: Mapping[str, FloatArray]) -> FloatA
     """
     (num_points,) = np.broadcast_shapes(*(column.shape for column in values.values()), (1,))
     step = build_step(_with(scenario, values))
-    if step.side_by_side and step.schedule.joins_before_optimizer and not scenario.stragglers:
+    if step.side_by_side and step.schedule.joins_before_optimizer and step.uniform:
         seconds = step.table.seconds
         return makespan_s(step.graph, np.broadcast_to(seconds, (num_points, seconds.shape[-1])))
     points = range(num_points)

@@ -96,6 +96,7 @@ def time_terms(
     rank: int,
     replica: int = 0,
     speed: float = 1.0,
+    forward_speed: float = 1.0,
     joined: bool = True,
 ) -> dict[str, float]:
     """Seconds of one rank by term, ``bubble`` included; they sum to the step's period.
@@ -109,13 +110,16 @@ def time_terms(
         rank: pipeline rank whose time it is.
         replica: its data-parallel replica in the graph.
         speed: relative speed of the rank.
+        forward_speed: the same in forwards, on top of it.
         joined: see ``period_s``; without a barrier the wait before the first pass and after the
             last op belongs to the neighbouring steps.
     """
     ops = compute_ops(timeline, rank, replica)
-    scale = np.where(SPEED_SCALED, 1.0 / speed, 1.0)
-    counts = np.bincount(timeline.graph.op_class[ops], minlength=len(table.names))
-    busy: FloatArray = counts @ table.terms_s * scale
+    in_forward = timeline.graph.phase[ops] == OpPhase.F
+    longer = np.where(in_forward, 1.0 / (speed * forward_speed), 1.0 / speed)
+    terms_s = table.terms_s[timeline.graph.op_class[ops]]
+    busy: FloatArray = np.where(SPEED_SCALED, longer[:, None], 1.0) * terms_s
+    busy = busy.sum(axis=0)
     terms: dict[str, float] = {"bubble": 0.0}
     terms.update(zip(TERMS, busy.tolist(), strict=True))
 

@@ -9,14 +9,16 @@ from itertools import pairwise
 from pydantic import field_validator
 
 from simulator.errors import SpecError
-from simulator.machine import Cluster, FabricTier, Node, Torus
+from simulator.machine import Cluster, FabricTier, Node, SlowHosts, Torus
 from simulator.spec.collectives import NetworkSpec
 from simulator.spec.quantity import (
     MAX_DEVICES,
     AssumptionSpec,
     BytesPerSecond,
     Count,
+    Fraction,
     Oversubscription,
+    Positive,
     Seconds,
     Sourced,
     Text,
@@ -33,6 +35,13 @@ class FabricTierSpec(Spec):
     oversubscription: Oversubscription
     hop: Seconds
     source: Text
+
+
+class SlowHostsSpec(Spec):
+    """Hosts slower than the rest; see ``machine.SlowHosts``."""
+
+    share: Sourced[Fraction]
+    forward: Sourced[Positive]
 
 
 class TorusSpec(Spec):
@@ -97,6 +106,7 @@ class ClusterSpec(Spec):
     tiers: tuple[FabricTierSpec, ...] = ()
     network: NetworkSpec
     torus: TorusSpec | None = None
+    slow_hosts: SlowHostsSpec | None = None
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     @field_validator("tiers")
@@ -145,7 +155,12 @@ class ClusterSpec(Spec):
             network=self.network.curve(),
             torus=self.torus.build(count * node.num_devices) if self.torus else None,
             assumptions=assumptions(self.assumptions),
+            slow_hosts=self._slow_hosts(),
         )
+
+    def _slow_hosts(self) -> SlowHosts | None:
+        slow = self.slow_hosts
+        return SlowHosts(slow.share.value, slow.forward.value) if slow else None
 
     def _tiers(self, num_nodes: int) -> tuple[FabricTier, ...]:
         """Tiers up to the first that spans all nodes; the top one always does."""

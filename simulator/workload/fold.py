@@ -32,12 +32,14 @@ class ReplicaClass:
         multiplicity: how many there are.
         speeds: [pipeline ranks], relative speed; the slowest tensor-parallel rank sets the pace.
         paths: [virtual stages - 1], path to the next stage; None within a rank.
+        forward_speeds: [pipeline ranks], relative speed in forwards, on top of ``speeds``.
     """
 
     replica: int
     multiplicity: int
     speeds: tuple[float, ...]
     paths: Paths
+    forward_speeds: tuple[float, ...]
 
 
 def rank_speeds(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArray:
@@ -96,14 +98,17 @@ def fold_replicas(
     ranks_of_stages: IntArray,
     speeds: Mapping[int, float],
     *,
+    forward_speeds: Mapping[int, float] | None = None,
     fold: bool = True,
 ) -> tuple[ReplicaClass, ...]:
     """Classes of replicas, the largest first; every replica alone with ``fold=False``."""
     by_replica = rank_speeds(plan, speeds)
+    in_forward = rank_speeds(plan, forward_speeds or {})
     paths = replica_paths(plan, topology, ranks_of_stages)
     members: dict[tuple[object, ...], list[int]] = {}
     for replica in range(plan.dp):
-        signature = (paths[replica], by_replica[replica].tobytes())
+        own = (by_replica[replica].tobytes(), in_forward[replica].tobytes())
+        signature = (paths[replica], *own)
         key = signature if fold else (replica,)
         members.setdefault(key, []).append(replica)
     classes = [
@@ -112,6 +117,7 @@ def fold_replicas(
             multiplicity=len(replicas),
             speeds=tuple(by_replica[replicas[0]].tolist()),
             paths=paths[replicas[0]],
+            forward_speeds=tuple(in_forward[replicas[0]].tolist()),
         )
         for replicas in members.values()
     ]

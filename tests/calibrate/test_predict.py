@@ -8,6 +8,7 @@ import pytest
 from simulator.calibrate.parameters import PARAMETERS
 from simulator.calibrate.predict import contention, step_times_s
 from simulator.engine.breakdown import period_s
+from simulator.machine import SlowHosts
 from simulator.simulate import run_step
 from simulator.spec.fits import FITTED
 from simulator.spec.load import load_scenario
@@ -34,6 +35,18 @@ def one_by_one(scenario, name, values):
         timeline, _ = run_step(step, "maxplus")
         found.append(period_s(timeline, joined=step.schedule.joins_before_optimizer))
     return found
+
+
+def test_slow_hosts_are_in_the_times():
+    scenario = small()
+    slow = replace(scenario.cluster, slow_hosts=SlowHosts(0.125, 1.25))
+    values = {"gemm_scale": np.array([1.0, 1.2])}
+    plain, waiting = (
+        step_times_s(one, values) for one in (scenario, replace(scenario, cluster=slow))
+    )
+    assert (waiting > 1.02 * plain).all()
+    expected = one_by_one(replace(scenario, cluster=slow), "gemm_scale", [1.0, 1.2])
+    assert waiting == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

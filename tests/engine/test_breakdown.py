@@ -114,6 +114,15 @@ def test_a_slow_rank_takes_longer_to_compute_but_not_to_communicate() -> None:
     assert (terms["compute"], terms["pp_comm"], terms["bubble"]) == (2.0, 0.5, 0.0)
 
 
+def test_a_rank_that_is_slow_in_forwards_takes_longer_for_those_alone() -> None:
+    sketch = Sketch()
+    for phase in (OpPhase.F, OpPhase.B):
+        sketch.op("pass", ("compute", 0), phase)
+    timeline = execute(sketch.draft.build(sketch.table.names), np.array([1.25, 1.0]))
+    terms = time_terms(timeline, sketch.table, rank=0, forward_speed=0.8)
+    assert (terms["compute"], terms["bubble"]) == (2.25, 0.0)
+
+
 def staggered() -> Sketch:
     """Rank 0 works from 0 to 2, rank 1 from 1 to 4: its second pass waits for no one."""
     sketch = Sketch()

@@ -43,6 +43,16 @@ def test_a_straggler_unfolds_its_replica(topology: Topology) -> None:
     ]
 
 
+def test_a_rank_that_is_slow_in_forwards_unfolds_its_replica(topology: Topology) -> None:
+    classes = fold_replicas(
+        PLAN, topology, looping_placement(2, 1), {}, forward_speeds={13: 0.9, 12: 0.95}
+    )
+    assert [(c.replica, c.speeds, c.forward_speeds) for c in classes] == [
+        (0, (1.0, 1.0), (1.0, 1.0)),
+        (2, (1.0, 1.0), (1.0, 0.9)),
+    ]
+
+
 def test_unfolded_keeps_every_replica(topology: Topology) -> None:
     classes = fold_replicas(PLAN, topology, looping_placement(2, 1), {}, fold=False)
     assert [c.replica for c in classes] == [0, 1, 2, 3]
