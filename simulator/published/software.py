@@ -96,6 +96,10 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         settings["dropout"] = row.number("dropout") == 1
     elif family_of(row).name == "llama":
         settings["dropout"] = False  # The architecture has none.
+    if "zero-bubble" in row.lower("framework"):
+        # Its pretrain_gpt.py (sail-sg/zero-bubble-pipeline-parallelism@9921748, @0a51e3d) reads
+        # batches on the first and last stage only, into a queue.
+        settings["batch_overhead"] = "0 s"
     if "cross_entropy_loss_fusion" in row.lower("model"):
         # The test case of Megatron-LM that is named after its switch.
         settings["cross_entropy"] = "vocab_parallel_jit"

@@ -123,3 +123,10 @@ def test_dropout(make_row: MakeRow, cells: dict[str, str], dropout: bool | None)
 def test_loss_of_the_test_case_that_is_named_after_it(make_row: MakeRow) -> None:
     settings, _ = stack_settings(make_row(model="gpt/te_tp2_pp2_cross_entropy_loss_fusion"))
     assert settings["cross_entropy"] == "vocab_parallel_jit"
+
+
+def test_zero_bubbles_code_reads_batches_beside_compute(make_row: MakeRow) -> None:
+    own, _ = stack_settings(make_row(framework="Megatron-LM zero-bubble", year="2024"))
+    plain, _ = stack_settings(make_row(framework="Megatron-LM", year="2022"))
+    assert own["batch_overhead"] == "0 s"
+    assert "batch_overhead" not in plain
