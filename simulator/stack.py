@@ -76,6 +76,12 @@ class Stack:
             a wider type; 1 where fp8 weights travel as they are.
         batch_overhead_s: per forward of a virtual stage: the stage reads its microbatch, broadcasts
             it over the tensor-parallel ranks and builds masks, while the device waits.
+        list_entry_s: host time of one rank's entry in the lists of tensors as which sharded weights
+            are gathered and gradients reduced, one matrix at a time; 0 where a layer travels as
+            one buffer (``workload/listed_weights.py``).
+        reuse_distance: parameters used between two uses of a weight above which it is released
+            in between, so that full recomputation and the backward after it gather it each; 0
+            where it stays.
         uncertainty: how far its predictions may be off; None if nothing is known.
 
     The scalars that are fitted may be columns of a batch, so that many values of them are tried
@@ -129,3 +135,5 @@ class Stack:
     recompute_stops_early: bool = False
     uncertainty: Uncertainty | None = None
     batch_overhead_s: Numeric = 0.0
+    list_entry_s: Numeric = 0.0
+    reuse_distance: float = 0.0

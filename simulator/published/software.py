@@ -39,13 +39,15 @@ class Software:
 SOFTWARE: Final = (
     Software(r"-> megascale|^megascale", "megascale"),
     Software(r"\(rocm\)", "megatron-deepspeed-frontier"),
-    Software(r"megatron-lm \+ deepspeed zero|hf trainer \+ deepspeed", "deepspeed-zero-2020"),
+    Software(r"megatron-lm \+ deepspeed zero|hf trainer \+ deepspeed", "deepspeed-zero-2021"),
     Software(r"zero-3 only|^deepspeed zero", "deepspeed-zero-2020"),
     Software(r"^pytorch ddp", "deepspeed-zero-2020", nearest=True),
     Software(r"megatron-deepspeed|gpt-neox", "megatron-deepspeed-2021"),
     # Its activation memory s b h (34 + 5 a s / h) (arXiv 2401.10241, table 1) is that of unfused
     # attention with dropout.
     Software(r"zero-bubble", "megatron-lm-2022"),
+    Software(r"^megatron-lm \(sept 2019\)", "megatron-lm-2019"),
+    Software(r"^megatron-lm", "megatron-lm-2019", "2019-12"),
     Software(r"^megatron-lm", "megatron-lm-2020", "2020-12"),
     Software(r"^megatron-lm", "megatron-lm-2021", "2021-12"),
     Software(r"^megatron-lm", "megatron-lm-2022", "2022-12"),

@@ -44,6 +44,7 @@ _YAML_NAME: Final = {
     "framework_bytes": "framework_memory",
     "communicator_bytes": "communicator_memory",
     "workspace_bytes": "workspace_memory",
+    "list_entry_s": "list_entry",
 }
 """Field of ``Stack`` -> its key in YAML, where a quantity carries its own unit."""
 _FITTED_KEYS: Final = frozenset(_YAML_NAME.get(name, name) for name in FITTED)
@@ -79,6 +80,7 @@ class StackSpec(Spec):
     flat_optimizer: StrictBool = False
     norm_copy_bytes: ElementBytesOrZero = 0.0
     live_parameters: NotNegative = 0.0
+    reuse_distance: NotNegative = 0.0
     copies_attention_output: StrictBool = False
     recompute_elementwise: StrictBool = False
     recompute_stops_early: StrictBool = False
@@ -101,6 +103,7 @@ class StackSpec(Spec):
     gradient_reduce_bytes: Sourced[ElementBytes]
     optimizer_bytes_per_parameter: Sourced[Positive]
     gather_bytes: Sourced[ElementBytes]
+    list_entry: Sourced[Seconds]
     assumptions: tuple[AssumptionSpec, ...] = ()
     fit: FitSpec | None = None
 

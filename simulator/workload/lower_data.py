@@ -87,7 +87,7 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
     """
     pieces, depth = replica.pieces, replica.plan.prefetch_depth
     used = np.flatnonzero((pieces.rank == rank) & (pieces.phase != Phase.W))
-    rows = _piece_gather_rows(replica, rank)[pieces.stage[used]]
+    rows = _piece_gather_rows(replica, rank)[pieces.phase[used], pieces.stage[used]]
     ahead = depth + 0.5 if replica.plan.overlap_dp else 0.5
     ops = replica.add_coupled(
         rows, rank, pieces.order[used] - ahead, OpPhase.GATHER_WEIGHTS, pieces.stage[used]
@@ -98,9 +98,12 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
 
 
 def _piece_gather_rows(replica: Replica, rank: int) -> IntArray:
-    """[stages], row of the gather of one piece; -1 for stages of other ranks."""
-    rows = np.full(replica.schedule.num_stages, -1, dtype=np.int64)
+    """[phases, stages], row of the gather of one piece; -1 for stages of other ranks."""
+    rows = np.full((2, replica.schedule.num_stages), -1, dtype=np.int64)
     for stage in replica.stages_of(rank):
         num_pieces = max(replica.costs.kinds[stage].num_layers, 1)
-        rows[stage] = replica.costs.gather_row((stage,), num_pieces=num_pieces)
+        for phase in (Phase.F, Phase.B):
+            rows[phase, stage] = replica.costs.gather_row(
+                (stage,), num_pieces=num_pieces, phase=phase
+            )
     return rows

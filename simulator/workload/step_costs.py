@@ -20,6 +20,7 @@ from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.workload.classes import CostTableDraft
+from simulator.workload.listed_weights import list_copies_s, matrix_sizes, released_share
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
 
@@ -149,7 +150,7 @@ class StepCosts:
         terms: dict[str, Numeric] = {
             "compute": cost.compute_s / num_pieces,
             "recompute": cost.recompute_s / num_pieces,
-            "overhead": cost.overhead_s / num_pieces,
+            "overhead": (cost.overhead_s + self._list_host_s(stage, phase)) / num_pieces,
             "tp_comm": cost.tp_comm_s / num_pieces,
         }
         path = ""
@@ -182,6 +183,48 @@ class StepCosts:
             seconds = seconds + collective_s("all_gather", whole, self.pricer.context.links["tp"])
         return seconds
 
+    def _gathers_in(self, phase: Phase) -> float:
+        """Times the weights of a layer are gathered for one phase of a microbatch."""
+        stack = self.pricer.context.stack
+        again = phase is Phase.B and self.pricer.recompute.mode == "full"
+        if not again or not stack.reuse_distance:
+            return 1.0
+        return 1.0 + released_share(matrix_sizes(self.model), stack.reuse_distance)
+
+    def _list_host_s(self, stage: int, phase: Phase) -> Numeric:
+        """Host time of the lists of shards of one phase; the device waits for it.
+
+        Source: microsoft/DeepSpeed v0.3, ``_allgather_param`` synchronises the device before it
+            builds its list, so that the host has no lead.
+        """
+        entry_s = self.pricer.context.stack.list_entry_s
+        policy = self.plan.sharding
+        if policy.gather != "before_use" or phase is Phase.W:
+            return 0.0
+        reduces = phase is Phase.B and policy.reduce == "reduce_scatter"
+        collectives = self._gathers_in(phase) + (1.0 if reduces else 0.0)
+        matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
+        return entry_s * self.links.shard.size * matrices * collectives
+
+    def _sharded_s(self, kind: CollectiveKind, payload: float) -> Numeric:
+        """Gather or reduction over the shard group: at once, or matrix by matrix as lists."""
+        context = self.pricer.context
+        listed = self.plan.sharding.gather == "before_use" and np.any(
+            np.asarray(context.stack.list_entry_s) > 0
+        )
+        if not listed:
+            return self._collective_s(kind, payload, self.links.shard)
+        sizes = matrix_sizes(self.model)
+        reduces = kind == "reduce_scatter"
+        seconds: Numeric = 0.0
+        for size in sizes:
+            part = payload * size / sum(sizes)
+            seconds = seconds + self._collective_s(kind, part, self.links.shard)
+            seconds = seconds + list_copies_s(
+                part, self.links.shard.size, context.accelerator, reduces=reduces
+            )
+        return seconds
+
     def send_row(self, path: PathLink) -> int:
         """Row of a send beside compute."""
         return self.table.add(f"send {_path_label(path)}", {"pp_comm": self.send_s(path)})
@@ -199,7 +242,7 @@ class StepCosts:
         """
         payload = self.gradient_payload(stages) / num_pieces
         policy = self.plan.sharding
-        seconds = self._collective_s(policy.reduce, payload, self.links.shard)
+        seconds = self._sharded_s(policy.reduce, payload)
         shard = payload / self.plan.shard_size if policy.reduce == "reduce_scatter" else payload
         seconds = seconds + self._collective_s("all_reduce", shard, self.links.replica)
         return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})
@@ -208,12 +251,21 @@ class StepCosts:
         """Bytes of gradients that a rank contributes for some virtual stages."""
         return self.rank_parameters(stages) * self.gradient_reduce_bytes
 
-    def gather_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
-        """Row of the all-gather of the weights of some virtual stages over the shard group."""
-        parameters = self.rank_parameters(stages)
-        payload = parameters * self.gather_bytes / num_pieces
-        seconds = self._collective_s("all_gather", payload, self.links.shard)
-        return self.table.add(f"gather {payload:.0f} B of weights", {"dp_comm": seconds})
+    def gather_row(
+        self, stages: tuple[int, ...], *, num_pieces: int = 1, phase: Phase = Phase.F
+    ) -> int:
+        """Row of the all-gather of the weights of some virtual stages over the shard group.
+
+        Args:
+            stages: of one rank.
+            num_pieces: equal parts in which they are gathered.
+            phase: for which; a backward may need some weights twice.
+        """
+        payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
+        times = self._gathers_in(phase)
+        seconds = self._sharded_s("all_gather", payload) * times
+        name = f"gather {payload * times:.0f} B of weights"
+        return self.table.add(name, {"dp_comm": seconds})
 
     def tied_embedding_row(self, ends: PathLink) -> int:
         """Row of the all-reduce of the tied table's gradient between first and last stage.

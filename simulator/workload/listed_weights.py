@@ -1,0 +1,59 @@
+"""Weights that are gathered one by one, as lists of shards, the way DeepSpeed's first ZeRO-3 did.
+
+``torch.distributed.all_gather`` takes one output tensor per rank. NCCL gathers into one buffer, out
+of which every entry of the list is copied; a reduce-scatter copies its list into such a buffer
+first. So every weight costs the host and the device one operation per rank, however small its
+shard, and every weight is a collective with the latency of a ring through all ranks.
+
+Source: microsoft/DeepSpeed v0.3, deepspeed/runtime/zero/partition_parameters.py
+    (``_allgather_param``, ``_reduce_scatter_gradient``) and stage3.py
+    (``PartitionedParameterCoordinator``); PyTorch, c10d/ProcessGroupNCCL.cpp (``allgather``).
+"""
+
+from __future__ import annotations
+
+from simulator.cost.memory_bound import memory_bound_s
+from simulator.machine import Accelerator
+from simulator.model import TransformerConfig
+from simulator.numeric import Numeric
+
+_GATHER_PASSES, _REDUCE_PASSES = 3.0, 2.0
+"""Reads and writes of a whole weight beside NCCL's own: an all-gather fills its tensor with zeros
+and copies the shards into it, a reduce-scatter copies the shards out of the gradient."""
+
+
+def matrix_sizes(model: TransformerConfig) -> tuple[float, ...]:
+    """Parameters of the matrices of one layer, in the order of their use.
+
+    Vectors stay whole: they are below DeepSpeed's ``stage3_param_persistence_threshold`` of 1e5.
+    """
+    hidden, ffn = float(model.hidden_size), float(model.ffn_hidden_size)
+    inputs = 2.0 if model.gated_mlp else 1.0
+    return (
+        hidden * (model.query_size + 2.0 * model.key_value_size),
+        hidden * model.query_size,
+        hidden * ffn * inputs,
+        hidden * ffn,
+    )
+
+
+def released_share(sizes: tuple[float, ...], reuse_distance: float) -> float:
+    """Share of a recomputed layer's weights that are gathered again for its backward.
+
+    Between the two uses of a matrix those after it are used twice. It is released where they hold
+    more than ``reuse_distance`` parameters.
+
+    Source: microsoft/DeepSpeed v0.3, stage3.py, ``get_reuse_distance_in_numel``.
+    """
+    released = sum(
+        size for i, size in enumerate(sizes) if 2.0 * sum(sizes[i + 1 :]) > reuse_distance
+    )
+    return released / sum(sizes)
+
+
+def list_copies_s(
+    payload_bytes: Numeric, num_ranks: Numeric, accelerator: Accelerator, *, reduces: bool
+) -> Numeric:
+    """Device time of the copies around one collective of a list: one kernel per rank."""
+    passes = _REDUCE_PASSES if reduces else _GATHER_PASSES
+    return memory_bound_s(passes * payload_bytes, "copy", accelerator, num_ranks)
