@@ -82,6 +82,11 @@ class Stack:
         reuse_distance: parameters used between two uses of a weight above which it is released
             in between, so that full recomputation and the backward after it gather it each; 0
             where it stays.
+        listed_weights: weights sharded over the whole step are gathered, and their gradients
+            reduced, one matrix at a time as lists of shards (``workload/listed_weights.py``).
+        list_entry_s: host time of one rank's entry in such a list.
+        gathers_again: sharded weights are released after a layer was computed again, so that its
+            backward gathers them once more.
         uncertainty: how far its predictions may be off; None if nothing is known.
 
     The scalars that are fitted may be columns of a batch, so that many values of them are tried
@@ -135,5 +140,6 @@ class Stack:
     recompute_stops_early: bool = False
     uncertainty: Uncertainty | None = None
     batch_overhead_s: Numeric = 0.0
+    listed_weights: bool = False
     list_entry_s: Numeric = 0.0
-    reuse_distance: float = 0.0
+    gathers_again: bool = False

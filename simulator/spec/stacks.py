@@ -80,7 +80,8 @@ class StackSpec(Spec):
     flat_optimizer: StrictBool = False
     norm_copy_bytes: ElementBytesOrZero = 0.0
     live_parameters: NotNegative = 0.0
-    reuse_distance: NotNegative = 0.0
+    listed_weights: StrictBool = False
+    gathers_again: StrictBool = False
     copies_attention_output: StrictBool = False
     recompute_elementwise: StrictBool = False
     recompute_stops_early: StrictBool = False

@@ -37,20 +37,6 @@ def matrix_sizes(model: TransformerConfig) -> tuple[float, ...]:
     )
 
 
-def released_share(sizes: tuple[float, ...], reuse_distance: float) -> float:
-    """Share of a recomputed layer's weights that are gathered again for its backward.
-
-    Between the two uses of a matrix those after it are used twice. It is released where they hold
-    more than ``reuse_distance`` parameters.
-
-    Source: microsoft/DeepSpeed v0.3, stage3.py, ``get_reuse_distance_in_numel``.
-    """
-    released = sum(
-        size for i, size in enumerate(sizes) if 2.0 * sum(sizes[i + 1 :]) > reuse_distance
-    )
-    return released / sum(sizes)
-
-
 def list_copies_s(
     payload_bytes: Numeric, num_ranks: Numeric, accelerator: Accelerator, *, reduces: bool
 ) -> Numeric:

@@ -20,7 +20,7 @@ from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.workload.classes import CostTableDraft
-from simulator.workload.listed_weights import list_copies_s, matrix_sizes, released_share
+from simulator.workload.listed_weights import list_copies_s, matrix_sizes
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
 
@@ -183,13 +183,17 @@ class StepCosts:
             seconds = seconds + collective_s("all_gather", whole, self.pricer.context.links["tp"])
         return seconds
 
+    @property
+    def _listed(self) -> bool:
+        """Whether weights and gradients travel matrix by matrix as lists of shards."""
+        return self.plan.sharding.gather == "before_use" and (
+            self.pricer.context.stack.listed_weights
+        )
+
     def _gathers_in(self, phase: Phase) -> float:
         """Times the weights of a layer are gathered for one phase of a microbatch."""
-        stack = self.pricer.context.stack
         again = phase is Phase.B and self.pricer.recompute.mode == "full"
-        if not again or not stack.reuse_distance:
-            return 1.0
-        return 1.0 + released_share(matrix_sizes(self.model), stack.reuse_distance)
+        return 2.0 if again and self.pricer.context.stack.gathers_again else 1.0
 
     def _list_host_s(self, stage: int, phase: Phase) -> Numeric:
         """Host time of the lists of shards of one phase; the device waits for it.
@@ -197,22 +201,17 @@ class StepCosts:
         Source: microsoft/DeepSpeed v0.3, ``_allgather_param`` synchronises the device before it
             builds its list, so that the host has no lead.
         """
-        entry_s = self.pricer.context.stack.list_entry_s
-        policy = self.plan.sharding
-        if policy.gather != "before_use" or phase is Phase.W:
+        if not self._listed or phase is Phase.W:
             return 0.0
+        policy, stack = self.plan.sharding, self.pricer.context.stack
         reduces = phase is Phase.B and policy.reduce == "reduce_scatter"
         collectives = self._gathers_in(phase) + (1.0 if reduces else 0.0)
         matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
-        return entry_s * self.links.shard.size * matrices * collectives
+        return stack.list_entry_s * self.links.shard.size * matrices * collectives
 
     def _sharded_s(self, kind: CollectiveKind, payload: float) -> Numeric:
         """Gather or reduction over the shard group: at once, or matrix by matrix as lists."""
-        context = self.pricer.context
-        listed = self.plan.sharding.gather == "before_use" and np.any(
-            np.asarray(context.stack.list_entry_s) > 0
-        )
-        if not listed:
+        if not self._listed:
             return self._collective_s(kind, payload, self.links.shard)
         sizes = matrix_sizes(self.model)
         reduces = kind == "reduce_scatter"
@@ -221,7 +220,7 @@ class StepCosts:
             part = payload * size / sum(sizes)
             seconds = seconds + self._collective_s(kind, part, self.links.shard)
             seconds = seconds + list_copies_s(
-                part, self.links.shard.size, context.accelerator, reduces=reduces
+                part, self.links.shard.size, self.pricer.context.accelerator, reduces=reduces
             )
         return seconds
 
