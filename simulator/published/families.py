@@ -79,10 +79,30 @@ FAMILIES: Final = (
 """First match wins; every name matches the last."""
 
 
+SQUAD_TOKENS: Final = 174
+"""Tokens of an example of SQuAD 1.1: 384, of which 2.2 fit (arXiv 2107.02027, from memory).
+
+Whether 100 or 400, the attention they cost is at most a tenth of that over 4,096 tokens.
+"""
+
+
 def family_of(row: PublishedRow) -> Family:
     """The family of a row's model."""
     name = f"{row.lower('arch')} {row.lower('model')}"
     return next(family for family in FAMILIES if family.pattern.search(name))
+
+
+def _packed_window(row: PublishedRow) -> int | None:
+    """Tokens a query looks back on average where short examples fill a sequence, else None.
+
+    NeMo's fine-tuning tables are of SQuAD 1.1, "packed to 4096 tokens" (NVIDIA/NeMo,
+    docs/source/performance/performance_summary.md), as are those of DGX Cloud
+    (NVIDIA/dgxc-benchmarking, ft_llama3/llama3_finetune.py: SquadDataModule); examples do not attend to each other
+    (NeMo user guide, sequence packing), so that a query sees half an example.
+    """
+    if row.lower("task") != "sft" or not re.search("nemo|megatron", row.lower("framework")):
+        return None
+    return SQUAD_TOKENS // 2
 
 
 def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
@@ -110,8 +130,10 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     if vocab is None:
         vocab = family.vocab_size
         notes.append(f"vocab not stated: {vocab}")
+    window = _packed_window(row)
     if row.lower("task") == "sft":
-        notes.append("fine-tuning of all weights runs as pre-training on full sequences")
+        of = f"packed sequences of {2 * window} tokens" if window else "full sequences"
+        notes.append(f"fine-tuning of all weights runs as pre-training on {of}")
     settings: Settings = {
         "name": row.text("model") or row.row_id,
         "num_layers": row.needed("layers"),
@@ -123,6 +145,8 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         "vocab_size": vocab,
         **family.settings,
     }
+    if window:
+        settings["sliding_window"] = window
     if "zero-bubble" in row.lower("framework"):
         # The authors' launch script, examples/pretrain_zero_bubble.sh, unties them.
         settings["tied_embeddings"] = False

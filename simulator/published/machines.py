@@ -19,7 +19,8 @@ class Machine:
     Attributes:
         source: matches the beginning of the file stem.
         gpu: matches the beginning of the lower-case ``gpu`` column and the memory, ``a100 80``.
-        network: found in the lower-case ``interconnect_inter`` column.
+        network: found in the lower-case ``interconnect_inter`` column, or in
+            ``interconnect_intra`` where the former says that there is one node only.
         devices_per_node: of the cluster's node.
         nearest: what differs where this is only the nearest description, else empty.
         num_nics: NICs per node where the row's machine has another number than the cluster's.
@@ -43,8 +44,13 @@ class Machine:
         return (
             re.match(self.source, row.source) is not None
             and re.match(self.gpu, gpu) is not None
-            and re.search(self.network, row.lower("interconnect_inter")) is not None
+            and re.search(self.network, _interconnect(row)) is not None
         )
+
+
+def _interconnect(row: PublishedRow) -> str:
+    between = row.lower("interconnect_inter")
+    return row.lower("interconnect_intra") if between == "single node" else between
 
 
 _A100_40: Final = r"a100-(sxm4-)?40gb|a100 40"

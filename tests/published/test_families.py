@@ -48,6 +48,16 @@ def test_llama_shape(make_row: MakeRow) -> None:
     assert notes == ["vocab not stated: 32000"]
 
 
+def test_fine_tuning_of_nemo_attends_within_packed_examples(make_row: MakeRow) -> None:
+    packed, notes = model_settings(make_row(task="sft", framework="NeMo/Megatron-Core"))
+    assert packed["sliding_window"] == 87  # half of 174
+    assert "packed sequences of 174 tokens" in notes[-1]
+    whole, notes = model_settings(make_row(task="sft", framework="PaxML (JAX)"))
+    assert "sliding_window" not in whole
+    assert "full sequences" in notes[-1]
+    assert "sliding_window" not in model_settings(make_row(framework="NeMo/Megatron-Core"))[0]
+
+
 def test_gpt_learns_its_positions_and_the_column_decides_the_gate(make_row: MakeRow) -> None:
     settings, notes = model_settings(make_row(gated_mlp="1"))
     assert settings["max_position_embeddings"] == 1024

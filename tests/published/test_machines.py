@@ -25,6 +25,11 @@ def test_rules_name_clusters_of_the_catalogue(machine) -> None:
         ({"gpu": "V100-SXM3-32GB"}, 400, {"preset": "dgx-2-cluster", "nodes": 25}),
         ({"gpu": "H100-80GB-SXM"}, 16, {"preset": "dgx-h100-superpod", "nodes": 2}),
         ({"gpu": "GB200"}, 64, {"preset": "gb200-nvl72-cluster", "nodes": 1}),
+        (
+            {"gpu": "V100", "interconnect_intra": "DGX-2", "interconnect_inter": "single node"},
+            8,
+            {"preset": "dgx-2-cluster", "nodes": 1},
+        ),
         ({"gpu": "TPUv4"}, 64, {"preset": "tpu-v4-pod", "nodes": 16}),
     ],
 )

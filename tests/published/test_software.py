@@ -58,6 +58,15 @@ def test_stack_by_name_and_year(
     assert all(stack in note for note in notes)
 
 
+def test_functional_tests_run_on_the_host_of_their_recipe(make_row: MakeRow) -> None:
+    def preset(note: str) -> object:
+        row = make_row(framework="Megatron-LM main", year="2026", note=note)
+        return stack_settings(row)[0]["preset"]
+
+    assert preset("recipe gb200/gpt-1node.yaml nodes=1") == "megatron-core-tests-1node"
+    assert preset("recipe gb200/gpt.yaml nodes=2") == "megatron-core-tests"
+
+
 @pytest.mark.parametrize(
     ("text", "year", "of_stack", "kernel"),
     [
