@@ -97,8 +97,8 @@ def _packed_window(row: PublishedRow) -> int | None:
 
     NeMo's fine-tuning tables are of SQuAD 1.1, "packed to 4096 tokens" (NVIDIA/NeMo,
     docs/source/performance/performance_summary.md), as are those of DGX Cloud
-    (NVIDIA/dgxc-benchmarking, ft_llama3/llama3_finetune.py: SquadDataModule); examples do not attend to each other
-    (NeMo user guide, sequence packing), so that a query sees half an example.
+    (NVIDIA/dgxc-benchmarking, ft_llama3/llama3_finetune.py: SquadDataModule). Examples do not
+    attend to each other (NeMo user guide, sequence packing): a query sees half of its own.
     """
     if row.lower("task") != "sft" or not re.search("nemo|megatron", row.lower("framework")):
         return None
