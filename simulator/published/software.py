@@ -94,6 +94,9 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     attention = attention_kernel(row, load_stack(software.stack).attention)
     if attention:
         settings["attention"] = attention
+    if "meta internal" in row.lower("framework"):
+        # "We adopt asynchronous point-to-point communication in PP": arXiv 2407.21783, 3.3.2.
+        settings["overlap_pp"] = True
     if "torch attention" in row.lower("flash_attn"):
         settings["fused_softmax"] = False
     if "fused rmsnorm" in row.lower("flash_attn"):

@@ -58,6 +58,12 @@ def test_stack_by_name_and_year(
     assert all(stack in note for note in notes)
 
 
+def test_llama_3_sends_asynchronously(make_row: MakeRow) -> None:
+    row = make_row(framework="Meta internal (PyTorch FSDP+TP+PP+CP)", year="2024")
+    assert stack_settings(row)[0]["overlap_pp"] is True
+    assert "overlap_pp" not in stack_settings(make_row(framework="PyTorch FSDP"))[0]
+
+
 def test_functional_tests_run_on_the_host_of_their_recipe(make_row: MakeRow) -> None:
     def preset(note: str) -> object:
         row = make_row(framework="Megatron-LM main", year="2026", note=note)
