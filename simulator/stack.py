@@ -76,12 +76,6 @@ class Stack:
             a wider type; 1 where fp8 weights travel as they are.
         batch_overhead_s: per forward of a virtual stage: the stage reads its microbatch, broadcasts
             it over the tensor-parallel ranks and builds masks, while the device waits.
-        list_entry_s: host time of one rank's entry in the lists of tensors as which sharded weights
-            are gathered and gradients reduced, one matrix at a time; 0 where a layer travels as
-            one buffer (``workload/listed_weights.py``).
-        reuse_distance: parameters used between two uses of a weight above which it is released
-            in between, so that full recomputation and the backward after it gather it each; 0
-            where it stays.
         listed_weights: weights sharded over the whole step are gathered, and their gradients
             reduced, one matrix at a time as lists of shards (``workload/listed_weights.py``).
         list_entry_s: host time of one rank's entry in such a list.

@@ -38,7 +38,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     "blocking_p2p_scale": Parameter(1.0, 10.0, (1.2, 2.0, 4.0), 1.0, "blocking_p2p_scale"),
     # The loss is flat around small values, where the device hides the host.
     "layer_overhead_s": Parameter(
-        1e-5, 2e-2, (1e-4, 3e-4, 6e-4, 1.2e-3, 2.4e-3), 0.0, "layer_overhead", "s"
+        1e-5, 5e-3, (1e-4, 3e-4, 6e-4, 1.2e-3, 2.4e-3), 0.0, "layer_overhead", "s"
     ),
     "collective_overhead_s": Parameter(
         1e-6, 1e-3, (1e-5, 5e-5, 2e-4), 0.0, "collective_overhead", "s"

@@ -21,21 +21,18 @@ class Software:
         framework: matches the lower-case ``framework`` column.
         until: last year and month.
         nearest: whether the stack is another framework than the row's.
-        note: found in the lower-case ``note`` column.
     """
 
     framework: str
     stack: str
     until: str = _ALWAYS
     nearest: bool = False
-    note: str = ""
 
     def matches(self, row: PublishedRow) -> bool:
         """Whether the rule is for this row."""
         return (
             table_date(row) <= self.until
             and re.search(self.framework, row.lower("framework")) is not None
-            and re.search(self.note, row.lower("note")) is not None
         )
 
 
@@ -56,7 +53,6 @@ SOFTWARE: Final = (
     Software(r"^megatron-lm", "megatron-lm-2022", "2022-12"),
     Software(r"285068c8|^megatron-lm$", "megatron-lm-2023", "2024-12"),
     Software(r"^megatron-lm$", "megatron-core-no-overlap"),
-    Software(r"^megatron-lm main", "megatron-core-tests-1node", note=r"recipe \S+-1node\.yaml"),
     Software(r"^megatron-lm main", "megatron-core-tests"),
     Software(r"^megatron-(lm|core)", "megatron-core-2024"),
     Software(r"nemo megatron", "megatron-lm-2022", "2022-12"),

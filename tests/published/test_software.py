@@ -64,15 +64,6 @@ def test_llama_3_sends_asynchronously(make_row: MakeRow) -> None:
     assert "overlap_pp" not in stack_settings(make_row(framework="PyTorch FSDP"))[0]
 
 
-def test_functional_tests_run_on_the_host_of_their_recipe(make_row: MakeRow) -> None:
-    def preset(note: str) -> object:
-        row = make_row(framework="Megatron-LM main", year="2026", note=note)
-        return stack_settings(row)[0]["preset"]
-
-    assert preset("recipe gb200/gpt-1node.yaml nodes=1") == "megatron-core-tests-1node"
-    assert preset("recipe gb200/gpt.yaml nodes=2") == "megatron-core-tests"
-
-
 @pytest.mark.parametrize(
     ("text", "year", "of_stack", "kernel"),
     [

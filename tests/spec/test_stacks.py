@@ -50,6 +50,8 @@ def test_documented_switches() -> None:
 )
 def test_who_reads_a_batch_before_every_forward(name: str, waits: bool) -> None:
     assert (load_stack(name).batch_overhead_s > 0) is waits
+
+
 def test_documented_gathers_of_zero_3() -> None:
     first = load_stack("deepspeed-zero-2021")
     assert (first.listed_weights, first.gathers_again, first.overlap_dp) == (True, True, False)
