@@ -4,22 +4,28 @@ from pathlib import Path
 import pytest
 
 from simulator.published.corrections import Correction, corrected, read_corrections
-from simulator.published.mapping import Case, map_row
+from simulator.published.mapping import Case, Skipped, map_row
 from simulator.published.rows import PublishedRow, read_rows
 from simulator.published.validate import published_paths
 
 MakeRow = Callable[..., PublishedRow]
-(SINGLE,) = [c for c in read_corrections() if c.source == "vTrain (MICRO24) ground_truth_single"]
+(NEOX,) = [c for c in read_corrections() if c.source == "GPT-NeoX-20B paper Sec 2.3"]
 
 
 def test_a_corrected_cell_is_noted(make_row: MakeRow) -> None:
-    row = make_row(source=SINGLE.source, recompute="full")
+    row = make_row(source=NEOX.source, recompute="not stated")
     used, notes = corrected(row)
-    assert (used.text("recompute"), notes) == ("none", ["recompute none, not full"])
+    assert (used.text("recompute"), notes) == ("full", ["recompute full, not not stated"])
     case = map_row(row)
     assert isinstance(case, Case)
-    assert case.scenario.training.recompute.mode == "none"
-    assert "recompute none, not full" in case.notes
+    assert case.scenario.training.recompute.mode == "full"
+    assert "recompute full, not not stated" in case.notes
+
+
+def test_a_time_that_is_no_measurement_is_not_compared_with(make_row: MakeRow) -> None:
+    case = map_row(make_row(step_time_origin="predicted"))
+    assert isinstance(case, Skipped)
+    assert case.reason == "its time is the output of a simulator, not a measurement"
 
 
 def test_a_cell_that_states_nothing_can_be_filled(make_row: MakeRow) -> None:
@@ -31,7 +37,7 @@ def test_a_cell_that_states_nothing_can_be_filled(make_row: MakeRow) -> None:
 
 @pytest.mark.parametrize("cells", [{"recompute": "selective"}, {"source": "another"}])
 def test_other_cells_and_sources_stay(make_row: MakeRow, cells: dict[str, str]) -> None:
-    row = make_row(**({"source": SINGLE.source, "recompute": "full"} | cells))
+    row = make_row(**({"source": NEOX.source, "recompute": "not stated"} | cells))
     assert corrected(row) == (row, [])
 
 
