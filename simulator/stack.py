@@ -22,6 +22,8 @@ class Stack:
     Attributes:
         attention: attention kernel it runs.
         fused_softmax: scale, mask and softmax in one kernel (only without flash attention).
+        softmax_multiple: the fused softmax takes score matrices by so many; where a rank has
+            another number of heads x sequences, eager kernels in fp32 run instead.
         fused_bias_gelu: bias and activation in one kernel.
         fused_norm: one-pass normalisation kernels.
         fused_bias_dropout_add: bias, dropout and residual in one kernel.
@@ -72,6 +74,8 @@ class Stack:
         workspace_bytes: workspaces that libraries take from the allocator.
         recompute_stops_early: a layer that is computed again ends at the last tensor its backward
             reads, so that its last product and what follows do not run.
+        sharded_all_reduce: where the optimizer alone is sharded, gradients are all-reduced
+            nevertheless, and each rank keeps its slice of them.
         gather_bytes: of one weight on the wire where weights are sharded, unless it is trained in
             a wider type; 1 where fp8 weights travel as they are.
         batch_overhead_s: per forward of a virtual stage: the stage reads its microbatch, broadcasts
@@ -132,6 +136,8 @@ class Stack:
     fused_gradient_accumulation: bool = True
     gather_bytes: float = 2.0
     recompute_stops_early: bool = False
+    softmax_multiple: int = 1
+    sharded_all_reduce: bool = False
     uncertainty: Uncertainty | None = None
     batch_overhead_s: Numeric = 0.0
     listed_weights: bool = False

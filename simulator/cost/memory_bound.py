@@ -70,6 +70,18 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     # scale 2, masked fill 2 and a mask byte, softmax 2. Backward of softmax reads both inputs
     # twice on long rows: measured 2.6-2.9 times its forward (sitar-lab/NeuSight labels), so 5.3.
     "softmax_eager": KernelFamily("softmax", 6, 9.3, 1, 1, 3, 3, f"{_ATEN}/SoftMax.cu"),
+    # To fp32 4, scale 8, masked fill 9, softmax 8, to half 4; backward: to fp32 4, softmax 21 (as
+    # above), masked fill 9, scale 8, to half 4.
+    "softmax_eager_fp32": KernelFamily(
+        "softmax",
+        2,
+        2,
+        33,
+        46,
+        5,
+        5,
+        "NVIDIA/Megatron-LM@0cb36de, megatron/model/fused_softmax.py (softmax_in_fp32)",
+    ),
     "dropout": KernelFamily("dropout", 2, 2, 1, 1, 1, 1, f"{_ATEN}/Dropout.cu"),
     "gelu_eager": KernelFamily("gelu", 2, 3, 0, 0, 1, 1, f"{_ATEN}/ActivationGeluKernel.cu"),
     # backward reads its result again for the bias gradient

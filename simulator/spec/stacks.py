@@ -85,6 +85,8 @@ class StackSpec(Spec):
     copies_attention_output: StrictBool = False
     recompute_elementwise: StrictBool = False
     recompute_stops_early: StrictBool = False
+    softmax_multiple: Annotated[int, Strict(), Field(ge=1)] = 1
+    sharded_all_reduce: StrictBool = False
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]

@@ -64,10 +64,24 @@ def residual_block(name: str, model: TransformerConfig, split: Split, stack: Sta
     return block
 
 
-def _softmax_block(scores: Numeric, stack: Stack) -> Block:
-    block = _elementwise(
-        "softmax", "softmax_fused" if stack.fused_softmax else "softmax_eager", scores
-    )
+def _softmax_block(matrices: Numeric, scores: Numeric, stack: Stack) -> Block:
+    """Softmax of so many matrices of scores, ``scores`` elements in all, and its dropout.
+
+    Megatron's fused kernel takes them by fours; others run in eager kernels (NVIDIA/Megatron-LM
+    @0cb36de, megatron/model/fused_softmax.py: ``attn_batch_size % 4 == 0``). BLOOM's authors chose
+    heads and microbatches by it (bigscience@053adaf, tr11-176B-ml/chronicles-prequel.md).
+
+    Assumes: its limit of 2,048 keys, raised to 4,096 and 16,384 later, is never met.
+    """
+    if not stack.fused_softmax:
+        block = _elementwise("softmax", "softmax_eager", scores)
+    else:
+        fits = np.asarray(matrices) % stack.softmax_multiple == 0
+        block = Block((), ())
+        if fits.any():
+            block = block + _elementwise("softmax", "softmax_fused", scores * fits)
+        if not fits.all():
+            block = block + _elementwise("softmax", "softmax_eager_fp32", scores * ~fits)
     if stack.dropout:
         block = block + _elementwise("attention_dropout", "dropout", scores)
     return block
@@ -84,7 +98,7 @@ def _unfused_core(model: TransformerConfig, split: Split, stack: Stack) -> Block
     def product(name: str, m: Numeric, n: Numeric, k: Numeric) -> Matmul:
         return Matmul(name, m, n, k, batch, in_core=True, aligned=aligned)
 
-    softmax = _softmax_block(batch * queries * keys, stack)
+    softmax = _softmax_block(batch, batch * queries * keys, stack)
     forward = (
         product("scores", queries, keys, dim),
         *softmax.forward,

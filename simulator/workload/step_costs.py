@@ -19,6 +19,7 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
+from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
 from simulator.workload.listed_weights import list_copies_s, matrix_sizes
 from simulator.workload.stage import StageCost, StageKind, StagePricer
@@ -243,8 +244,23 @@ class StepCosts:
         policy = self.plan.sharding
         seconds = self._sharded_s(policy.reduce, payload)
         shard = payload / self.plan.shard_size if policy.reduce == "reduce_scatter" else payload
+        kind = self._reduce_kind()
+        seconds = self._collective_s(kind, payload, self.links.shard)
+        shard = payload / self.plan.shard_size if kind == "reduce_scatter" else payload
         seconds = seconds + self._collective_s("all_reduce", shard, self.links.replica)
         return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})
+
+    def _reduce_kind(self) -> ReduceKind:
+        """How gradients are reduced over the shard group: by the policy, or by what the stack does.
+
+        Source: Aleph-Alpha/scaling, core/optimizer/optimizer.py (``allreduce_gradients`` before
+            ``step_prequel`` takes the slice that a rank owns).
+        """
+        policy = self.plan.sharding
+        only_optimizer = policy.shard_optimizer and not policy.shard_gradients
+        if only_optimizer and self.pricer.context.stack.sharded_all_reduce:
+            return "all_reduce"
+        return policy.reduce
 
     def gradient_payload(self, stages: tuple[int, ...]) -> float:
         """Bytes of gradients that a rank contributes for some virtual stages."""
