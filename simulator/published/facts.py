@@ -19,6 +19,7 @@ class Work:
 
     Attributes:
         shape: layers, hidden, feed-forward, heads, groups, head size, vocabulary, gated or not.
+        conditions: state of the machine, where its source says that others do not compare.
     """
 
     shape: tuple[int, ...]
@@ -26,6 +27,7 @@ class Work:
     num_devices: int
     global_batch_size: int
     seq_length: int
+    conditions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,12 @@ class Facts:
     factors: Mapping[str, Level]
 
 
-def facts_of(scenario: Scenario) -> Facts:
+def facts_of(scenario: Scenario, conditions: str = "") -> Facts:
     """Facts of a run as it is simulated, assumptions included."""
-    return Facts(_work(scenario), _factors(scenario))
+    return Facts(_work(scenario, conditions), _factors(scenario))
 
 
-def _work(scenario: Scenario) -> Work:
+def _work(scenario: Scenario, conditions: str) -> Work:
     model, training = scenario.model, scenario.training
     return Work(
         (
@@ -58,6 +60,7 @@ def _work(scenario: Scenario) -> Work:
         scenario.plan.num_devices,
         training.global_batch_size,
         training.seq_length,
+        conditions,
     )
 
 

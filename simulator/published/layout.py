@@ -105,7 +105,11 @@ def plan_settings(
         notes += more
     if group is not None:
         plan["shard_group_size"] = group
-    split = layer_split(num_layers, degrees.pp * virtual_stages)
+    split = (
+        ceiling_split(num_layers, degrees.pp)
+        if _counts_layers_only(row)
+        else layer_split(num_layers, degrees.pp * virtual_stages)
+    )
     if split is not None:
         plan["layers_per_stage"] = list(split)
         notes.append(f"{split[0]} layers in the first and {split[-1]} in the last stage")
@@ -130,6 +134,23 @@ def layer_split(num_layers: int, num_stages: int) -> tuple[int, ...] | None:
     split[0] -= 1
     split[-1] -= 1
     return tuple(split)
+
+
+def ceiling_split(num_layers: int, num_stages: int) -> tuple[int, ...] | None:
+    """Layers of each stage where all but the last hold the same, None where they divide evenly.
+
+    DeepSpeed's partition of so many equal weights: the least possible maximum, reached by every
+    stage until the layers end (microsoft/DeepSpeed, runtime/utils.py, partition_balanced).
+    """
+    most = ceil_div(num_layers, num_stages)
+    if num_layers % num_stages == 0 or most * (num_stages - 1) > num_layers:
+        return None
+    return (*(most,) * (num_stages - 1), num_layers - most * (num_stages - 1))
+
+
+def _counts_layers_only(row: PublishedRow) -> bool:
+    """Whether its note says that embeddings are no layers to the partition."""
+    return "partition counts transformer layers only" in row.lower("note")
 
 
 def _check_offload(row: PublishedRow) -> None:

@@ -120,7 +120,7 @@ def _compared(case: Case, report: Report) -> RowResult:
         memory_error=None if memory is None else relative_error(predicted, memory),
         fits_measured=case.fits,
         fits_predicted=report.memory.fits,
-        facts=facts_of(case.scenario),
+        facts=facts_of(case.scenario, row.text("conditions")),
     )
 
 
