@@ -76,6 +76,8 @@ class Stack:
             reads, so that its last product and what follows do not run.
         sharded_all_reduce: where the optimizer alone is sharded, gradients are all-reduced
             nevertheless, and each rank keeps its slice of them.
+        gradient_copy_bytes: read and written per parameter that a rank holds, around the reduction
+            of its gradients: flattening, casts, copies back, the norm.
         gather_bytes: of one weight on the wire where weights are sharded, unless it is trained in
             a wider type; 1 where fp8 weights travel as they are.
         batch_overhead_s: per forward of a virtual stage: the stage reads its microbatch, broadcasts
@@ -138,6 +140,7 @@ class Stack:
     recompute_stops_early: bool = False
     softmax_multiple: int = 1
     sharded_all_reduce: bool = False
+    gradient_copy_bytes: float = 0.0
     uncertainty: Uncertainty | None = None
     batch_overhead_s: Numeric = 0.0
     listed_weights: bool = False

@@ -170,7 +170,8 @@ def memory_bound_s(
     """
     curve = accelerator.memory
     bandwidth = curve.fraction[FAMILIES[family].curve] * accelerator.memory_bandwidth_bytes_per_s
-    return num_kernels * curve.launch_s + num_bytes / bandwidth
+    launched = num_bytes > 0  # In a column of plans some may have nothing for a kernel to do.
+    return num_kernels * curve.launch_s * launched + num_bytes / bandwidth
 
 
 def elementwise_s(

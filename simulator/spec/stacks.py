@@ -87,6 +87,7 @@ class StackSpec(Spec):
     recompute_stops_early: StrictBool = False
     softmax_multiple: Annotated[int, Strict(), Field(ge=1)] = 1
     sharded_all_reduce: StrictBool = False
+    gradient_copy_bytes: NotNegative = 0.0
     gemm_scale: Sourced[Positive]
     memory_scale: Sourced[Positive]
     attention_scale: Sourced[Positive]

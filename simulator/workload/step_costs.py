@@ -294,7 +294,8 @@ class StepCosts:
         """Row of the optimizer step on this rank's share of the parameters.
 
         In fp8 every rank then casts the weights it computes with, once for all microbatches
-        (NVIDIA/TransformerEngine, ``is_first_microbatch``).
+        (NVIDIA/TransformerEngine, ``is_first_microbatch``). What the stack moves around the
+        reduction of gradients (``gradient_copy_bytes``) is counted here.
 
         Assumes: the vocabulary table, which stays in 16 bits, is a small part of them.
         """
@@ -307,6 +308,9 @@ class StepCosts:
         moved = owned * per_parameter
         accelerator = self.pricer.context.accelerator
         seconds = memory_bound_s(moved, "adam_fused", accelerator)
+        if stack.gradient_copy_bytes and self.plan.dp > 1:
+            copied = parameters * stack.gradient_copy_bytes
+            seconds = seconds + memory_bound_s(copied, "copy", accelerator)
         if self.pricer.split.quantises:
             seconds = seconds + elementwise_s("quantise", parameters, 2.0, accelerator)
         return self.table.add(

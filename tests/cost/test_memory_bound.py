@@ -26,6 +26,11 @@ def test_time_by_hand(accelerator):
     assert memory_bound_s(1e9, "add", accelerator, 3) == pytest.approx(2.006e-3, rel=1e-12)
 
 
+def test_kernels_without_work_are_not_launched(accelerator):
+    times_s = memory_bound_s(np.array([0.0, 1e9]), "add", accelerator, 3)
+    assert np.asarray(times_s).tolist() == [0.0, memory_bound_s(1e9, "add", accelerator, 3)]
+
+
 def test_elementwise_counts_every_kernel_of_the_family(accelerator):
     # Eager scale, mask and softmax: 3 launches, 6 * 2 + 1 = 13 bytes per element.
     time_s = elementwise_s("softmax_eager", 1e6, 2.0, accelerator)

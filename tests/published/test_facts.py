@@ -48,6 +48,12 @@ def test_what_is_done_changes_the_work(make_row: MakeRow, cells: dict[str, str])
     assert facts(make_row(**cells)).work != facts(make_row()).work
 
 
+def test_other_conditions_are_other_work(make_row: MakeRow) -> None:
+    case = map_row(make_row())
+    assert isinstance(case, Case)
+    assert facts_of(case.scenario, "after a repair").work != facts_of(case.scenario).work
+
+
 def test_factors(make_row: MakeRow) -> None:
     factors = facts(make_row(tp="2", dp="4", zero_stage="1")).factors
     assert (factors["tp"], factors["pp"], factors["dp"]) == (2, 1, 4)

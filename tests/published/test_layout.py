@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from simulator.published.layout import (
     Degrees,
+    ceiling_split,
     degrees_of,
     layer_split,
     plan_settings,
@@ -160,6 +161,27 @@ def test_plans_that_are_not_modelled(make_row: MakeRow, cells: dict[str, str], r
 )
 def test_layer_split(layers: int, stages: int, expected: tuple[int, ...] | None) -> None:
     assert layer_split(layers, stages) == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "stages", "expected"),
+    [
+        # BLOOM's search, "Re-do": "the last stage has 1 block, while the rest have 7".
+        (78, 12, (*(7,) * 11, 1)),
+        (72, 12, None),
+        # 2 each for 8 stages would be 16 of 13 layers: not of this form.
+        (13, 9, None),
+    ],
+)
+def test_ceiling_split(layers: int, stages: int, expected: tuple[int, ...] | None) -> None:
+    assert ceiling_split(layers, stages) == expected
+
+
+def test_a_note_says_how_the_layers_are_divided(make_row: MakeRow) -> None:
+    cells = {"layers": "26", "pp": "4", "dp": "2"}
+    noted = plan_of(make_row(**cells, note="partition counts transformer layers only"))
+    assert noted["layers_per_stage"] == [7, 7, 7, 5]
+    assert plan_of(make_row(**cells))["layers_per_stage"] == [6, 7, 7, 6]
 
 
 @settings(deadline=None)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +47,10 @@ def split(tp: int = 1, *, sequence_parallel: bool = False, overlap: bool = False
         element_bytes=2.0,
         tensor_parallel=tp > 1,
     )
+
+
+def elementwise(kernels: tuple[Kernel, ...]) -> list[Elementwise]:
+    return [k for k in kernels if isinstance(k, Elementwise)]
 
 
 def matmuls(kernels: tuple[Kernel, ...]) -> list[Matmul]:
@@ -135,6 +140,35 @@ def test_selective_recomputation_runs_the_attention_core_again() -> None:
     core = layer_block(GPT, split(), UNFUSED).core
     assert flops(core) == 4 * 2 * 512**2 * 1024  # both products of the scores
     assert [k.name for k in core if isinstance(k, Elementwise)] == ["softmax"]
+
+
+@pytest.mark.parametrize(
+    ("tp", "family"),
+    [
+        # 2 sequences x 16 heads / 4 ranks are 8 matrices of scores; over 16 ranks 2.
+        (4, "softmax_fused"),
+        (16, "softmax_eager_fp32"),
+    ],
+)
+def test_the_fused_softmax_takes_matrices_by_fours(tp: int, family: str) -> None:
+    by_fours = replace(UNFUSED, fused_softmax=True, softmax_multiple=4)
+    block = layer_block(GPT, split(tp), by_fours)
+    for kernels in (block.forward, block.backward):
+        (softmax,) = [k for k in elementwise(kernels) if k.name.startswith("softmax")]
+        assert softmax.family == family
+        assert softmax.elements == 32 / tp * 512**2
+    any_number = replace(by_fours, softmax_multiple=1)
+    families = {k.family for k in elementwise(layer_block(GPT, split(16), any_number).forward)}
+    assert "softmax_fused" in families
+
+
+def test_softmax_of_a_column_of_plans_is_that_of_each() -> None:
+    by_fours = replace(UNFUSED, fused_softmax=True, softmax_multiple=4)
+    column = replace(split(4), tp=np.array([4.0, 16.0]))
+    kernels = elementwise(layer_block(GPT, column, by_fours).forward)
+    fused, eager = [k.elements for k in kernels if k.name == "softmax"]
+    assert np.asarray(fused).tolist() == [8 * 512**2, 0]
+    assert np.asarray(eager).tolist() == [0, 2 * 512**2]
 
 
 def test_overlap_pairs_every_collective_with_the_product_beside_it() -> None:
