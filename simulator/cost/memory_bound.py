@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from simulator.machine import Accelerator
 from simulator.numeric import Numeric
 
@@ -170,8 +172,9 @@ def memory_bound_s(
     """
     curve = accelerator.memory
     bandwidth = curve.fraction[FAMILIES[family].curve] * accelerator.memory_bandwidth_bytes_per_s
-    launched = num_bytes > 0  # In a column of plans some may have nothing for a kernel to do.
-    return num_kernels * curve.launch_s * launched + num_bytes / bandwidth
+    # In a column of plans some may have nothing for a kernel to do.
+    launches_s = np.where(np.asarray(num_bytes) > 0, num_kernels * curve.launch_s, 0.0)
+    return launches_s + num_bytes / bandwidth
 
 
 def elementwise_s(
