@@ -91,8 +91,6 @@ def scenario_settings(row: PublishedRow, *, stack: str = "") -> tuple[Settings, 
     """
     if row.number("fits") == 0 and re.search("not available|other error", row.lower("note")):
         raise CannotRunError("it failed for another reason than memory")
-    if row.lower("step_time_origin") == "predicted":
-        raise CannotRunError("its time is the output of a simulator, not a measurement")
     if "of one layer" in row.lower("note"):
         raise CannotRunError("one layer was timed, not a step")
     if "distill" in row.lower("model"):

@@ -158,7 +158,7 @@ class Outcome:
     holds: bool | None
 
 
-_SWEEPS: Final = ("vtrain", "hage", "bloomA100", "zb")
+_SWEEPS: Final = ("vtrain1", "vtrain", "hage", "bloomA100", "zb")
 _REPOSITORIES: Final = "repo-*"
 """Stands for every source whose name begins so."""
 _SMALL: Final = ("sc21t1", "kort")
