@@ -31,7 +31,8 @@ class GemmCurve:
     """Constants of the GEMM time model in ``cost/compute.py``; each is fitted on measured shapes.
 
     Attributes:
-        peak_fraction: e, best fraction of the dense peak a large tile reaches.
+        peak_fraction: e, best fraction of the dense peak a large tile reaches; above 1 on cards
+            that clock higher than their datasheet counts.
         sustained_fraction: rs, clock left once power or heat throttles a long kernel.
         droop_s: tau, kernel duration at which half of that droop has set in.
         launch_s: t0, gap between two kernels of one stream.

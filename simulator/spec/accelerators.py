@@ -22,6 +22,7 @@ from simulator.spec.quantity import (
     Fraction,
     FractionOrZero,
     NotNegative,
+    PeakFraction,
     Positive,
     Seconds,
     Sourced,
@@ -50,7 +51,7 @@ class GemmSpec(Spec):
     """Constants of ``machine.GemmCurve``."""
 
     source: Text
-    peak_fraction: Fraction
+    peak_fraction: PeakFraction
     sustained_fraction: Fraction
     droop: Seconds
     launch: Seconds

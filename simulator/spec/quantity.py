@@ -43,6 +43,8 @@ Count = Annotated[int, Strict(), Field(ge=1, le=MAX_DEVICES)]
 CountOrZero = Annotated[int, Strict(), Field(ge=0, le=MAX_DEVICES)]
 Fraction = Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)]
 FractionOrZero = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+PeakFraction = Annotated[float, Strict(), Field(gt=0, le=1.2, allow_inf_nan=False)]
+"""Of a datasheet's peak, which counts at a clock that consumer cards exceed."""
 Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[StrictStr, StringConstraints(strip_whitespace=True, min_length=1)]
