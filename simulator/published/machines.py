@@ -63,6 +63,8 @@ MACHINES: Final = (
     Machine("azure", r"a100", "", "azure-ndmv4-cluster"),
     Machine("llama3", r"h100", "", "meta-h100-roce-24k"),
     Machine("repo-oneflow-inc-dlperf", r"v100", "", "dlperf-v100-cluster"),
+    # Its devices name themselves Tesla V100-SXM2-32GB-LS (projects/gpt/throughput_results.csv).
+    Machine("repo-languini", r"v100", "", "dgx-1v-max-q-cluster"),
     Machine("", r"mi250x", "", "frontier"),
     Machine("", r"mi300x", "", "mi300x-cluster"),
     Machine("", r"tpuv3", "", "tpu-v3-pod", 4),

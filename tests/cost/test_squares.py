@@ -50,3 +50,9 @@ def test_a_consumer_card_loses_as_much_on_small_squares_as_a_3090_ti() -> None:
     )
     # 82 SMs instead of 84 take another number of waves: 128 tiles of 256x128 in 1.56 and 1.52.
     assert small / large == pytest.approx(71.5 / 81.3, abs=0.06)
+
+
+def test_a_power_limited_v100_clocks_with_the_cube_root_of_its_power() -> None:
+    # (163 - 42) W / (300 - 42) W = 0.469, whose cube root is 0.777.
+    limited, full = _best_flops_per_s("v100-sxm2-32gb-ls"), _best_flops_per_s("v100-sxm2-32gb")
+    assert limited / full == pytest.approx((121 / 258) ** (1 / 3), rel=0.005)
