@@ -157,6 +157,7 @@ class NetworkCurve:
             min(kappa * payload, C).
         ring_hop_s: one step of an inter-node ring.
         message_s: one point-to-point message.
+        runs_tree: the library chooses among ring and tree; else it runs rings only.
     """
 
     bandwidth_fraction: float
@@ -166,6 +167,7 @@ class NetworkCurve:
     chunk_s: float
     ring_hop_s: float
     message_s: float
+    runs_tree: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,7 @@ class GroupLink:
         in_network_bytes_per_s: 0 where the fabric does not reduce in the switch.
         network_bytes_per_s: bandwidth of the group's share of the node's NICs, oversubscription
             included; ``inf`` when the group lies in one node.
+        network_runs_tree: 1 where all-reduces between nodes may run as a tree, else 0.
     """
 
     size: Numeric
@@ -327,6 +330,7 @@ class GroupLink:
     network_chunk_s: Numeric
     network_ring_hop_s: Numeric
     network_message_s: Numeric
+    network_runs_tree: Numeric = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ FAMILIES: Final = (
     ),
     Family("bloom", re.compile(r"\bbloom"), {"position_embedding": "alibi"}, 250880),
     Family("mpt", re.compile(r"\bmpt"), {"use_bias": False}, 50368),
+    # languini-kitchen@0f185f91, projects/gpt/model.py: an input embedding and a linear layer apart.
+    Family("languini", re.compile(r"\blanguini"), {"tied_embeddings": False}, 16384),
     Family("gpt", re.compile(r""), {}, _GPT_VOCAB),
 )
 """First match wins; every name matches the last."""

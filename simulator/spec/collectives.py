@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, field_validator
 
 from simulator.errors import SpecError
 from simulator.machine import CollectiveCurve, NetworkCurve, ProtocolLine
@@ -93,6 +93,7 @@ class NetworkSpec(Spec):
     fill_max: Seconds
     ring_hop: Seconds
     message: Seconds
+    runs_tree: StrictBool = True
 
     def curve(self) -> NetworkCurve:
         """The frozen form."""
@@ -104,4 +105,5 @@ class NetworkSpec(Spec):
             chunk_s=self.fill_max,
             ring_hop_s=self.ring_hop,
             message_s=self.message,
+            runs_tree=self.runs_tree,
         )

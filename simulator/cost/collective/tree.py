@@ -29,7 +29,8 @@ def tree_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> Num
     in_node = np.where(link.size > link.num_nodes, in_node, np.inf)
     sent = np.where(link.num_nodes == 2.0, payload_bytes, moved)
     transfer_s = np.maximum(moved / in_node, sent / link.network_bytes_per_s)
-    return np.where(link.num_nodes > 1.0, latency_s + transfer_s, np.inf)
+    runs = np.logical_and(link.num_nodes > 1.0, link.network_runs_tree > 0.0)
+    return np.where(runs, latency_s + transfer_s, np.inf)
 
 
 _LOG2_SLACK = 1e-9

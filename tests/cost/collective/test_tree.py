@@ -1,8 +1,11 @@
 """Tree times worked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from simulator.cost.collective.select import collective_s
 from simulator.cost.collective.tree import tree_s
 
 
@@ -34,3 +37,10 @@ def test_two_nodes_exchange_the_payload_once(group_link):
 
 def test_needs_several_nodes(group_link):
     assert tree_s("all_reduce", 1e6, group_link(8.0)) == np.inf
+
+
+def test_a_library_that_runs_rings_only(group_link):
+    link = replace(group_link(16, 2), network_runs_tree=0.0)
+    assert tree_s("all_reduce", 1e9, link) == float("inf")
+    # 2 * 15 / 16 of the payload through 340 GB/s, where a tree sends the payload itself at 360 GB/s
+    assert collective_s("all_reduce", 1e9, link) >= 1.875e9 / 340e9
