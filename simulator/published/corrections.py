@@ -21,18 +21,24 @@ class Correction:
 
     Attributes:
         source: title of the source, as the column ``source`` gives it.
+        model: the model whose rows are meant, as the column ``model`` gives it; blank for all.
         printed, used: the cell, blank where nothing is stated, and what it is taken for.
     """
 
     source: str
+    model: str
     column: str
     printed: str
     used: str
     reason: str
 
     def applies_to(self, row: PublishedRow) -> bool:
-        """Whether the row is of this source and prints this cell."""
-        return row.text("source") == self.source and row.text(self.column) == self.printed
+        """Whether the row is of this source and model and prints this cell."""
+        return (
+            row.text("source") == self.source
+            and self.model in ("", row.text("model"))
+            and row.text(self.column) == self.printed
+        )
 
 
 def corrections_path() -> Path:

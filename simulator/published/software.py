@@ -94,6 +94,10 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     if "meta internal" in row.lower("framework"):
         # "We adopt asynchronous point-to-point communication in PP": arXiv 2407.21783, 3.3.2.
         settings["overlap_pp"] = True
+    if re.fullmatch(r"paxml \(jax\)", row.lower("framework")) and not attention:
+        # Without Transformer Engine, XLA compiles the products and the softmax of
+        # praxis/layers/attentions.py; none of the flags that the README lists fuses them.
+        settings["attention"] = "unfused"
     if "torch attention" in row.lower("flash_attn"):
         settings["fused_softmax"] = False
     if "fused rmsnorm" in row.lower("flash_attn"):

@@ -35,6 +35,13 @@ def test_a_cell_that_states_nothing_can_be_filled(make_row: MakeRow) -> None:
     assert corrected(stated) == (stated, [])
 
 
+def test_a_correction_may_be_of_one_model(make_row: MakeRow) -> None:
+    cells = {"source": "NVIDIA/JAX-Toolbox", "hidden": ""}
+    large, small = (corrected(make_row(**cells, model=f"GPT-{size}"))[0] for size in ("5B", "126M"))
+    assert (large.integer("hidden"), small.integer("hidden")) == (4096, 768)
+    assert corrected(make_row(**cells, model="GPT-1B"))[0].integer("hidden") is None
+
+
 @pytest.mark.parametrize("cells", [{"recompute": "selective"}, {"source": "another"}])
 def test_other_cells_and_sources_stay(make_row: MakeRow, cells: dict[str, str]) -> None:
     row = make_row(**({"source": NEOX.source, "recompute": "not stated"} | cells))
