@@ -10,7 +10,7 @@ from simulator.model import TransformerConfig
 from simulator.sharding import ShardingPolicy
 
 AxisName = Literal["tp", "cp", "dp", "pp"]
-RecomputeMode = Literal["none", "selective", "full"]
+RecomputeMode = Literal["none", "selective", "alternate", "full"]
 AttentionKernel = Literal["unfused", "flash1", "flash2", "flash3"]
 
 
@@ -19,7 +19,9 @@ class Recompute:
     """What the backward pass computes again.
 
     Attributes:
-        mode: nothing, the attention core (Korthikanti et al. 2022, section 5), or whole layers.
+        mode: nothing, the attention core (Korthikanti et al. 2022, section 5), every second linear
+            product and all elementwise kernels (torchtitan's ``selective_ac_option = 'op'``), or
+            whole layers.
         num_layers: with ``full``: layers per virtual stage that recompute; None for all.
         keeps_qkv: with ``full``: queries, keys and values are kept beside the layer's input
             (MaxText's ``remat_policy: save_qkv_proj``).

@@ -26,6 +26,14 @@ MASK_BYTES: Final = 1.0
 """A dropout mask takes one byte per element. Source: arXiv 2205.05198, section 4.1."""
 
 
+_ALTERNATE_DROPS: Final = {"attention.key": 1.0, "mlp.gate_and_up": 0.5}
+"""Share of a row that comes of a second product: of query, key, value, output, gate, up, down.
+
+The output's, the MLP's norm input, is dropped, too, but the last product's result is kept.
+Source: pytorch/torchtitan@0596be3a, torchtitan/models/llama/parallelize_llama.py, _save_list.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class MicrobatchShape:
     """How one microbatch lies on the ranks.
@@ -116,8 +124,10 @@ def layer_activation_bytes(
     """What one layer holds for one microbatch.
 
     none: all rows. selective: all but the attention core, 34 s b h / t, and with
-    ``stack.recompute_elementwise`` without what elementwise kernels make. full: the layer's input,
-    2 s b h, divided by t with sequence parallelism or ``stack.partition_activations``.
+    ``stack.recompute_elementwise`` without what elementwise kernels make. alternate: what linear
+    products and fused attention make, but for every second product: keys, and half of what a gated
+    MLP's first product makes. full: the layer's input, 2 s b h, divided by t with sequence
+    parallelism or ``stack.partition_activations``.
 
     Source: arXiv 2205.05198, equations 5 and 6 and section 5.
     Assumes: with full recomputation the input of every layer is kept (Megatron-LM's default of
@@ -129,6 +139,10 @@ def layer_activation_bytes(
     items = layer_activation_items(model, shape, stack)
     if mode == "none":
         return total_bytes(items)
+    if mode == "alternate":
+        kept = tuple(item for item in items if not item.elementwise)
+        dropped = (_ALTERNATE_DROPS.get(item.name, 0.0) * item.bytes for item in kept)
+        return total_bytes(kept) - sum(dropped, start=0.0)
     cheap = stack.recompute_elementwise
     return total_bytes(tuple(i for i in items if not (i.in_core or (cheap and i.elementwise))))
 

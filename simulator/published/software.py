@@ -11,6 +11,8 @@ from simulator.published.rows import PublishedRow
 from simulator.spec.stacks import load_stack
 
 _ALWAYS: Final = "9999-12"
+_COMPILED: Final = ("fused_norm", "fused_rotary", "fused_bias_gelu", "fused_bias_dropout_add")
+"""Fusions of a PyTorch stack that only torch.compile brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         settings["fused_softmax"] = False
     if "fused rmsnorm" in row.lower("flash_attn"):
         settings["fused_norm"] = True
+    if row.lower("framework").startswith("torchtitan") and "compile" not in row.lower("note"):
+        # compile = false in train_configs/llama3_8b.toml: the kernels of PyTorch one by one.
+        settings |= dict.fromkeys(_COMPILED, False)
     if row.text("dropout"):
         settings["dropout"] = row.number("dropout") == 1
     elif family_of(row).name == "llama":

@@ -69,10 +69,8 @@ def _recompute(row: PublishedRow) -> tuple[str | Settings, list[str]]:
         return "full", [f"recompute full, not {text or 'stated'}: HFU is 4/3 MFU"]
     if text.startswith("none"):
         return "none", ["recompute none"] if "not stated" in text else []
-    if re.fullmatch(r"selective( \((attention core|core_attn)\))?", text):
-        return "selective", []
     if text.startswith(("selective", "policy")):
-        return "selective", [f"recompute '{text}' runs as selective"]
+        return _selective(row, text)
     if "selective" in text:
         return "selective", ["recompute not stated: selective"]
     if "maxtext" in row.lower("framework"):
@@ -82,6 +80,30 @@ def _recompute(row: PublishedRow) -> tuple[str | Settings, list[str]]:
     selective = re.search(r"megascale|megatron-lm|nemo megatron", row.lower("framework"))
     mode = "full" if year < 2022 else "selective" if selective else "none"
     return mode, [f"recompute not stated: {mode}"]
+
+
+def _selective(row: PublishedRow, text: str) -> tuple[str | Settings, list[str]]:
+    if re.fullmatch(r"selective( \((attention core|core_attn)\))?", text):
+        return "selective", []
+    if text.startswith("selective op (torchtitan"):
+        return "alternate", []
+    if "fraction of blocks" in text and (blocks := _checkpointed_blocks(row)) is not None:
+        return {"mode": "full", "num_layers": blocks}, [f"recompute of {blocks} layers: HFU / MFU"]
+    return "selective", [f"recompute '{text}' runs as selective"]
+
+
+def _checkpointed_blocks(row: PublishedRow) -> int | None:
+    """Layers that run their forward pass again, by the row's two ways to count the same FLOPs.
+
+    A forward pass is a third of a step's model FLOPs: HFU / MFU is 1 + p / 3 with a share p of the
+    blocks (foundation-model-stack/fms-fsdp@4eb97d80, fms_fsdp/policies/ac_handler.py).
+    """
+    model, hardware = row.number("mfu_pct"), row.number("hfu_pct")
+    layers = row.integer("layers")
+    if model is None or hardware is None or layers is None:
+        return None
+    blocks = round(3 * (hardware / model - 1) * layers)
+    return blocks if 0 < blocks <= layers else None
 
 
 def _counts_recomputation(row: PublishedRow) -> bool:

@@ -6,7 +6,7 @@ share one ``StageKind``, so the cost of a 64-stage pipeline is computed three ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -100,17 +100,48 @@ def _backward_kernels(block: Block, phase: Phase, *, splits: bool) -> tuple[Kern
 
 
 def _recomputed(
-    block: Block, kind: StageKind, recompute: Recompute, stack: Stack
+    block: Block, kind: StageKind, recompute: Recompute, stack: Stack, model: TransformerConfig
 ) -> tuple[tuple[Kernel, ...], int]:
     """Kernels run again per recomputing layer, and how many layers do."""
     match recompute.mode:
         case "none":
             return (), 0
+        case "alternate":
+            return _every_second(block.forward, model), kind.num_layers
         case "selective":
             return block.core, kind.num_layers
         case "full":
             layers = kind.num_layers if recompute.num_layers is None else recompute.num_layers
             return _layer_again(block.forward, recompute, stack), min(layers, kind.num_layers)
+
+
+def _every_second(forward: tuple[Kernel, ...], model: TransformerConfig) -> tuple[Kernel, ...]:
+    """Elementwise kernels up to the layer's last product, and every second linear product.
+
+    Of query, key, value, output, gate, up and down these are key, output and up; without a gate,
+    key and output, as the last product is read by nothing. Fused attention is kept.
+
+    Source: pytorch/torchtitan@0596be3a, torchtitan/models/llama/parallelize_llama.py, _save_list.
+    Assumes: no tensor parallelism, so that products stand alone.
+    """
+    key_value = model.key_value_size
+    shares = {
+        "qkv": key_value / (model.query_size + 2 * key_value),
+        "attention_out": 1.0,
+        "mlp_in": 0.5 if model.gated_mlp else 0.0,
+    }
+    again: list[Kernel] = []
+    for kernel in forward:
+        match kernel:
+            case Matmul(name="mlp_out"):
+                break
+            case Matmul(name=name) if name in shares and shares[name] > 0:
+                again.append(replace(kernel, n=kernel.n * shares[name]))
+            case Elementwise():
+                again.append(kernel)
+            case _:
+                pass
+    return tuple(again)
 
 
 def _layer_again(
@@ -162,7 +193,7 @@ class StagePricer:
         if kind.has_output:
             kernels = self._kernels(self._output(), phase)
             parts.append((self._price("output", phase, kernels), 1))
-        again, num_again = _recomputed(layer, kind, self.recompute, stack)
+        again, num_again = _recomputed(layer, kind, self.recompute, stack, self.model)
         if self.recompute.mode == "full" and stack.partition_activations:
             again = (*self._checkpoint_gather(), *again)
         again = again if phase is Phase.B else ()
@@ -170,7 +201,7 @@ class StagePricer:
         device, exposed, flops = _totals(parts)
         extra, extra_comm = recomputed.device_s * num_again, recomputed.exposed_s * num_again
         passes, host_s = kind.num_layers, kind.num_layers * self._host_s(layer_kernels)
-        if self.recompute.mode == "full" and again:
+        if self.recompute.mode in ("alternate", "full") and again:
             passes, host_s = passes + num_again, host_s + num_again * self._host_s(again)
         layers, _ = parts[0]
         hidden_by = kind.num_layers * (layers.device_s + layers.exposed_s) + extra + extra_comm

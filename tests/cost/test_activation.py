@@ -238,6 +238,14 @@ def test_projection_that_reads_a_copy_of_the_attention_output():
         assert held == layer_activation_bytes(model, shape(), plain, mode) + more
 
 
+def test_every_second_product():
+    """Of 32 s b h without dropout: the 20 of products alone, less the keys, 2 s b h."""
+    stack = make_stack(attention="flash2", dropout=False)
+    held = layer_activation_bytes(gpt(1, 2048, 16), shape(), stack, "alternate")
+    log_sum_exp = 4 * 2048 * 16
+    assert held == 18 * 2048 * 2048 + log_sum_exp
+
+
 def test_products_of_matrices_alone():
     """Of 32 s b h without dropout stay q, k, v, their output 8, two residuals 4, 4h wide inputs 8.
 
@@ -318,10 +326,11 @@ def test_more_recomputation_never_holds_more(model, one, stack):
         layer_activation_bytes(model, one, stack, mode) for mode in ("full", "selective", "none")
     )
     assert 0 < full <= selective <= none
+    assert full <= layer_activation_bytes(model, one, stack, "alternate") <= none
     assert none == total_bytes(layer_activation_items(model, one, stack))
 
 
-@given(models, shapes, stacks, st.sampled_from(["none", "selective", "full"]))
+@given(models, shapes, stacks, st.sampled_from(["none", "selective", "alternate", "full"]))
 @settings(deadline=None)
 def test_sequence_parallelism_never_holds_more(model, one, stack, mode):
     divided, whole = (
@@ -342,7 +351,7 @@ def test_ranks_with_sequence_parallelism_hold_one_copy_of_the_layer(model, one, 
     assert total == pytest.approx(layer_activation_bytes(model, alone, stack, "none"), rel=1e-12)
 
 
-@given(models, shapes, stacks, st.sampled_from(["none", "selective", "full"]))
+@given(models, shapes, stacks, st.sampled_from(["none", "selective", "alternate", "full"]))
 @settings(deadline=None)
 def test_a_row_of_an_array_equals_the_scalar(model, one, stack, mode):
     column = dataclasses.replace(

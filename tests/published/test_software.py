@@ -110,6 +110,16 @@ def test_a_framework_of_two_eras_in_one_year(make_row: MakeRow, note: str, stack
     assert stack_settings(row)[0]["preset"] == stack
 
 
+@pytest.mark.parametrize(("note", "fused"), [("8 nodes", False), ("8 nodes, torch.compile", True)])
+def test_torchtitan_compiles_where_its_note_says_so(
+    make_row: MakeRow, note: str, fused: bool
+) -> None:
+    """compile = false in its configuration files: each operation is one kernel of PyTorch."""
+    settings, _ = stack_settings(make_row(framework="torchtitan", year="2025", note=note))
+    names = ("fused_norm", "fused_rotary", "fused_bias_gelu", "fused_bias_dropout_add")
+    assert all(settings.get(name, True) is fused for name in names)
+
+
 def test_transformers_takes_fused_attention_by_default(make_row: MakeRow) -> None:
     cells = {"flash_attn": "", "note": "HF implementation; checkpointing not stated"}
     assert attention_kernel(make_row(**cells, year="2025"), "unfused") == "flash2"

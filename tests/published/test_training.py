@@ -19,6 +19,7 @@ MakeRow = Callable[..., PublishedRow]
         ({"precision": "mxfp8", "recompute": "selective (core_attn)"}, "fp8", "selective"),
         ({"precision": "tf32", "recompute": "policy:minimal"}, "tf32", "selective"),
         ({"precision": "", "recompute": "", "year": "2020"}, "fp16", "full"),
+        ({"recompute": "selective op (torchtitan SAC: every 2nd matmul)"}, "bf16", "alternate"),
         ({"recompute": "not stated (probably selective)"}, "bf16", "selective"),
         ({"recompute": "", "framework": "NeMo"}, "bf16", "none"),
         ({"recompute": "", "framework": "MaxText (JAX)"}, "bf16", "full"),
@@ -45,6 +46,18 @@ def test_binned_sequences_are_shorter_than_stated(
 ) -> None:
     row = make_row(framework=framework, seq_len=stated)
     assert training_settings(row, degrees_of(row)[0])[0]["seq_length"] == tokens
+
+
+@pytest.mark.parametrize(
+    ("hfu", "recompute"), [("46", {"mode": "full", "num_layers": 8}), ("", "selective")]
+)
+def test_checkpointed_blocks_by_the_two_utilisations(
+    make_row: MakeRow, hfu: str, recompute: object
+) -> None:
+    """fms-fsdp's Llama 2 13B: 3 x (46 / 43 - 1) = 0.21 of 40 blocks."""
+    cells = {"recompute": "selective (AC on a fraction of blocks)", "layers": "40"}
+    row = make_row(**cells, mfu_pct="43", hfu_pct=hfu)
+    assert training_settings(row, degrees_of(row)[0])[0]["recompute"] == recompute
 
 
 def test_maxtext_recomputes_whole_layers_by_default(make_row: MakeRow) -> None:

@@ -96,6 +96,18 @@ def test_selective_recomputation_runs_the_attention_core_again(context: PriceCon
     assert cost.recompute_flops == pytest.approx(4 * core.flops)
 
 
+@pytest.mark.parametrize(("gated", "widths"), [(False, 2), (True, 2 + 4)])
+def test_every_second_product_runs_again(gated: bool, widths: int, context: PriceContext) -> None:
+    """Key and output, each 2 b s h^2, and of a gated MLP that is 4 h wide its second input."""
+    model = replace(MODEL, gated_mlp=gated)
+    recompute = Recompute("alternate")
+    cost = StagePricer(model, SPLIT, recompute, False, context).cost(MIDDLE, Phase.B)
+    tokens, hidden = 1024, 1024
+    assert cost.recompute_flops == 4 * widths * 2 * tokens * hidden**2
+    plain = StagePricer(model, SPLIT, Recompute("none"), False, context)
+    assert cost.recompute_s < plain.cost(MIDDLE, Phase.F).compute_s
+
+
 def test_the_output_is_not_recomputed(context: PriceContext) -> None:
     last = StageKind(4, False, True)
     middle, end = (pricer(context, "full").cost(kind, Phase.B) for kind in (MIDDLE, last))
