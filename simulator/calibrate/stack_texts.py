@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulator.calibrate.fit_stack import StackFit
+from simulator.calibrate.other_software import typical_values
 from simulator.calibrate.spread import pooled_spread, stack_spreads
 from simulator.calibrate.write_stack import (
     declared_by,
@@ -13,11 +14,12 @@ from simulator.calibrate.write_stack import (
     extension,
     pooled_text,
     with_fit,
+    with_typical,
     with_values,
 )
 from simulator.spec.fits import POOLED_FILE
 from simulator.spec.stacks import stack_files
-from simulator.spec.yaml_file import data_dir
+from simulator.spec.yaml_file import data_dir, list_data
 
 Texts = tuple[tuple[Path, str], ...]
 """Files and their new contents."""
@@ -30,24 +32,38 @@ def stack_texts(fits: Sequence[StackFit], *, values: bool, pooled: bool) -> Text
         fits: of the stacks.
         values: write what was fitted; else the files keep their values and declarations, and the
             spread is that of the values in the file.
-        pooled: the pooled spread as well.
+        pooled: the fits are those of all stacks: what is typical of them and the pooled spread as
+            well.
     """
     spreads = stack_spreads(fits, as_shipped=not values)
     by_stack = {fit.job.stack: fit for fit in fits}
+    typical = _typical(fits) if values and pooled else {}
     texts: list[tuple[Path, str]] = []
-    for name in sorted({*by_stack, *spreads}):
+    for name in sorted({*by_stack, *spreads, *typical}):
         fit = by_stack.get(name)
         path = fit.job.path if fit else stack_files(name)[0].path
         text = path.read_text(encoding="utf-8")
         declared = declared_in(text, str(path))
         if values and fit is not None and fit.parameters:
             text, declared = with_values(text, fit), declared_by(fit)
+        text = with_typical(text, typical.get(name, {}))
         if name in spreads:
             text = with_fit(text, declared, spreads[name])
         texts.append((path, text))
     if pooled:
         texts.append((data_dir("hardware") / POOLED_FILE, pooled_text(pooled_spread(fits))))
     return tuple(texts)
+
+
+def _typical(fits: Sequence[StackFit]) -> dict[str, dict[str, float]]:
+    """Shipped stack -> its scalars that are those of other software, where that tells them."""
+    values = typical_values(fits, without="")
+    wanted = {name: stack_files(name)[0].fit for name in list_data("stacks")}
+    return {
+        name: {scalar: values[scalar] for scalar in fit.typical if scalar in values}
+        for name, fit in wanted.items()
+        if fit is not None and fit.typical
+    }
 
 
 def extension_text(name: str, fit: StackFit) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import cast
 
 from simulator.calibrate.fit_stack import FittedParameter, StackFit
@@ -21,6 +22,7 @@ from simulator.spec.validate import validate
 from simulator.spec.yaml_file import parse_yaml
 from simulator.uncertainty import PooledSpread
 
+TYPICAL_SOURCE = "geometric mean over the stacks with rows of their own to fit it on (trainsim calibrate stack all)"
 POOLED_SOURCE = (
     "trainsim calibrate stack all: every source with calibration rows left out of the fits in turn"
 )
@@ -33,6 +35,17 @@ def with_values(text: str, fit: StackFit) -> str:
         remark = remark_of(text, parameter.yaml_key)
         source = _source(fit, fitted) + (f": {remark}" if remark else "")
         entry = figure(parameter.yaml_key, fitted.value, parameter.unit, source)
+        text = with_entry(text, parameter.yaml_key, entry)
+    return text
+
+
+def with_typical(text: str, values: Mapping[str, float]) -> str:
+    """The file with values of other software; what the source of a figure remarks stays."""
+    for name, value in values.items():
+        parameter = PARAMETERS[name]
+        remark = remark_of(text, parameter.yaml_key)
+        source = TYPICAL_SOURCE + (f": {remark}" if remark else "")
+        entry = figure(parameter.yaml_key, value, parameter.unit, source)
         text = with_entry(text, parameter.yaml_key, entry)
     return text
 
@@ -63,7 +76,7 @@ def with_fit(text: str, declared: FitSpec, spread: MeasuredSpread) -> str:
         spread: what is left over.
     """
     lines = ["fit:"]
-    for key in ("parameters", "sources", "stacks"):
+    for key in ("parameters", "sources", "stacks", "typical"):
         names: tuple[str, ...] = getattr(declared, key)
         lines += [f"  {key}: {listed(names)}"] if names else []
     lines += [f"  fitted_rows: {declared.fitted_rows}"] if declared.parameters else []

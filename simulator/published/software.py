@@ -89,32 +89,18 @@ SOFTWARE: Final = (
 def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     """The scenario's ``stack``, and what was assumed."""
     software = next(software for software in SOFTWARE if software.matches(row))
-    settings: Settings = {"preset": software.stack}
+    settings: Settings = {"preset": software.stack, **_of_framework(row)}
     attention = attention_kernel(row, load_stack(software.stack).attention)
     if attention:
         settings["attention"] = attention
-    if "meta internal" in row.lower("framework"):
-        # "We adopt asynchronous point-to-point communication in PP": arXiv 2407.21783, 3.3.2.
-        settings["overlap_pp"] = True
-    if re.fullmatch(r"paxml \(jax\)", row.lower("framework")) and not attention:
-        # Without Transformer Engine, XLA compiles the products and the softmax of
-        # praxis/layers/attentions.py; none of the flags that the README lists fuses them.
-        settings["attention"] = "unfused"
     if "torch attention" in row.lower("flash_attn"):
         settings["fused_softmax"] = False
     if "fused rmsnorm" in row.lower("flash_attn"):
         settings["fused_norm"] = True
-    if row.lower("framework").startswith("torchtitan") and "compile" not in row.lower("note"):
-        # compile = false in train_configs/llama3_8b.toml: the kernels of PyTorch one by one.
-        settings |= dict.fromkeys(_COMPILED, False)
     if row.text("dropout"):
         settings["dropout"] = row.number("dropout") == 1
     elif family_of(row).name == "llama":
         settings["dropout"] = False  # The architecture has none.
-    if "zero-bubble" in row.lower("framework"):
-        # Its pretrain_gpt.py (sail-sg/zero-bubble-pipeline-parallelism@9921748, @0a51e3d) reads
-        # batches on the first and last stage only, into a queue.
-        settings["batch_overhead"] = "0 s"
     if "cross_entropy_loss_fusion" in row.lower("model"):
         # The test case of Megatron-LM that is named after its switch.
         settings["cross_entropy"] = "vocab_parallel_jit"
@@ -123,6 +109,27 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         unknown = f"framework '{name}'" if name else "framework not stated"
         return settings, [f"{unknown}: nearest stack {software.stack}"]
     return settings, []
+
+
+def _of_framework(row: PublishedRow) -> Settings:
+    """What documents and code of a framework say of it that its nearest stack does not."""
+    framework = row.lower("framework")
+    settings: Settings = {}
+    if "meta internal" in framework:
+        # "We adopt asynchronous point-to-point communication in PP": arXiv 2407.21783, 3.3.2.
+        settings["overlap_pp"] = True
+    if re.fullmatch(r"paxml \(jax\)", framework):
+        # Without Transformer Engine, XLA compiles the products and the softmax of
+        # praxis/layers/attentions.py; none of the flags that the README lists fuses them.
+        settings["attention"] = "unfused"
+    if framework.startswith("torchtitan") and "compile" not in row.lower("note"):
+        # compile = false in train_configs/llama3_8b.toml: the kernels of PyTorch one by one.
+        settings |= dict.fromkeys(_COMPILED, False)
+    if "zero-bubble" in framework:
+        # Its pretrain_gpt.py (sail-sg/zero-bubble-pipeline-parallelism@9921748, @0a51e3d) reads
+        # batches on the first and last stage only, into a queue.
+        settings["batch_overhead"] = "0 s"
+    return settings
 
 
 def table_date(row: PublishedRow) -> str:

@@ -51,19 +51,21 @@ class FitSpec(Spec):
     """How the scalars of a stack were fitted, and what was left over.
 
     ``parameters`` and ``sources`` say what to fit on which tables (all, if none are named);
-    ``stacks`` whose rows count, if not the stack's own. The rest is written by
+    ``stacks`` whose rows count, if not the stack's own; ``typical`` which scalars are those of
+    other software, for want of rows to fit them on. The rest is written by
     ``trainsim calibrate stack NAME --write``.
     """
 
     parameters: tuple[Text, ...] = ()
     sources: tuple[Text, ...] = ()
     stacks: tuple[Text, ...] = ()
+    typical: tuple[Text, ...] = ()
     fitted_rows: CountOrZero = 0
     spread_rows: CountOrZero = 0
     spread: Positive | None = None
     regions: dict[str, RegionSpec] = Field(default_factory=dict[str, RegionSpec])
 
-    @field_validator("parameters")
+    @field_validator("parameters", "typical")
     @classmethod
     def _known(cls, parameters: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in parameters if name not in FITTED]

@@ -130,6 +130,28 @@ def test_a_stack_of_another_job_keeps_its_declaration(fit) -> None:
     assert block.spread_rows == 9
 
 
+def test_typical_values_are_written_where_a_stack_declares_them(fit) -> None:
+    """Two fits of other software, 1.1 and 1.3: sqrt(1.43); a scalar that nobody tells stays."""
+    tables = ("one", "two")
+    fits = [
+        replace(
+            fit,
+            job=replace(fit.job, path=stack_files(name)[0].path, stack=name, names=("gemm_scale",)),
+            parameters=(replace(fit.parameters[0], value=value),),
+            rows=tuple(replace(r, row=replace(r.row, source=table)) for r in fit.rows),
+            left_out={},
+        )
+        for name, value, table in zip(("internevo", "nemo-2024"), (1.1, 1.3), tables, strict=True)
+    ]
+    texts = {path.stem: text for path, text in stack_texts(fits, values=True, pooled=True)}
+    written = parse_yaml(texts["pytorch-fsdp-2022"], "text")
+    assert written["gemm_scale"]["value"] == pytest.approx(1.196, abs=5e-4)
+    assert "geometric mean" in written["gemm_scale"]["source"]
+    assert written["fit"]["typical"] == ["gemm_scale", "memory_scale"]
+    shipped = parse_yaml(stack_files("pytorch-fsdp-2022")[0].path.read_text(), "text")
+    assert written["memory_scale"] == shipped["memory_scale"]
+
+
 def _on_stack(row, name):
     scenario = row.row.scenario
     stack = replace(scenario.stack, name=name)
