@@ -22,7 +22,9 @@ from simulator.spec.validate import validate
 from simulator.spec.yaml_file import parse_yaml
 from simulator.uncertainty import PooledSpread
 
-TYPICAL_SOURCE = "geometric mean over the stacks with rows of their own to fit it on (trainsim calibrate stack all)"
+TYPICAL_SOURCE = (
+    "geometric mean over the stacks with rows to fit it on (trainsim calibrate stack all)"
+)
 POOLED_SOURCE = (
     "trainsim calibrate stack all: every source with calibration rows left out of the fits in turn"
 )

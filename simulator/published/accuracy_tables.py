@@ -11,7 +11,7 @@ from simulator.published.coverage import range_statistics
 from simulator.published.document import Cell, Strong, Table, count, percent, table
 from simulator.published.left_out import left_out_table as left_out_cells
 from simulator.published.left_out import with_left_out
-from simulator.published.metrics import ErrorStatistics
+from simulator.published.metrics import ErrorStatistics, error_statistics
 from simulator.published.ranking import RankingStatistics
 from simulator.published.results import (
     RowResult,
@@ -52,10 +52,13 @@ def statistics_cells(errors: ErrorStatistics) -> tuple[str, ...]:
 
 
 def headline_table(result: ValidationResult) -> Table:
-    """Errors per tier and over all rows."""
+    """Errors per tier, over all rows, and over those that were measured."""
     tiers = {TIERS.get(name, f"tier {name}"): summary for name, summary in result.tiers.items()}
-    named = tiers | {"all test rows": result.overall}
-    return statistics_table("published runs", {name: s.test for name, s in named.items()})
+    named = {name: s.test for name, s in (tiers | {"all test rows": result.overall}).items()}
+    if any(row.simulated for row in result.rows):
+        measured = [error for row, error in compared(result.rows) if not row.simulated]
+        named["without the outputs of another simulator"] = error_statistics(measured)
+    return statistics_table("published runs", named)
 
 
 def targets_table(result: ValidationResult) -> Table:

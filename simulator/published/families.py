@@ -149,8 +149,9 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     }
     if window:
         settings["sliding_window"] = window
-    if "zero-bubble" in row.lower("framework"):
-        # The authors' launch script, examples/pretrain_zero_bubble.sh, unties them.
+    if re.search("zero-bubble|^vtrain$", row.lower("framework")):
+        # The authors' launch script, examples/pretrain_zero_bubble.sh, unties them; vTrain's
+        # simulator has an output layer of its own (tests/published/test_vtrain_single.py).
         settings["tied_embeddings"] = False
     gated = row.number("gated_mlp")
     if gated is not None:

@@ -24,6 +24,7 @@ class RowResult:
         range_low_s, range_high_s: 90 % range of the prediction; None where it has none.
         fits_measured: None where it is unknown whether the row ran.
         facts: what the run is, for grouping; not part of the JSON.
+        simulated: the time compared with is the output of another simulator.
     """
 
     row_id: str
@@ -43,6 +44,7 @@ class RowResult:
     fits_measured: bool | None = None
     fits_predicted: bool | None = None
     facts: Facts | None = None
+    simulated: bool = False
 
     def to_json(self) -> Json:
         """JSON data; ``reason`` joins the notes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from simulator.published.coverage import range_statistics
@@ -129,6 +129,7 @@ class Target:
         at_least: whether the value must be at least the bar instead of at most.
         each: the bar is for every source alone.
         tier: of the rows; empty for all.
+        measured: without rows whose time is the output of another simulator.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Target:
     at_least: bool = False
     each: bool = False
     tier: str = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,32 +164,45 @@ _SWEEPS: Final = ("vtrain1", "vtrain", "hage", "bloomA100", "zb")
 _REPOSITORIES: Final = "repo-*"
 """Stands for every source whose name begins so."""
 _SMALL: Final = ("sc21t1", "kort")
+
+
+def _also_measured(target: Target) -> tuple[Target, Target]:
+    """A bar twice: over all rows, and over those that were measured."""
+    return target, replace(target, name=f"{target.name}; measured runs only", measured=True)
+
+
 TARGETS: Final = (
     Target("Megatron-LM table 1, Korthikanti table 5", mean_error, 0.04, _SMALL),
     Target("the worst of these", worst_error, 0.09, _SMALL),
     Target("MegaScale table 2", mean_error, 0.06, ("megascale",)),
     Target("its speed-up of 1.34 at 12,288 GPUs", speed_up_error, 0.05 / 1.34, ("megascale",)),
     Target("Frontier, rate per GCD", mean_rate_error, 0.08, ("frontier",)),
-    Target("large sweeps together", mean_error, 0.06, _SWEEPS),
+    *_also_measured(Target("large sweeps together", mean_error, 0.06, _SWEEPS)),
     Target("large sweep", mean_error, 0.07, _SWEEPS, each=True),
-    Target("large sweeps together, 90 % of rows", error_90, 0.14, _SWEEPS),
+    *_also_measured(Target("large sweeps together, 90 % of rows", error_90, 0.14, _SWEEPS)),
     Target("large sweep, bias", bias_size, 0.02, _SWEEPS, each=True),
-    Target("order of plans in the sweeps", order_right, 0.93, _SWEEPS, at_least=True),
-    Target("mean regret of the pick in the sweeps", mean_regret, 0.015, _SWEEPS),
-    Target("pick within 4 % of the best in the sweeps", good_picks, 0.90, _SWEEPS, at_least=True),
+    *_also_measured(
+        Target("order of plans in the sweeps", order_right, 0.93, _SWEEPS, at_least=True)
+    ),
+    *_also_measured(Target("mean regret of the pick in the sweeps", mean_regret, 0.015, _SWEEPS)),
+    *_also_measured(
+        Target(
+            "pick within 4 % of the best in the sweeps", good_picks, 0.90, _SWEEPS, at_least=True
+        )
+    ),
     Target("order of plans, all sources", order_right, None, at_least=True),
     Target("mean regret of the pick, all sources", mean_regret, None),
     Target("pick within 4 % of the best, all sources", good_picks, None, at_least=True),
     Target("repository, tier A", mean_error, 0.10, (_REPOSITORIES,), each=True, tier="A"),
     Target("peak memory", mean_memory_error, 0.05),
-    Target("ran, and predicted to fit", ran_fits, 0.98, at_least=True),
+    *_also_measured(Target("ran, and predicted to fit", ran_fits, 0.98, at_least=True)),
     Target("out of memory, and predicted so", failed_does_not_fit, 0.92, at_least=True),
     Target("measured within the 90 % range", in_range, 0.85, at_least=True),
     Target("no more than that", in_range, 0.95),
 )
 
 LEFT_OUT_TARGETS: Final = (
-    Target("all, each source without its own calibration", mean_error, 0.12),
+    *_also_measured(Target("all, each source without its own calibration", mean_error, 0.12)),
 )
 
 
@@ -207,6 +222,8 @@ def outcomes(rows: Sequence[RowResult], targets: Sequence[Target] = TARGETS) -> 
 
 def _belongs(row: RowResult, target: Target) -> bool:
     if row.role != "test" or (target.tier and row.tier != target.tier):
+        return False
+    if target.measured and row.simulated:
         return False
     repository = _REPOSITORIES in target.sources and row.source.startswith(_REPOSITORIES[:-1])
     return not target.sources or row.source in target.sources or repository

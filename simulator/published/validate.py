@@ -121,6 +121,7 @@ def _compared(case: Case, report: Report) -> RowResult:
         fits_measured=case.fits,
         fits_predicted=report.memory.fits,
         facts=facts_of(case.scenario, row.text("conditions")),
+        simulated=row.lower("step_time_origin") == "predicted",
     )
 
 

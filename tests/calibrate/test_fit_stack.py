@@ -120,7 +120,7 @@ def test_jobs_without_rows_are_passed_over(rows) -> None:
 def test_shipped_jobs_are_what_the_files_declare() -> None:
     jobs = {one.stack: one for one in shipped_jobs()}
     names = list(jobs)
-    assert jobs["aleph-alpha-scaling"].names == ("gemm_scale", "memory_scale")
+    assert jobs["aleph-alpha-scaling"].names == ("gemm_scale", "memory_scale", "layer_stall_s")
     assert jobs["aleph-alpha-scaling"].sources == ("hage",)
     assert "megatron-lm-2022" not in jobs  # its rows are looked at by the stack it extends
     assert "megatron-lm-2022" in jobs["megatron-lm-2021"].stacks

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from simulator.published.corrections import Correction, corrected, read_corrections
-from simulator.published.mapping import Case, Skipped, map_row
+from simulator.published.mapping import Case, map_row
 from simulator.published.rows import PublishedRow, read_rows
 from simulator.published.validate import published_paths
 
@@ -20,12 +20,6 @@ def test_a_corrected_cell_is_noted(make_row: MakeRow) -> None:
     assert isinstance(case, Case)
     assert case.scenario.training.recompute.mode == "full"
     assert "recompute full, not not stated" in case.notes
-
-
-def test_a_time_that_is_no_measurement_is_not_compared_with(make_row: MakeRow) -> None:
-    case = map_row(make_row(step_time_origin="predicted"))
-    assert isinstance(case, Skipped)
-    assert case.reason == "its time is the output of a simulator, not a measurement"
 
 
 def test_a_cell_that_states_nothing_can_be_filled(make_row: MakeRow) -> None:

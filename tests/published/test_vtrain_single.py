@@ -14,7 +14,7 @@ from itertools import combinations
 
 import pytest
 
-from simulator.published.mapping import Skipped, map_row
+from simulator.published.mapping import Case, map_row
 from simulator.published.rows import PublishedRow, read_rows
 from simulator.published.validate import published_paths
 
@@ -80,8 +80,9 @@ def test_runs_differ_by_the_predictors_all_reduce() -> None:
     assert compared == 40
 
 
-def test_no_row_is_compared_with() -> None:
+def test_rows_run_on_a_stack_of_their_own_and_say_so() -> None:
     for row in single_node_rows():
         case = map_row(row)
-        assert isinstance(case, Skipped)
-        assert "output of a simulator" in case.reason
+        assert isinstance(case, Case)
+        assert case.scenario.stack.name == "vtrain-simulator"
+        assert "step_time_origin predicted, not measured" in case.notes
