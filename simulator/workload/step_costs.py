@@ -241,11 +241,8 @@ class StepCosts:
         replicas of an HSDP plan.
         """
         payload = self.gradient_payload(stages) / num_pieces
-        policy = self.plan.sharding
-        seconds = self._sharded_s(policy.reduce, payload)
-        shard = payload / self.plan.shard_size if policy.reduce == "reduce_scatter" else payload
         kind = self._reduce_kind()
-        seconds = self._collective_s(kind, payload, self.links.shard)
+        seconds = self._sharded_s(kind, payload)
         shard = payload / self.plan.shard_size if kind == "reduce_scatter" else payload
         seconds = seconds + self._collective_s("all_reduce", shard, self.links.replica)
         return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})

@@ -76,6 +76,6 @@ def test_parameters_are_those_that_files_may_name() -> None:
 def test_defaults_are_those_of_the_stack_that_all_extend() -> None:
     root = load_stack("megatron-lm-2021")
     for name, parameter in PARAMETERS.items():
-        if name != "blocking_p2p_scale":  # fitted on rows of its own, so its default is no value
+        if name not in ("blocking_p2p_scale", "gemm_scale"):  # these are fitted
             assert getattr(root, name) == pytest.approx(parameter.default)
         assert all(parameter.low <= start <= parameter.high for start in parameter.starts)

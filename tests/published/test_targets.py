@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from simulator.published import targets
@@ -36,6 +38,14 @@ def test_each_source_can_have_the_bar_alone() -> None:
     rows = [row(0.1, "repo-a"), row(0.3, "repo-b"), row(0.9, "paper")]
     found = outcomes(rows, [Target("t", targets.mean_error, 0.2, ("repo-*",), each=True)])
     assert [(o.name, o.holds) for o in found] == [("t: repo-a", True), ("t: repo-b", False)]
+
+
+def test_measured_runs_can_count_alone() -> None:
+    """Errors of 10 % measured and 30 % against a simulator: means of 20 and 10 %."""
+    rows = [row(0.1), replace(row(0.3), simulated=True)]
+    both = Target("a", targets.mean_error, 0.15)
+    found = outcomes(rows, (both, replace(both, measured=True)))
+    assert [(o.count, o.holds) for o in found] == [(2, False), (1, True)]
 
 
 def test_rate_is_the_inverse_of_time() -> None:

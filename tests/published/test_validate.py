@@ -19,7 +19,7 @@ MakeRow = Callable[..., PublishedRow]
 ROW_KEYS = {
     *("id", "source", "role", "tier", "status", "reason"),
     *("measured_step_time_s", "predicted_step_time_s", "error", "range_low_s", "range_high_s"),
-    *("measured_memory_bytes", "predicted_memory_bytes", "memory_error"),
+    *("measured_memory_bytes", "predicted_memory_bytes", "memory_error", "simulated"),
     *("fits_measured", "fits_predicted"),
 }
 STATISTICS = {
@@ -92,6 +92,7 @@ def test_one_row(two_seconds: Run, make_row: MakeRow) -> None:
         "memory_error": pytest.approx(0.34),
         "fits_measured": True,
         "fits_predicted": True,
+        "simulated": False,
     }
 
 
@@ -129,6 +130,11 @@ def test_headline_is_over_test_rows_only(
     assert overall.test.bias == pytest.approx(-0.2)
     assert overall.calibration.mape == pytest.approx(1.0)
     assert (overall.fits_compared, overall.fits_right) == (1, 1)
+
+
+def test_a_time_that_another_simulator_gave_is_marked(two_seconds: Run, make_row: MakeRow) -> None:
+    assert check_row(make_row(step_time_origin="predicted"), two_seconds).simulated
+    assert not check_row(make_row(step_time_origin="measured"), two_seconds).simulated
 
 
 def test_json_shape(

@@ -44,7 +44,8 @@ def test_documented_switches() -> None:
         ("megascale", False),
         ("megatron-core-2024", False),
         ("nemo-2024", False),
-        ("megatron-deepspeed-2021", False),
+        ("megatron-deepspeed-2021", True),
+        ("vtrain-simulator", False),
         ("pytorch-fsdp-2022", False),
     ],
 )
