@@ -83,7 +83,7 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         network_chunk_s=network.chunk_s,
         network_ring_hop_s=network.ring_hop_s + shape.extra_hop_s,
         network_message_s=network.message_s + shape.extra_hop_s,
-        network_runs_tree=float(network.runs_tree),
+        network_two_node_trees=float(network.two_node_trees),
     )
 
 

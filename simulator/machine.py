@@ -157,7 +157,8 @@ class NetworkCurve:
             min(kappa * payload, C).
         ring_hop_s: one step of an inter-node ring.
         message_s: one point-to-point message.
-        runs_tree: the library chooses among ring and tree; else it runs rings only.
+        two_node_trees: between two nodes the library takes a tree, which carries the payload once
+            where a ring carries it almost twice. NCCL's own tuner does so with NVLS only.
     """
 
     bandwidth_fraction: float
@@ -167,7 +168,7 @@ class NetworkCurve:
     chunk_s: float
     ring_hop_s: float
     message_s: float
-    runs_tree: bool = True
+    two_node_trees: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,7 @@ class GroupLink:
         in_network_bytes_per_s: 0 where the fabric does not reduce in the switch.
         network_bytes_per_s: bandwidth of the group's share of the node's NICs, oversubscription
             included; ``inf`` when the group lies in one node.
-        network_runs_tree: 1 where all-reduces between nodes may run as a tree, else 0.
+        network_two_node_trees: 1 where ``two_node_trees`` of the network holds, else 0.
     """
 
     size: Numeric
@@ -330,7 +331,7 @@ class GroupLink:
     network_chunk_s: Numeric
     network_ring_hop_s: Numeric
     network_message_s: Numeric
-    network_runs_tree: Numeric = 1.0
+    network_two_node_trees: Numeric = 0.0
 
 
 @dataclass(frozen=True, slots=True)

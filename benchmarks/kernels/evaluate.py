@@ -7,7 +7,7 @@ shipped hardware descriptions, except between nodes, where they belong to the me
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +209,11 @@ SYSTEMS = {
     "h100-nvlstree": System("h100-sxm5-80gb", 371e9, network(32.2, 19.7, 2.06, 23.1, 10.9)),
     "h100-default": System("h100-sxm5-80gb", 345e9, network(31.9, 20.3, 2.29, 25.8, 15.7)),
     "p5": System("h100-sxm5-80gb", 376e9, network(82.7, 12.0, 4.05, 109.0, 15.0)),
-    "p4de": System("a100-sxm4-80gb", 42e9, network(147.0, 30.0, 27.6, 293.0, 15.0)),
+    "p4de": System(
+        "a100-sxm4-80gb",
+        42e9,
+        replace(network(147.0, 30.0, 27.6, 293.0, 15.0), two_node_trees=True),
+    ),
     "p6-b200": System("b200-sxm-180gb", 387e9, network(274.0, 25.0, 1.19, 46.2, 15.0)),
 }
 """The first two are fitted on rows of at most 32 nodes (fit_network.py), the others, of two and
@@ -304,6 +308,7 @@ def _link(
         network_chunk_s=between.chunk_s,
         network_ring_hop_s=between.ring_hop_s,
         network_message_s=between.message_s,
+        network_two_node_trees=float(between.two_node_trees),
     )
 
 

@@ -93,7 +93,7 @@ class NetworkSpec(Spec):
     fill_max: Seconds
     ring_hop: Seconds
     message: Seconds
-    runs_tree: StrictBool = True
+    two_node_trees: StrictBool = False
 
     def curve(self) -> NetworkCurve:
         """The frozen form."""
@@ -105,5 +105,5 @@ class NetworkSpec(Spec):
             chunk_s=self.fill_max,
             ring_hop_s=self.ring_hop,
             message_s=self.message,
-            runs_tree=self.runs_tree,
+            two_node_trees=self.two_node_trees,
         )

@@ -13,11 +13,13 @@ def tree_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> Num
     """All-reduce up and down a tree of nodes: a0 + 2 ceil(log2 N) (h + min(kappa S, C)) + V / B.
 
     Every level adds a hop and the time to fill the pipeline with one chunk. A node in the middle
-    of the tree sends the payload up and down, so V are the bus bytes; with two nodes each byte
-    crosses once per direction and the network carries only S.
+    of the tree sends the payload up and down, so V are the bus bytes. Of two nodes each sends the
+    payload once, S, with NVLS and where ``two_node_trees`` says so. Else NCCL rates trees at 0.9
+    / 2 of the bus bandwidth and less, rings at n / (2 (n - 1)): no tree is taken for its bandwidth.
 
-    Source: form of NVIDIA/nccl v2.30.7, src/graph/tuning.cc, with the chunk term added; fitted on
-        NVIDIA GTC24 S62129 and arXiv 2411.13055 (H100, 4 to 1024 nodes).
+    Source: form of NVIDIA/nccl v2.30.7, src/graph/tuning.cc, with the chunk term added; ratings
+        of trees as there and @01afd20 (2020); fitted on NVIDIA GTC24 S62129 and arXiv 2411.13055
+        (H100, 4 to 1024 nodes).
     Assumes: a0 holds the latency inside the node, as it was fitted with 8 ranks per node.
     Error: 3-5 % mean; 4-5 % on 64-1024 nodes with constants fitted up to 32 (docs/kernels.md).
     """
@@ -27,10 +29,10 @@ def tree_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> Num
     moved = bus_bytes(kind, payload_bytes, link.size)
     in_node = np.maximum(link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
     in_node = np.where(link.size > link.num_nodes, in_node, np.inf)
-    sent = np.where(link.num_nodes == 2.0, payload_bytes, moved)
+    once = np.logical_or(link.in_network_bytes_per_s > 0.0, link.network_two_node_trees > 0.0)
+    sent = np.where(np.logical_and(link.num_nodes == 2.0, once), payload_bytes, moved)
     transfer_s = np.maximum(moved / in_node, sent / link.network_bytes_per_s)
-    runs = np.logical_and(link.num_nodes > 1.0, link.network_runs_tree > 0.0)
-    return np.where(runs, latency_s + transfer_s, np.inf)
+    return np.where(link.num_nodes > 1.0, latency_s + transfer_s, np.inf)
 
 
 _LOG2_SLACK = 1e-9

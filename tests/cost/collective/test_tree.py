@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.cost.collective.select import collective_s
 from simulator.cost.collective.tree import tree_s
 
 
@@ -39,8 +38,12 @@ def test_needs_several_nodes(group_link):
     assert tree_s("all_reduce", 1e6, group_link(8.0)) == np.inf
 
 
-def test_a_library_that_runs_rings_only(group_link):
-    link = replace(group_link(16, 2), network_runs_tree=0.0)
-    assert tree_s("all_reduce", 1e9, link) == float("inf")
-    # 2 * 15 / 16 of the payload through 340 GB/s, where a tree sends the payload itself at 360 GB/s
-    assert collective_s("all_reduce", 1e9, link) >= 1.875e9 / 340e9
+def test_only_nvls_trees_carry_less_than_rings_between_two_nodes(group_link):
+    """16 ranks, 1 GB: 2 * 15 / 16 GB through a network of 360 GB/s, or with NVLS the payload."""
+    plain = tree_s("all_reduce", 1e9, group_link(16.0, 2.0))
+    assert plain == pytest.approx(32e-6 + 90e-6 + max(1.875e9 / 340e9, 1.875e9 / 360e9))
+    nvls = replace(group_link(16.0, 2.0), in_network_bytes_per_s=1000e9)
+    assert tree_s("all_reduce", 1e9, nvls) == pytest.approx(32e-6 + 90e-6 + 1e9 / 360e9)
+    # inside the nodes the bus bytes remain
+    chosen = replace(group_link(16.0, 2.0), network_two_node_trees=1.0)
+    assert tree_s("all_reduce", 1e9, chosen) == pytest.approx(32e-6 + 90e-6 + 1.875e9 / 340e9)
