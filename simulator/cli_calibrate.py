@@ -190,7 +190,7 @@ def leave_one_out(
         validate_left_out,
     )
     from simulator.published.validate import published_paths, validate
-    from simulator.views import table
+    from simulator.views import document_table
 
     if values:
         read_text(values)  # a file that cannot be read is refused as every other one
@@ -204,8 +204,7 @@ def leave_one_out(
     if as_json:
         typer.echo(json_text([asdict(one) for one in left_out_errors(fitted, left_out)]))
     else:
-        headers, lines = left_out_table(fitted, left_out)
-        show(table(lines, headers))
+        show(document_table(left_out_table(fitted, left_out)))
 
 
 def _fit_left_out() -> tuple[LeftOutValue, ...]:

@@ -93,3 +93,10 @@ def format_seconds(value: float, *, digits: int = 3) -> str:
         if abs(value) >= factor:
             return f"{value / factor:.{digits}g} {unit}"
     return f"{value:.{digits}g} s"
+
+
+def percent(value: float | None, *, signed: bool = False) -> str:
+    """A fraction in percent: ``percent(0.4567) == '45.7 %'``; a dash for what is not known."""
+    if value is None:
+        return "-"
+    return f"{100 * value:+.1f} %" if signed else f"{100 * value:.1f} %"

@@ -16,11 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.errors import SpecError
+from simulator.published import document
 from simulator.published.metrics import ErrorStatistics
 from simulator.published.ranking import RankingStatistics
 from simulator.published.results import RowResult, Summary, ValidationResult
-from simulator.report.breakdown import MEMORY_LABELS, gigabytes, memory_terms, percent
+from simulator.report.breakdown import MEMORY_LABELS, gigabytes, memory_terms
 from simulator.report.report import RankMemory, Report
+from simulator.units import percent
 
 PLAIN_WIDTH: Final = 120
 """Columns where stdout is no terminal."""
@@ -56,6 +58,12 @@ def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> Table:
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     return grid
+
+
+def document_table(content: document.Table) -> RenderableType:
+    """A table of a page, as ``table`` prints it."""
+    rows = [[c.text if isinstance(c, document.Strong) else c for c in row] for row in content.rows]
+    return table(rows, content.columns)
 
 
 def memory_view(report: Report, *, verbose: bool) -> RenderableType:
@@ -124,15 +132,14 @@ def _ranking_line(ranking: RankingStatistics) -> str:
 def _row(row: RowResult) -> list[str]:
     times = (row.measured_step_time_s, row.predicted_step_time_s)
     shown = ["-" if value is None else f"{value:.4g} s" for value in times]
-    error = "-" if row.error is None else f"{100 * row.error:+.1f} %"
-    return [row.row_id, *shown, error, "; ".join(row.notes)]
+    return [row.row_id, *shown, percent(row.error, signed=True), "; ".join(row.notes)]
 
 
 def _summary_row(name: str, summary: Summary) -> list[str]:
     test: ErrorStatistics = summary.test
     errors = (test.bias, test.mape, test.p90, test.worst, summary.range_coverage)
-    shown = ["-" if value is None else percent(value) for value in errors]
-    return [name, str(summary.count), str(summary.skipped), str(test.compared), *shown]
+    counts = (summary.count, summary.skipped, test.compared)
+    return [name, *map(str, counts), *map(percent, errors)]
 
 
 def _write_into(path: Path, text: str) -> None:

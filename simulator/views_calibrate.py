@@ -18,7 +18,7 @@ from simulator.calibrate.hardware import HardwareFit
 from simulator.calibrate.session import Calibration, TestErrors
 from simulator.calibrate.spread import pooled_spread, stack_spreads
 from simulator.calibrate.summary import error_groups
-from simulator.published.document import percent
+from simulator.units import percent
 from simulator.views import table
 
 _PARAMETER_HEADERS: Final = ("parameter", "shipped", "fitted", "standard error", "")
@@ -71,7 +71,7 @@ def _parameter_rows(fit: StackFit) -> list[tuple[str, ...]]:
             one.name,
             f"{one.shipped:.4g}",
             f"{one.value:.4g}",
-            "-" if math.isinf(one.relative_error) else f"{100 * one.relative_error:.1f} %",
+            "-" if math.isinf(one.relative_error) else percent(one.relative_error),
             _remark(one),
         )
         for one in fit.parameters
@@ -127,7 +127,7 @@ def hardware_view(found: HardwareFit) -> RenderableType:
     parts: list[RenderableType] = []
     for fit in found.fits:
         errors = (fit.base.mape, fit.in_sample.mape, fit.held_out.mape)
-        before, inside, outside = (f"{100 * (error or 0.0):.1f} %" for error in errors)
+        before, inside, outside = map(percent, errors)
         count = fit.in_sample.compared
         parts.append(Text(f"\n{fit.name}, {count} measurements", "bold"))
         parts.append(
@@ -159,7 +159,7 @@ def unit_warnings(found: HardwareFit) -> list[str]:
 
 def _error(relative: float) -> str:
     """Constants that kernels depend on too little to be told are said to be so."""
-    return f"{100 * relative:.1f} %" if math.isfinite(relative) else "not determined"
+    return percent(relative) if math.isfinite(relative) else "not determined"
 
 
 @contextmanager

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from simulator.calibrate.fit_curve import CurveFit
 from simulator.calibrate.yaml_text import quoted
 from simulator.machine import AttentionCurve, CollectiveCurve, GemmCurve, ProtocolLine
+from simulator.units import percent
 
 Attention = Mapping[tuple[str, int], tuple[CurveFit, AttentionCurve]]
 
 
 def source_of(fit: CurveFit, files: str) -> str:
     """Where a curve comes from, with its errors."""
-    inside, outside = fit.in_sample.mape, fit.held_out.mape
-    assert inside is not None
-    assert outside is not None
     return (
         f"trainsim calibrate, {fit.in_sample.compared} measurements of {files}: "
-        f"MAPE {100 * inside:.1f} % in sample, {100 * outside:.1f} % held out (5 folds)"
+        f"MAPE {percent(fit.in_sample.mape)} in sample, {percent(fit.held_out.mape)} held out "
+        "(5 folds)"
     )
 
 

@@ -21,6 +21,7 @@ from simulator.spec.fits import FitSpec
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import parse_yaml
 from simulator.uncertainty import PooledSpread
+from simulator.units import percent
 
 TYPICAL_SOURCE = (
     "geometric mean over the stacks with rows to fit it on (trainsim calibrate stack all)"
@@ -120,7 +121,7 @@ def _source(fit: StackFit, fitted: FittedParameter) -> str:
     error = (
         "not determined by them"
         if math.isinf(fitted.relative_error)
-        else f"standard error {100 * fitted.relative_error:.1f} %"
+        else f"standard error {percent(fitted.relative_error)}"
     )
     bound = ", at the bound of what is physical" if fitted.at_bound else ""
     return (

@@ -7,6 +7,7 @@ from typing import Final
 
 from simulator.published import accuracy_tables as tables
 from simulator.published.document import Block, Drawing, Marked, Page, Prose, Section
+from simulator.published.left_out import left_out_table
 from simulator.published.parity_plot import memory_parity_plot, time_parity_plot
 from simulator.published.results import ValidationResult
 
@@ -104,7 +105,7 @@ def _calibration(result: ValidationResult) -> tuple[Block, ...]:
 def _left_out(result: ValidationResult) -> tuple[Block, ...]:
     if result.left_out is None:
         return ()
-    return Prose(_LEFT_OUT), tables.left_out_table(result, result.left_out)
+    return Prose(_LEFT_OUT), left_out_table(result, result.left_out)
 
 
 def _memory(result: ValidationResult) -> tuple[Block, ...]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from simulator.published.coverage import range_statistics
-from simulator.published.document import Cell, Strong, Table, count, percent, table
-from simulator.published.left_out import left_out_table as left_out_cells
+from simulator.published.document import Cell, Strong, Table, count, table
 from simulator.published.left_out import with_left_out
 from simulator.published.metrics import ErrorStatistics, error_statistics
 from simulator.published.ranking import RankingStatistics
@@ -21,6 +20,7 @@ from simulator.published.results import (
     ranged,
 )
 from simulator.published.targets import LEFT_OUT_TARGETS, Outcome, outcomes
+from simulator.units import percent
 
 TIERS: Final[Mapping[str, str]] = {
     "A": "tier A: full configuration, measured",
@@ -80,12 +80,6 @@ def _target_line(outcome: Outcome) -> tuple[Cell, ...]:
         percent(outcome.reached),
         missed,
     )
-
-
-def left_out_table(result: ValidationResult, left_out: ValidationResult) -> Table:
-    """Errors of the sources that stacks were fitted on, and of all, without their own rows."""
-    headers, rows = left_out_cells(result, left_out)
-    return table(headers, rows, "lrrrrr")
 
 
 def coverage_table(result: ValidationResult) -> Table:

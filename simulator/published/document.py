@@ -80,13 +80,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], align: str = "
     return Table(sides, tuple(columns), tuple(tuple(row) for row in rows))
 
 
-def percent(value: float | None, *, signed: bool = False) -> str:
-    """A fraction in percent; a dash for what is not known."""
-    if value is None:
-        return "-"
-    return f"{100 * value:+.1f} %" if signed else f"{100 * value:.1f} %"
-
-
 def count(value: int) -> str:
     """A number of things."""
     return f"{value:,}"

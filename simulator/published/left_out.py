@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from simulator.errors import SpecError, UnknownNameError
-from simulator.published.document import count, percent
+from simulator.published.document import Table, count, table
 from simulator.published.results import ValidationResult, validation_result
 from simulator.published.validate import published_paths, validate
 from simulator.report.report import Report
@@ -24,6 +24,7 @@ from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.fits import FITTED
 from simulator.spec.yaml_file import list_data
+from simulator.units import percent
 
 COLUMNS: Final = ("source", "stack", "parameter", "value")
 
@@ -120,14 +121,14 @@ def validate_left_out(
     values: Sequence[LeftOutValue], *, progress: bool = False, workers: int | None = None
 ) -> ValidationResult:
     """Predictions for the sources in ``values``; those of all others do not change."""
-    table: dict[tuple[str, str], dict[str, float]] = {}
+    by_stack: dict[tuple[str, str], dict[str, float]] = {}
     for one in values:
-        table.setdefault((one.source, one.stack), {})[one.parameter] = one.value
+        by_stack.setdefault((one.source, one.stack), {})[one.parameter] = one.value
     sources = {one.source for one in values}
     paths = [path for path in published_paths() if path.stem in sources]
     if not paths:
         raise SpecError("no value is for a shipped table")
-    return validate(paths, progress, partial(_simulate, values=table), workers)
+    return validate(paths, progress, partial(_simulate, values=by_stack), workers)
 
 
 def with_left_out(fitted: ValidationResult, left_out: ValidationResult) -> ValidationResult:
@@ -173,11 +174,9 @@ def left_out_errors(
     )
 
 
-def left_out_table(
-    fitted: ValidationResult, left_out: ValidationResult
-) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """``left_out_errors`` as text: headers and rows."""
-    headers = ("source", "test rows", "mean", "bias", "mean left out", "bias left out")
+def left_out_table(fitted: ValidationResult, left_out: ValidationResult) -> Table:
+    """``left_out_errors`` as a table."""
+    columns = ("source", "test rows", "mean", "bias", "mean left out", "bias left out")
     rows = [
         (
             one.source,
@@ -189,4 +188,4 @@ def left_out_table(
         )
         for one in left_out_errors(fitted, left_out)
     ]
-    return headers, rows
+    return table(columns, rows)

@@ -14,11 +14,11 @@ from simulator.published.document import (
     Strong,
     Table,
     count,
-    percent,
     table,
 )
 from simulator.published.residuals import LEAST_ROWS, Factor, Group, Study, studies
 from simulator.published.results import ValidationResult
+from simulator.units import percent
 
 _INTRODUCTION: Final = (
     "Errors of the step time, predicted / measured - 1, over rows marked `test`, grouped by what "

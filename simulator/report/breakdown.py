@@ -145,11 +145,6 @@ def dense_peak_flops_per_s(report: Report) -> float:
     return fraction(report.model_flops_per_s_per_device, report.mfu)
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """``percent(0.4567) == '45.7 %'``."""
-    return f"{100 * value:.{digits}f} %"
-
-
 def seconds(value: float) -> str:
     """A duration, four digits: ``12.35 s``, ``418.2 ms``."""
     return format_seconds(value, digits=4)

@@ -11,7 +11,6 @@ from simulator.report.breakdown import (
     fraction,
     gigabytes,
     memory_terms,
-    percent,
     seconds,
     time_terms,
     waterfall,
@@ -30,6 +29,7 @@ from simulator.report.svg import (
     text_width,
     ticks,
 )
+from simulator.units import percent
 
 MAX_CLASSES: Final = 24
 """Rank classes drawn; beyond, those with the highest peaks."""
@@ -72,7 +72,7 @@ def waterfall_chart(report: Report) -> str:
     for row, step in enumerate(steps):
         middle = row_height * (row + 0.5)
         low, high = sorted((step.before, step.after))
-        shown = percent(step.after) if step.is_total else f"{100 * step.change:+.1f} %"
+        shown = percent(step.after) if step.is_total else percent(step.change, signed=True)
         css = "total" if step.is_total else "loss" if step.change < 0 else "gain"
         x, width = _LEFT + low * scale, (high - low) * scale
         marks.append(text(_LEFT - 8, middle, step.name, anchor="end"))

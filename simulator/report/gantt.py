@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator.engine.timeline import Timeline
 from simulator.numeric import FloatArray, IntArray
-from simulator.report.breakdown import percent, seconds
+from simulator.report.breakdown import seconds
 from simulator.report.ops import LABELS, DrawnOps, drawn_ops, process_name
 from simulator.report.svg import (
     WIDTH,
@@ -25,6 +25,7 @@ from simulator.report.svg import (
     text,
     text_width,
 )
+from simulator.units import percent
 from simulator.workload.op import OpPhase
 
 MAX_RECTS: Final = 4000

@@ -19,7 +19,6 @@ from simulator.report.breakdown import (
     gigabytes,
     memory_terms,
     ordered_terms,
-    percent,
     scenario_name,
     seconds,
     step_time_range,
@@ -38,6 +37,7 @@ from simulator.report.charts import (
 from simulator.report.gantt import gantt, gantt_note
 from simulator.report.report import MEMORY_TERMS, Report
 from simulator.report.svg import element, escape
+from simulator.units import percent
 
 
 def render_page(report: Report) -> str:

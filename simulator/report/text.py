@@ -25,7 +25,6 @@ from simulator.report.breakdown import (
     fraction,
     gigabytes,
     memory_terms,
-    percent,
     scenario_name,
     seconds,
     step_time_range,
@@ -34,6 +33,7 @@ from simulator.report.breakdown import (
     worst_rank,
 )
 from simulator.report.report import RankMemory, Report
+from simulator.units import percent
 
 PLAIN_WIDTH: Final = 80
 _BAR_WIDTH: Final = 26
@@ -196,7 +196,7 @@ def _time_table(report: Report) -> Table:
 def _waterfall_table(report: Report) -> Table:
     table = _grid("l", "r", "l")
     for step in waterfall(report):
-        shown = percent(step.after) if step.is_total else f"{100 * step.change:+.1f} %"
+        shown = percent(step.after) if step.is_total else percent(step.change, signed=True)
         style = "cyan" if step.is_total else "red" if step.change < 0 else "green"
         label = Text(step.name, "bold" if step.is_total else "")
         _row(table, label, shown, Bar(step.before, step.after, style))

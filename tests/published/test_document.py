@@ -12,7 +12,6 @@ from simulator.published.document import (
     Prose,
     Section,
     Strong,
-    percent,
     table,
 )
 from simulator.published.document_html import html
@@ -82,9 +81,3 @@ def test_every_heading_of_the_html_can_be_reached() -> None:
 def test_rows_must_fill_the_columns() -> None:
     with pytest.raises(ValueError, match="shorter"):
         html(Page("t", (table(("a", "b"), [("x",)]),), ()))
-
-
-def test_percent() -> None:
-    assert [percent(0.125), percent(0.125, signed=True), percent(None)] == [
-        *("12.5 %", "+12.5 %", "-")
-    ]

@@ -80,12 +80,12 @@ def test_values_must_be_of_a_shipped_table() -> None:
 def test_errors_stand_side_by_side() -> None:
     fitted = validation_result([row("a", 1.0, 1.1), row("b", 1.0, 0.9)])
     left_out = validation_result([row("a", 1.0, 1.3)])
-    headers, rows = left_out_table(fitted, left_out)
-    assert len(headers) == len(rows[0])
-    assert rows == [
+    table = left_out_table(fitted, left_out)
+    assert len(table.columns) == len(table.align) == len(table.rows[0])
+    assert table.rows == (
         ("a", "1", "10.0 %", "+10.0 %", "30.0 %", "+30.0 %"),
         ("all", "2", "10.0 %", "+0.0 %", "20.0 %", "+10.0 %"),
-    ]
+    )
 
 
 def test_coverage_is_the_share_of_test_rows_in_their_range() -> None:

@@ -15,7 +15,6 @@ from simulator.report.breakdown import (
     dense_peak_flops_per_s,
     memory_terms,
     ordered_terms,
-    percent,
     time_terms,
     waterfall,
     worst_rank,
@@ -113,8 +112,3 @@ def test_dense_peak_is_what_the_mfu_is_a_fraction_of(report: Report):
 )
 def test_counts_read_well_at_every_size(value: float, shown: str):
     assert count(value) == shown
-
-
-def test_percent():
-    assert percent(0.4567) == "45.7 %"
-    assert percent(1.0, 0) == "100 %"
