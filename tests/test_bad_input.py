@@ -23,6 +23,12 @@ CLUSTER = """\
 extends: selene
 tiers:
   - {name: leaf, nodes_per_group: 20, oversubscription: 1, hop: "1 us", source: test}
+network:
+  {source: test, bandwidth_fraction: 0.9, base: 15 us, hop: 30 us, fill_bandwidth: 400 GB/s,
+   fill_max: 30 us, ring_hop: 19 us, message: 20 us, runs_tree: false}
+slow_hosts:
+  share: {value: 0.01, source: test}
+  forward: {value: 1.1, source: test}
 """
 
 # id -> (text replaced in GOOD, by what, words of the error).
@@ -79,6 +85,27 @@ CHANGED: dict[str, tuple[str, str, list[str]]] = {
     "stages that do not add up": ("tp: 2", "layers_per_stage: [6, 5]", ["[6, 5]", "11", "12"]),
     "negative stage": ("tp: 2", "layers_per_stage: [13, -1]", ["layers_per_stage"]),
     "negative bandwidth scale": ("ideal", "ideal, network_scale: -1", ["network_scale", "-1"]),
+    "time without a unit": ("ideal", "ideal, batch_overhead: 0.5", ["batch_overhead", "no unit"]),
+    "negative time": ("ideal", "ideal, batch_overhead: -1 ms", ["batch_overhead", "negative"]),
+    "negative entry": ("ideal", "ideal, list_entry: -7 us", ["list_entry", "negative"]),
+    "number for a switch": ("ideal", "ideal, listed_weights: 1", ["listed_weights", "boolean"]),
+    "word for a switch": ("ideal", "ideal, gathers_again: often", ["gathers_again", "'often'"]),
+    "number for an all-reduce": ("ideal", "ideal, sharded_all_reduce: 2", ["sharded_all_reduce"]),
+    "softmax by none": ("ideal", "ideal, softmax_multiple: 0", ["softmax_multiple", "equal to 1"]),
+    "softmax by a fraction": ("ideal", "ideal, softmax_multiple: 4.0", ["softmax_multiple", "4.0"]),
+    "softmax by too many": ("ideal", f"ideal, softmax_multiple: {10**20}", ["softmax_multiple"]),
+    "negative copies": ("ideal", "ideal, gradient_copy_bytes: -1", ["gradient_copy_bytes", "-1"]),
+    "typical of no scalar": ("ideal", "ideal, fit: {typical: [x]}", ["fit", "'x' is no scalar"]),
+    "fitted and typical": (
+        "ideal",
+        "ideal, fit: {parameters: [gemm_scale], typical: [gemm_scale]}",
+        ["gemm_scale", "both fitted and"],
+    ),
+    "layers with alternate": (
+        "bf16",
+        "bf16, recompute: {mode: alternate, num_layers: 1}",
+        ["num_layers 1", "'alternate'"],
+    ),
     "window of no tokens": ("gpt2", "gpt2, sliding_window: 0", ["model.sliding_window"]),
     "file that is not there": ("preset: gpt2", "hf_config: none.json", ["none.json", "no file"]),
     "two bases": ("preset: gpt2", "preset: gpt2, hf_config: x.json", ["both preset"]),
@@ -270,6 +297,13 @@ def test_wrong_assignments(job: Path, assignment: str, words: list[str]) -> None
         ("extends: selene", "extends: selenium", ["unknown cluster 'selenium'", "selene"]),
         ("nodes_per_group: 20", "nodes_per_group: 0", ["nodes_per_group"]),
         ("name: leaf", "nam: leaf", ["unknown key 'nam'"]),
+        ("runs_tree: false", "runs_tree: 0", ["network.runs_tree", "boolean"]),
+        ("runs_tree: false", "run_tree: false", ["unknown key 'run_tree'", "runs_tree"]),
+        ("value: 0.01", "value: 0", ["slow_hosts.share.value", "greater than 0"]),
+        ("value: 0.01", "value: 1.01", ["slow_hosts.share.value", "equal to 1"]),
+        ("value: 1.1", "value: 0.9", ["0.9 is below 1", "as fast as the others"]),
+        ("{value: 1.1, source: test}", "1.1", ["slow_hosts.forward", "not a mapping"]),
+        ("  forward:", "  backward:", ["unknown key 'backward'", "forward"]),
     ],
 )
 def test_wrong_clusters(tmp_path: Path, old: str, new: str, words: list[str]) -> None:

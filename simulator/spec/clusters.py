@@ -18,8 +18,8 @@ from simulator.spec.quantity import (
     Count,
     Fraction,
     Oversubscription,
-    Positive,
     Seconds,
+    Slowdown,
     Sourced,
     Text,
     assumptions,
@@ -41,7 +41,7 @@ class SlowHostsSpec(Spec):
     """Hosts slower than the rest; see ``machine.SlowHosts``."""
 
     share: Sourced[Fraction]
-    forward: Sourced[Positive]
+    forward: Sourced[Slowdown]
 
 
 class TorusSpec(Spec):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from simulator.errors import SpecError
 from simulator.spec.quantity import Count, CountOrZero, Positive, Text
@@ -75,6 +75,16 @@ class FitSpec(Spec):
                 hint=f"choose among {', '.join(FITTED)}",
             )
         return parameters
+
+    @model_validator(mode="after")
+    def _fitted_or_typical(self) -> Self:
+        both = [name for name in self.typical if name in self.parameters]
+        if both:
+            raise SpecError(
+                f"'{both[0]}' is both fitted and taken from other software",
+                hint="name it among parameters or among typical",
+            )
+        return self
 
     def own(self) -> StackSpread:
         """What the calibration rows of this stack say."""

@@ -72,10 +72,14 @@ def assumptions(specs: tuple[AssumptionSpec, ...]) -> tuple[Assumption, ...]:
     return tuple(Assumption(s.name, s.value, s.source) for s in specs)
 
 
-def _at_least_one(value: float) -> float:
-    if value < 1:
-        raise SpecError(f"{value:g} is below 1", hint="1 means no oversubscription")
-    return value
+def _at_least_one(one_means: str) -> Callable[[float], float]:
+    def check(value: float) -> float:
+        if value < 1:
+            raise SpecError(f"{value:g} is below 1", hint=f"1 means {one_means}")
+        return value
+
+    return check
 
 
-Oversubscription = Annotated[Positive, AfterValidator(_at_least_one)]
+Oversubscription = Annotated[Positive, AfterValidator(_at_least_one("no oversubscription"))]
+Slowdown = Annotated[Positive, AfterValidator(_at_least_one("as fast as the others"))]

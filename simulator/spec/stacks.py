@@ -17,6 +17,7 @@ from simulator.spec.hardware import merge
 from simulator.spec.quantity import (
     AssumptionSpec,
     BytesOrZero,
+    Count,
     FractionOrZero,
     NotNegative,
     Positive,
@@ -85,7 +86,7 @@ class StackSpec(Spec):
     copies_attention_output: StrictBool = False
     recompute_elementwise: StrictBool = False
     recompute_stops_early: StrictBool = False
-    softmax_multiple: Annotated[int, Strict(), Field(ge=1)] = 1
+    softmax_multiple: Count = 1
     sharded_all_reduce: StrictBool = False
     gradient_copy_bytes: NotNegative = 0.0
     gemm_scale: Sourced[Positive]
