@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.published.frameworks import documented_model
 from simulator.published.rows import CannotRunError, PublishedRow
 
 Settings = dict[str, object]
@@ -94,17 +95,22 @@ def family_of(row: PublishedRow) -> Family:
     return next(family for family in FAMILIES if family.pattern.search(name))
 
 
-def _packed_window(row: PublishedRow) -> int | None:
-    """Tokens a query looks back on average where short examples fill a sequence, else None.
+def _fine_tuning(row: PublishedRow) -> tuple[Settings, list[str]]:
+    """What sets the model of a fine-tuning run apart, and what was assumed.
 
     NeMo's fine-tuning tables are of SQuAD 1.1, "packed to 4096 tokens" (NVIDIA/NeMo,
     docs/source/performance/performance_summary.md), as are those of DGX Cloud
     (NVIDIA/dgxc-benchmarking, ft_llama3/llama3_finetune.py: SquadDataModule). Examples do not
-    attend to each other (NeMo user guide, sequence packing): a query sees half of its own.
+    attend to each other (NeMo user guide, sequence packing): on average a query looks back over
+    half of its own.
     """
-    if row.lower("task") != "sft" or not re.search("nemo|megatron", row.lower("framework")):
-        return None
-    return SQUAD_TOKENS // 2
+    if row.lower("task") != "sft":
+        return {}, []
+    note = "fine-tuning of all weights runs as pre-training on"
+    if not re.search("nemo|megatron", row.lower("framework")):
+        return {}, [f"{note} full sequences"]
+    packed = f"{note} packed sequences of {SQUAD_TOKENS} tokens"
+    return {"sliding_window": SQUAD_TOKENS // 2}, [packed]
 
 
 def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
@@ -132,10 +138,8 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     if vocab is None:
         vocab = family.vocab_size
         notes.append(f"vocab not stated: {vocab}")
-    window = _packed_window(row)
-    if row.lower("task") == "sft":
-        of = f"packed sequences of {2 * window} tokens" if window else "full sequences"
-        notes.append(f"fine-tuning of all weights runs as pre-training on {of}")
+    fine_tuning, more = _fine_tuning(row)
+    notes += more
     settings: Settings = {
         "name": row.text("model") or row.row_id,
         "num_layers": row.needed("layers"),
@@ -146,13 +150,9 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         "head_dim": head_dim or hidden // heads,
         "vocab_size": vocab,
         **family.settings,
+        **fine_tuning,
+        **documented_model(row),
     }
-    if window:
-        settings["sliding_window"] = window
-    if re.search("zero-bubble|^vtrain$", row.lower("framework")):
-        # The authors' launch script, examples/pretrain_zero_bubble.sh, unties them; vTrain's
-        # simulator has an output layer of its own (tests/published/test_vtrain_single.py).
-        settings["tied_embeddings"] = False
     gated = row.number("gated_mlp")
     if gated is not None:
         settings["gated_mlp"] = gated > 0

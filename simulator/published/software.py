@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.published.families import Settings, family_of
+from simulator.published.frameworks import documented_stack
 from simulator.published.rows import PublishedRow
 from simulator.spec.stacks import load_stack
 
 _ALWAYS: Final = "9999-12"
-_COMPILED: Final = ("fused_norm", "fused_rotary", "fused_bias_gelu", "fused_bias_dropout_add")
-"""Fusions of a PyTorch stack that only torch.compile brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ SOFTWARE: Final = (
 def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     """The scenario's ``stack``, and what was assumed."""
     software = next(software for software in SOFTWARE if software.matches(row))
-    settings: Settings = {"preset": software.stack, **_of_framework(row)}
+    settings: Settings = {"preset": software.stack, **documented_stack(row)}
     attention = attention_kernel(row, load_stack(software.stack).attention)
     if attention:
         settings["attention"] = attention
@@ -109,27 +108,6 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         unknown = f"framework '{name}'" if name else "framework not stated"
         return settings, [f"{unknown}: nearest stack {software.stack}"]
     return settings, []
-
-
-def _of_framework(row: PublishedRow) -> Settings:
-    """What documents and code of a framework say of it that its nearest stack does not."""
-    framework = row.lower("framework")
-    settings: Settings = {}
-    if "meta internal" in framework:
-        # "We adopt asynchronous point-to-point communication in PP": arXiv 2407.21783, 3.3.2.
-        settings["overlap_pp"] = True
-    if re.fullmatch(r"paxml \(jax\)", framework):
-        # Without Transformer Engine, XLA compiles the products and the softmax of
-        # praxis/layers/attentions.py; none of the flags that the README lists fuses them.
-        settings["attention"] = "unfused"
-    if framework.startswith("torchtitan") and "compile" not in row.lower("note"):
-        # compile = false in train_configs/llama3_8b.toml: the kernels of PyTorch one by one.
-        settings |= dict.fromkeys(_COMPILED, False)
-    if "zero-bubble" in framework:
-        # Its pretrain_gpt.py (sail-sg/zero-bubble-pipeline-parallelism@9921748, @0a51e3d) reads
-        # batches on the first and last stage only, into a queue.
-        settings["batch_overhead"] = "0 s"
-    return settings
 
 
 def table_date(row: PublishedRow) -> str:
