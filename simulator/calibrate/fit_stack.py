@@ -140,20 +140,19 @@ def fit_stack(
         errors = _row_errors(rows, counts, before, cases, same)
         return StackFit(job, (), errors, {}, _beyond(rows, cases, same))
     fitted = _fitted(job, model, counts, cases, on_round, without or {})
+    sources = {case.name: i for i, case in enumerate(cases) if case.kind == "source"}
     return StackFit(
         job,
         fitted.parameters,
         _row_errors(rows, counts, before, cases, fitted.residuals),
-        {
-            case.name: dict(zip(job.names, point, strict=True))
-            for case, point in zip(cases, fitted.values.tolist(), strict=True)
-            if case.kind == "source"
+        left_out={
+            name: dict(zip(job.names, fitted.values[i].tolist(), strict=True))
+            for name, i in sources.items()
         },
-        _beyond(rows, cases, fitted.residuals),
-        {
-            case.name: frozenset(np.array(job.names)[~known].tolist())
-            for case, known in zip(cases, fitted.known, strict=True)
-            if case.kind == "source"
+        beyond=_beyond(rows, cases, fitted.residuals),
+        unknown={
+            name: frozenset(np.array(job.names)[~fitted.known[i]].tolist())
+            for name, i in sources.items()
         },
     )
 

@@ -25,11 +25,11 @@ from simulator.stack import Stack
 MASK_BYTES: Final = 1.0
 """A dropout mask takes one byte per element. Source: arXiv 2205.05198, section 4.1."""
 
-
 _ALTERNATE_DROPS: Final = {"attention.key": 1.0, "mlp.gate_and_up": 0.5}
-"""Share of a row that comes of a second product: of query, key, value, output, gate, up, down.
+"""Share of a tensor that ``alternate`` drops, because every second product makes it.
 
-The output's, the MLP's norm input, is dropped, too, but the last product's result is kept.
+Of query, key, value, output, gate, up and down these are key, output and up. What the output's
+product makes is dropped in exchange for the result of the last product, which is as large.
 Source: pytorch/torchtitan@0596be3a, torchtitan/models/llama/parallelize_llama.py, _save_list.
 """
 

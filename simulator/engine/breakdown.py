@@ -89,6 +89,17 @@ def _own_gathers(timeline: Timeline, op: int) -> IntArray:
     return preds[np.isin(graph.phase[preds], [OpPhase.GATHER_WEIGHTS, OpPhase.GATHER_STEP])]
 
 
+def _busy_s(
+    timeline: Timeline, table: CostTable, ops: IntArray, speed: float, forward_speed: float
+) -> FloatArray:
+    """[terms], seconds that the kernels of some ops take on a rank of some speed."""
+    in_forward = timeline.graph.phase[ops] == OpPhase.F
+    longer = np.where(in_forward, 1.0 / (speed * forward_speed), 1.0 / speed)
+    terms_s = table.terms_s[timeline.graph.op_class[ops]]
+    scaled: FloatArray = np.where(SPEED_SCALED, longer[:, None], 1.0) * terms_s
+    return scaled.sum(axis=0)
+
+
 def time_terms(
     timeline: Timeline,
     table: CostTable,
@@ -115,13 +126,8 @@ def time_terms(
             last op belongs to the neighbouring steps.
     """
     ops = compute_ops(timeline, rank, replica)
-    in_forward = timeline.graph.phase[ops] == OpPhase.F
-    longer = np.where(in_forward, 1.0 / (speed * forward_speed), 1.0 / speed)
-    terms_s = table.terms_s[timeline.graph.op_class[ops]]
-    busy: FloatArray = np.where(SPEED_SCALED, longer[:, None], 1.0) * terms_s
-    busy = busy.sum(axis=0)
-    terms: dict[str, float] = {"bubble": 0.0}
-    terms.update(zip(TERMS, busy.tolist(), strict=True))
+    busy_s = _busy_s(timeline, table, ops, speed, forward_speed)
+    terms = {"bubble": 0.0, **dict(zip(TERMS, busy_s.tolist(), strict=True))}
 
     previous_end = np.concatenate(([0.0], timeline.end_s[ops][:-1]))
     gaps = timeline.start_s[ops] - previous_end

@@ -6,7 +6,7 @@ share one ``StageKind``, so the cost of a 64-stage pipeline is computed three ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
-from simulator.stack import Stack
 from simulator.workload.kernel import (
     Block,
     Collective,
@@ -26,6 +25,7 @@ from simulator.workload.kernel import (
 from simulator.workload.layers import embedding_block, layer_block, output_block
 from simulator.workload.linear import Split
 from simulator.workload.price import KernelCost, PhaseCost, PriceContext, phase_cost
+from simulator.workload.recompute import recomputed_kernels, recomputing_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,61 +99,6 @@ def _backward_kernels(block: Block, phase: Phase, *, splits: bool) -> tuple[Kern
     return tuple(kernel for part in parts for kernel in part[side])
 
 
-def _recomputed(
-    block: Block, kind: StageKind, recompute: Recompute, stack: Stack, model: TransformerConfig
-) -> tuple[tuple[Kernel, ...], int]:
-    """Kernels run again per recomputing layer, and how many layers do."""
-    match recompute.mode:
-        case "none":
-            return (), 0
-        case "alternate":
-            return _every_second(block.forward, model), kind.num_layers
-        case "selective":
-            return block.core, kind.num_layers
-        case "full":
-            layers = kind.num_layers if recompute.num_layers is None else recompute.num_layers
-            return _layer_again(block.forward, recompute, stack), min(layers, kind.num_layers)
-
-
-def _every_second(forward: tuple[Kernel, ...], model: TransformerConfig) -> tuple[Kernel, ...]:
-    """Elementwise kernels up to the layer's last product, and every second linear product.
-
-    Of query, key, value, output, gate, up and down these are key, output and up; without a gate,
-    key and output, as the last product is read by nothing. Fused attention is kept.
-
-    Source: pytorch/torchtitan@0596be3a, torchtitan/models/llama/parallelize_llama.py, _save_list.
-    Assumes: no tensor parallelism, so that products stand alone.
-    """
-    key_value = model.key_value_size
-    shares = {
-        "qkv": key_value / (model.query_size + 2 * key_value),
-        "attention_out": 1.0,
-        "mlp_in": 0.5 if model.gated_mlp else 0.0,
-    }
-    again: list[Kernel] = []
-    for kernel in forward:
-        match kernel:
-            case Matmul(name="mlp_out"):
-                break
-            case Matmul(name=name) if name in shares and shares[name] > 0:
-                again.append(replace(kernel, n=kernel.n * shares[name]))
-            case Elementwise():
-                again.append(kernel)
-            case _:
-                pass
-    return tuple(again)
-
-
-def _layer_again(
-    forward: tuple[Kernel, ...], recompute: Recompute, stack: Stack
-) -> tuple[Kernel, ...]:
-    """The kernels of a layer that full recomputation runs."""
-    products = [i for i, kernel in enumerate(forward) if isinstance(kernel, Matmul | Overlapped)]
-    last = products[-1] if stack.recompute_stops_early else len(forward)
-    kept = products[0] if recompute.keeps_qkv else -1
-    return tuple(kernel for i, kernel in enumerate(forward[:last]) if i != kept)
-
-
 @dataclass(frozen=True, slots=True)
 class StagePricer:
     """Prices the phases of any stage of one model under one split.
@@ -193,7 +138,8 @@ class StagePricer:
         if kind.has_output:
             kernels = self._kernels(self._output(), phase)
             parts.append((self._price("output", phase, kernels), 1))
-        again, num_again = _recomputed(layer, kind, self.recompute, stack, self.model)
+        again = recomputed_kernels(layer, self.recompute, stack, self.model)
+        num_again = recomputing_layers(kind.num_layers, self.recompute)
         if self.recompute.mode == "full" and stack.partition_activations:
             again = (*self._checkpoint_gather(), *again)
         again = again if phase is Phase.B else ()
