@@ -147,7 +147,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         memory=memory,
         devices=plan.num_devices,
         kernels=_kernel_shares(step, rank),
-        assumptions=(*_assumptions(scenario), *_slow_notes(scenario), *_batch_notes(step)),
+        assumptions=(*_assumptions(scenario), *_slow_notes(scenario), *_engine_notes(step)),
         provenance=_provenance(step, timeline)
         | {"critical_rank": f"pipeline rank {rank}", RANGE_BASIS: _range_basis(scenario)},
         timeline=timeline,
@@ -245,7 +245,7 @@ def _slow_notes(scenario: Scenario) -> tuple[Assumption, ...]:
     return (Assumption("slow hosts", note, f"cluster {cluster.name}: the expected number"),)
 
 
-def _batch_notes(step: Step) -> tuple[Assumption, ...]:
+def _engine_notes(step: Step) -> tuple[Assumption, ...]:
     if step.side_by_side or not step.graph.has_shared_resources:
         return ()
     note = "lower bound: many classes of replicas run as a batch, without contention for links"

@@ -45,7 +45,8 @@ def stack_texts(fits: Sequence[StackFit], *, values: bool, pooled: bool) -> Text
         text = path.read_text(encoding="utf-8")
         declared = declared_in(text, str(path))
         if values and fit is not None and fit.parameters:
-            text, declared = with_values(text, fit), declared_by(fit)
+            text, typical_names = with_values(text, fit), declared.typical
+            declared = declared_by(fit).model_copy(update={"typical": typical_names})
         text = with_typical(text, typical.get(name, {}))
         if name in spreads:
             text = with_fit(text, declared, spreads[name])

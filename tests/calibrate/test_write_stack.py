@@ -116,6 +116,15 @@ def test_values_are_written_with_what_was_fitted(own_file) -> None:
     assert (block.parameters, block.sources, block.fitted_rows) == (("gemm_scale",), (), 9)
 
 
+def test_what_is_typical_stays_declared(own_file) -> None:
+    path = own_file.job.path
+    text = path.read_text().replace("[gemm_scale, memory_scale]", "[gemm_scale]")
+    path.write_text(text + "  typical: [memory_scale]\n")
+    ((_, text),) = stack_texts([own_file], values=True, pooled=False)
+    block = validate(FitSpec, parse_yaml(text, "text")["fit"], "fit")
+    assert (block.parameters, block.typical) == (("gemm_scale",), ("memory_scale",))
+
+
 def test_a_stack_of_another_job_keeps_its_declaration(fit) -> None:
     """Rows on llm-foundry are looked at by the job of a stack with the same constants."""
     rows = [_on_stack(row, "llm-foundry") for row in fit.rows]

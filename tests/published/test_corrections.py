@@ -47,7 +47,14 @@ def test_every_correction_has_rows_and_a_reason(correction: Correction) -> None:
     rows = [row for path in published_paths() for row in _rows_of(path, correction.source)]
     assert any(correction.applies_to(row) for row in rows)
     assert correction.used != correction.printed
+    # A column that no table has would be blank everywhere, and correct nothing.
+    headers = [line.split(",") for line in _headers()]
+    assert any(correction.column in header for header in headers)
     assert len(correction.reason) > 40
+
+
+def _headers() -> list[str]:
+    return [path.read_text(encoding="utf-8").partition("\n")[0] for path in published_paths()]
 
 
 def _rows_of(path: Path, source: str) -> list[PublishedRow]:
