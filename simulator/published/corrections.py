@@ -7,11 +7,13 @@ what of it is assumed; it is listed among the notes of every row that it changes
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, replace
+import io
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
-from simulator.published.rows import NUMERIC_COLUMNS, PublishedRow
+from simulator.errors import SpecError
+from simulator.published.rows import NUMERIC_COLUMNS, PublishedRow, parse_number
 from simulator.spec.yaml_file import data_dir
 
 
@@ -48,9 +50,30 @@ def corrections_path() -> Path:
 
 @cache
 def read_corrections() -> tuple[Correction, ...]:
-    """All corrections, in the order of the file."""
-    with corrections_path().open(encoding="utf-8", newline="") as file:
-        return tuple(Correction(**line) for line in csv.DictReader(file))
+    """All corrections, in the order of the file; errors as ``parse_corrections``."""
+    path = corrections_path()
+    return parse_corrections(path.read_text(encoding="utf-8"), path.name)
+
+
+def parse_corrections(text: str, where: str) -> tuple[Correction, ...]:
+    """The corrections of a table.
+
+    Raises:
+        SpecError: if a line has other columns, or what a number is taken for is none.
+    """
+    columns = [field.name for field in fields(Correction)]
+    header, *lines = csv.reader(io.StringIO(text))
+    if header != columns:
+        raise SpecError(f"the first line is not '{','.join(columns)}'", where=f"{where}, line 1")
+    found: list[Correction] = []
+    for number, cells in enumerate(lines, 2):
+        place = f"{where}, line {number}"
+        if len(cells) != len(columns):
+            raise SpecError(f"{len(cells)} cells instead of {len(columns)}", where=place)
+        found.append(Correction(*cells))
+        if found[-1].column in NUMERIC_COLUMNS:
+            parse_number(found[-1].used, found[-1].column, place)
+    return tuple(found)
 
 
 def corrected(row: PublishedRow) -> tuple[PublishedRow, list[str]]:

@@ -141,7 +141,7 @@ def _row(source: str, where: str, texts: Mapping[str, str]) -> PublishedRow:
     for column in NUMERIC_COLUMNS:
         if column in texts:
             try:
-                numbers[column] = _number(texts[column], column, where)
+                numbers[column] = parse_number(texts[column], column, where)
             except SpecError as error:
                 problem = problem or f"column {column}: {error.problem}"
     row_id = texts.get("id", "")
@@ -160,7 +160,12 @@ def _row(source: str, where: str, texts: Mapping[str, str]) -> PublishedRow:
     return PublishedRow(source, where, row_id, role, texts, numbers, problem)
 
 
-def _number(text: str, column: str, where: str) -> float:
+def parse_number(text: str, column: str, where: str) -> float:
+    """The number in a cell of a numeric column.
+
+    Raises:
+        SpecError: if it is none, or not one that the column can hold.
+    """
     place = f"{where}, column {column}"
     try:
         value = float(text)

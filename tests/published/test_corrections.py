@@ -3,12 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from simulator.published.corrections import Correction, corrected, read_corrections
+from simulator.errors import SpecError
+from simulator.published.corrections import (
+    Correction,
+    corrected,
+    parse_corrections,
+    read_corrections,
+)
 from simulator.published.mapping import Case, map_row
 from simulator.published.rows import PublishedRow, read_rows
 from simulator.published.validate import published_paths
 
 MakeRow = Callable[..., PublishedRow]
+HEADER = "source,model,column,printed,used,reason\n"
 (NEOX,) = [c for c in read_corrections() if c.source == "GPT-NeoX-20B paper Sec 2.3"]
 
 
@@ -59,6 +66,20 @@ def _headers() -> list[str]:
 
 def _rows_of(path: Path, source: str) -> list[PublishedRow]:
     return [row for row in read_rows(path) if row.text("source") == source]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("source,column,printed,used,reason\n", "the first line is not"),
+        (HEADER + "a,,vocab,,32000\n", "5 cells instead of 6"),
+        (HEADER + "a,,vocab,,many,because\n", "'many' is not a number"),
+        (HEADER + "a,,layers,,-4,because\n", "above 0"),
+    ],
+)
+def test_wrong_lists(text: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        parse_corrections(text, "corrections.csv")
 
 
 def test_no_correction_touches_what_was_measured() -> None:
