@@ -256,9 +256,11 @@ class Torus:
 class SlowHosts:
     """Hosts of a large cluster that are slower than the rest, though tests of them find nothing.
 
+    Source: Jiang et al. 2024, MegaScale (arXiv 2402.15627), sections 5.1 and 6.3.
+
     Attributes:
         share: of all hosts.
-        forward: time of a forward on one of them over that on the others.
+        forward: time of a forward on one of them over that on the others, 1 or more.
     """
 
     share: float

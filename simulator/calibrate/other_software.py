@@ -16,7 +16,7 @@ _MIN_SOURCES: Final = 2
 """A scalar that one other source tells is no more typical than that of the stack extended."""
 
 
-def typical_values(fits: Iterable[StackFit], without: str) -> dict[str, float]:
+def typical_values(fits: Iterable[StackFit], without: str = "") -> dict[str, float]:
     """Geometric means of the scalars that fits determine with the rows of a source left out.
 
     Stacks that were fitted on the same tables count as one. The stack that all others extend does
@@ -24,7 +24,7 @@ def typical_values(fits: Iterable[StackFit], without: str) -> dict[str, float]:
 
     Args:
         fits: of stacks.
-        without: source whose rows are left out.
+        without: source whose rows are left out; empty for none.
     """
     found: dict[str, dict[frozenset[str], list[float]]] = {}
     for fit in fits:

@@ -58,7 +58,7 @@ def stack_texts(fits: Sequence[StackFit], *, values: bool, pooled: bool) -> Text
 
 def _typical(fits: Sequence[StackFit]) -> dict[str, dict[str, float]]:
     """Shipped stack -> its scalars that are those of other software, where that tells them."""
-    values = typical_values(fits, without="")
+    values = typical_values(fits)
     wanted = {name: stack_files(name)[0].fit for name in list_data("stacks")}
     return {
         name: {scalar: values[scalar] for scalar in fit.typical if scalar in values}
