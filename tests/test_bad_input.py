@@ -25,7 +25,7 @@ tiers:
   - {name: leaf, nodes_per_group: 20, oversubscription: 1, hop: "1 us", source: test}
 network:
   {source: test, bandwidth_fraction: 0.9, base: 15 us, hop: 30 us, fill_bandwidth: 400 GB/s,
-   fill_max: 30 us, ring_hop: 19 us, message: 20 us, runs_tree: false}
+   fill_max: 30 us, ring_hop: 19 us, message: 20 us, two_node_trees: false}
 slow_hosts:
   share: {value: 0.01, source: test}
   forward: {value: 1.1, source: test}
@@ -297,8 +297,12 @@ def test_wrong_assignments(job: Path, assignment: str, words: list[str]) -> None
         ("extends: selene", "extends: selenium", ["unknown cluster 'selenium'", "selene"]),
         ("nodes_per_group: 20", "nodes_per_group: 0", ["nodes_per_group"]),
         ("name: leaf", "nam: leaf", ["unknown key 'nam'"]),
-        ("runs_tree: false", "runs_tree: 0", ["network.runs_tree", "boolean"]),
-        ("runs_tree: false", "run_tree: false", ["unknown key 'run_tree'", "runs_tree"]),
+        ("two_node_trees: false", "two_node_trees: 0", ["network.two_node_trees", "boolean"]),
+        (
+            "two_node_trees: false",
+            "two_node_tree: false",
+            ["key 'two_node_tree'", "two_node_trees"],
+        ),
         ("value: 0.01", "value: 0", ["slow_hosts.share.value", "greater than 0"]),
         ("value: 0.01", "value: 1.01", ["slow_hosts.share.value", "equal to 1"]),
         ("value: 1.1", "value: 0.9", ["0.9 is below 1", "as fast as the others"]),
