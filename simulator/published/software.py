@@ -65,6 +65,7 @@ SOFTWARE: Final = (
     Software(r"llm-foundry", "llm-foundry-2023", "2023-12"),
     Software(r"llm-foundry", "llm-foundry"),
     Software(r"fms-fsdp", "fms-fsdp"),
+    Software(r"lit-gpt", "lit-gpt"),
     Software(r"torch\.compile", "pytorch-compile-2023"),
     Software(r"fsdp|composer", "pytorch-fsdp-2022", "2023-12"),
     Software(r"fsdp|composer", "pytorch-fsdp-2024"),

@@ -37,6 +37,7 @@ def test_rules_name_stacks_of_the_catalogue(stack: str) -> None:
         ("Megatron-LM (Sept 2019) MP across nodes", "2020", "megatron-lm-2019", False),
         ("llm-foundry/Composer FSDP", "2022", "llm-foundry-2022", False),
         ("llm-foundry/Composer FSDP", "2024", "llm-foundry", False),
+        ("lit-gpt (Lightning Fabric FSDP)", "2023", "lit-gpt", False),
         ("PyTorch torch.compile", "2023", "pytorch-compile-2023", False),
         ("NeMo/Megatron-Core 24.07/24.09", "2024", "nemo-2024", False),
         ("Megatron-Bridge (NeMo 26.04)", "2026", "nemo-2025", False),
