@@ -61,6 +61,8 @@ class Stack:
         fp16_gradients: training in fp16 keeps gradients in fp16 whatever ``gradient_bytes`` says.
         bf16_gradient_copy: training in bf16 keeps 16-bit gradients beside the accumulated ones.
         fp8_weights: training in fp8 keeps no bf16 weights beside their fp8 casts.
+        fp8_dynamic: fp8 scales are those of the tensor that is cast, found in a pass of its own;
+            linears hold their 16-bit input and cast it again in the backward.
         flat_optimizer: the optimizer works on flat tensors of all gradients, for which the caching
             allocator opens segments of their own: memory of activations does not serve them.
         norm_copy_bytes: of one element of the largest gradient, copied to compute its norm where
@@ -146,3 +148,4 @@ class Stack:
     listed_weights: bool = False
     list_entry_s: Numeric = 0.0
     gathers_again: bool = False
+    fp8_dynamic: bool = False

@@ -111,6 +111,7 @@ def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
         cp=plan.cp,
         sequence_parallel=plan.sequence_parallel and plan.tp > 1,
         precision=training.precision,
+        recasts=scenario.stack.fp8_dynamic,
     )
 
 
@@ -156,6 +157,7 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
         element_bytes=context.activation_bytes,
         tensor_parallel=plan.tp > 1,
         quantises=training.precision == "fp8",
+        recasts=stack.fp8_dynamic,
     )
     return StagePricer(
         scenario.model,

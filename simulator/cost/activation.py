@@ -10,7 +10,7 @@ grouped queries, flash attention and fp8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -45,6 +45,7 @@ class MicrobatchShape:
         cp: context-parallel degree; every rank holds s / cp tokens.
         sequence_parallel: norms and dropouts are divided over ``tp``, too.
         precision: a key of ``BYTES_PER_ELEMENT``.
+        recasts: fp8 linears hold their 16-bit input, and cast it again in the backward.
     """
 
     micro_batch_size: Numeric
@@ -53,6 +54,7 @@ class MicrobatchShape:
     cp: Numeric
     sequence_parallel: bool
     precision: str
+    recasts: bool = False
 
     @property
     def tokens(self) -> Numeric:
@@ -72,7 +74,7 @@ class MicrobatchShape:
     @property
     def linear_input_bytes(self) -> float:
         """Bytes of one element of a linear's input, held for its weight gradient."""
-        return BYTES_PER_ELEMENT[self.precision]
+        return self.element_bytes if self.recasts else BYTES_PER_ELEMENT[self.precision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ def layer_activation_bytes(
     if mode == "none":
         return total_bytes(items)
     if mode == "alternate":
+        # Copies that an eager norm makes of its input are computed again, whatever the kernel.
+        items = layer_activation_items(model, shape, replace(stack, fused_norm=True))
         kept = tuple(item for item in items if not item.elementwise)
         dropped = (_ALTERNATE_DROPS.get(item.name, 0.0) * item.bytes for item in kept)
         return total_bytes(kept) - sum(dropped, start=0.0)
@@ -279,7 +283,7 @@ def _attention_items(
         return (*outside, *_unfused_core_items(model, shape, stack))
     log_sum_exp = FP32_BYTES * tokens * model.num_attention_heads / shape.tp
     core = ActivationItem("attention.log_sum_exp", log_sum_exp, in_core=True)
-    if shape.precision != "fp8" and not stack.copies_attention_output:
+    if shape.linear_input_bytes == element and not stack.copies_attention_output:
         return (*outside, core)
     # The kernel's output is not the tensor that the projection holds: that is in fp8, or in
     # another order.

@@ -78,6 +78,7 @@ class StackSpec(Spec):
     fp16_gradients: StrictBool = False
     bf16_gradient_copy: StrictBool = False
     fp8_weights: StrictBool = False
+    fp8_dynamic: StrictBool = False
     flat_optimizer: StrictBool = False
     norm_copy_bytes: ElementBytesOrZero = 0.0
     live_parameters: NotNegative = 0.0

@@ -38,6 +38,7 @@ class Split:
         tensor_parallel: there is more than one tensor-parallel rank; structure, while ``tp`` may
             be a column of plans.
         quantises: linear layers compute in fp8.
+        recasts: scales come from the tensor itself, and the backward casts the input again.
     """
 
     micro_batch: Numeric
@@ -49,6 +50,7 @@ class Split:
     element_bytes: float
     tensor_parallel: bool
     quantises: bool = False
+    recasts: bool = False
 
     @property
     def tokens(self) -> Numeric:
@@ -75,11 +77,21 @@ def _with_casts(split: Split, block: Block, name: str, inputs: Numeric, outputs:
     Every cast reads 16 bits and writes 8, and 8 more transposed for the weight gradient. Before a
     gather over tp the rank casts only its own tokens.
 
+    Where scales are dynamic, a kernel of its own finds the maximum first; the forward writes one
+    layout, and the backward casts the 16-bit input again into the other.
+
+    Source: pytorch/ao, torchao/float8/float8_linear.py, matmul_with_hp_or_float8_args (saves
+        ``input_hp``), and README.md, Performance ("max_abs and casting overhead").
     Assumes: one kernel per cast, not fused into the kernel before it; weights are cast once per
         step (``StepCosts.optimizer_row``).
     """
     if not split.quantises:
         return block
+    if split.recasts:
+        enter = Elementwise(f"{name}.quantise", "quantise_dynamic", inputs)
+        again = Elementwise(f"{name}.quantise_again", "quantise_again", inputs, backward=True)
+        back = Elementwise(f"{name}.quantise_gradient", "quantise_dynamic", outputs, backward=True)
+        return Block((enter, *block.forward), (back, again, *block.backward))
     enter = Elementwise(f"{name}.quantise", "quantise", inputs)
     back = Elementwise(f"{name}.quantise_gradient", "quantise", outputs, backward=True)
     return Block((enter, *block.forward), (back, *block.backward))

@@ -246,6 +246,25 @@ def test_every_second_product():
     assert held == 18 * 2048 * 2048 + log_sum_exp
 
 
+def test_every_second_product_holds_no_copy_of_an_eager_norm():
+    """The policy names operators to save; a norm's fp32 copies are none of them."""
+    for mode, same in (("alternate", True), ("none", False)):
+        eager, fused = (
+            layer_activation_bytes(
+                LLAMA_70B, shape(), make_stack(attention="flash2", fused_norm=norm), mode
+            )
+            for norm in (False, True)
+        )
+        assert bool(eager == fused) is same
+
+
+def test_linears_that_cast_again_hold_their_16_bit_input():
+    model, one = gpt(1, 2048, 16), shape(precision="fp8")
+    recasting = dataclasses.replace(one, recasts=True)
+    held = layer_activation_bytes(model, recasting, FLASH, "none")
+    assert held == layer_activation_bytes(model, shape(precision="bf16"), FLASH, "none")
+
+
 def test_products_of_matrices_alone():
     """Of 32 s b h without dropout stay q, k, v, their output 8, two residuals 4, 4h wide inputs 8.
 

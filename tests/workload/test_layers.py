@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.cost.attention import attention_flops
+from simulator.cost.memory_bound import moved_bytes
 from simulator.model import TransformerConfig, layer_matrix_parameters
 from simulator.spec.stacks import load_stack
 from simulator.workload.kernel import (
@@ -216,6 +217,16 @@ def test_fp8_casts_the_input_and_the_output_gradient_of_every_linear() -> None:
     assert cast(block.forward) == [1, 1, 1, 4]
     assert cast(block.backward) == [1, 4, 1, 3]
     assert all(k.quantised for k in matmuls(block.forward + block.backward))
+
+
+def test_dynamic_scales_cast_every_input_again_in_the_backward() -> None:
+    # 256 inputs and 512 outputs per token, 1024 tokens. Forward: maximum 2, read 2, write 1 bytes.
+    # Backward: of the gradient 2 + 2 + 2, and of the input, whose maximum is kept, 2 + 1.
+    dynamic = replace(split(), quantises=True, recasts=True)
+    block = column_linear("qkv", dynamic, inputs=256, outputs=512)
+    casts = [k for k in block.forward + block.backward if isinstance(k, Elementwise)]
+    moved = [moved_bytes(k.family, k.elements, 2.0, backward=k.backward) / 1024 for k in casts]
+    assert moved == [256 * 5, 512 * 6, 256 * 3]
 
 
 def test_with_sequence_parallelism_a_rank_casts_its_own_tokens_before_the_gather() -> None:
