@@ -52,6 +52,8 @@ class Stack:
             much work it has: synchronisations and allocations that drain its queue.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
+        checkpoints_on_host: what full recomputation keeps of a layer lies in host memory; the time
+            of the copies is not modelled.
         fragmentation: bytes lost in the allocator as a share of those that come and go, which are
             activations, logits and buffers. States, allocated once, lie without gaps.
         gradient_bytes, gradient_reduce_bytes: dtype of accumulated gradients and on the wire.
@@ -149,3 +151,4 @@ class Stack:
     list_entry_s: Numeric = 0.0
     gathers_again: bool = False
     fp8_dynamic: bool = False
+    checkpoints_on_host: bool = False

@@ -129,13 +129,15 @@ def layer_activation_bytes(
     ``stack.recompute_elementwise`` without what elementwise kernels make. alternate: what linear
     products and fused attention make, but for every second product: keys, and half of what a gated
     MLP's first product makes. full: the layer's input, 2 s b h, divided by t with sequence
-    parallelism or ``stack.partition_activations``.
+    parallelism or ``stack.partition_activations``, nothing with ``stack.checkpoints_on_host``.
 
     Source: arXiv 2205.05198, equations 5 and 6 and section 5.
     Assumes: with full recomputation the input of every layer is kept (Megatron-LM's default of
         one layer per checkpoint, without ``--distribute-saved-activations``).
     """
     if mode == "full":
+        if stack.checkpoints_on_host:
+            return 0.0 * shape.tokens
         tokens = shape.tokens / shape.tp if stack.partition_activations else shape.norm_tokens
         return shape.element_bytes * tokens * model.hidden_size
     items = layer_activation_items(model, shape, stack)

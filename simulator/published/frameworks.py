@@ -21,6 +21,7 @@ class Documented:
         source: where it is documented.
         stack, model: keys of these parts of the scenario.
         unless_noted: word of the ``note`` column with which the rule does not hold.
+        title: found in the lower-case ``source`` column.
     """
 
     framework: str
@@ -28,11 +29,13 @@ class Documented:
     stack: _Part = field(default_factory=dict[str, object])
     model: _Part = field(default_factory=dict[str, object])
     unless_noted: str = ""
+    title: str = ""
 
     def matches(self, row: PublishedRow) -> bool:
         """Whether the rule is for this row."""
         excepted = self.unless_noted and self.unless_noted in row.lower("note")
-        return not excepted and re.search(self.framework, row.lower("framework")) is not None
+        named = re.search(self.framework, row.lower("framework")) is not None
+        return not excepted and named and self.title in row.lower("source")
 
 
 DOCUMENTED: Final = (
@@ -57,6 +60,13 @@ DOCUMENTED: Final = (
             "fused_bias_dropout_add": False,
         },
         unless_noted="compile",
+    ),
+    Documented(
+        r"megatron-lm \+ deepspeed zero",
+        "--checkpoint-in-cpu: bigscience-workshop/bigscience@1b92f337, "
+        "experiments/gpt2-meg-ds-zero/meg_ds_zero_gpt2_perf_n16.slurm",
+        stack={"checkpoints_on_host": True},
+        title="bigscience",
     ),
     Documented(
         r"zero-bubble",

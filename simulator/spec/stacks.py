@@ -71,6 +71,7 @@ class StackSpec(Spec):
     overlap_tp: StrictBool
     overlap_pp: StrictBool
     partition_activations: StrictBool = False
+    checkpoints_on_host: StrictBool = False
     fused_rotary: StrictBool = False
     fused_gradient_accumulation: StrictBool = True
     cross_entropy: CrossEntropy = "vocab_parallel"

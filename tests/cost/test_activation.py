@@ -238,6 +238,16 @@ def test_projection_that_reads_a_copy_of_the_attention_output():
         assert held == layer_activation_bytes(model, shape(), plain, mode) + more
 
 
+def test_checkpoints_in_host_memory():
+    """Recomputed layers hold nothing on the device, others what they do."""
+    on_host = make_stack(attention="flash2", checkpoints_on_host=True)
+    model = gpt(4, 2048, 16)
+    assert layer_activation_bytes(model, shape(), on_host, "full") == 0
+    whole = layer_activation_bytes(model, shape(), on_host, "none")
+    plain = make_stack(attention="flash2")
+    assert whole == layer_activation_bytes(model, shape(), plain, "none") > 0
+
+
 def test_every_second_product():
     """Of 32 s b h without dropout: the 20 of products alone, less the keys, 2 s b h."""
     stack = make_stack(attention="flash2", dropout=False)

@@ -59,6 +59,21 @@ def test_stack_by_name_and_year(
     assert all(stack in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("source", "framework", "on_host"),
+    [
+        ("BigScience experiments/gpt2.md", "Megatron-LM + DeepSpeed ZeRO-3", True),
+        ("BigScience experiments/gpt2.md", "Megatron-DeepSpeed 3D", False),
+        ("SC21 table 2", "Megatron-LM + DeepSpeed ZeRO-3", False),
+    ],
+)
+def test_zero_3_of_bigscience_keeps_checkpoints_on_the_host(
+    make_row: MakeRow, source: str, framework: str, on_host: bool
+) -> None:
+    row = make_row(source=source, framework=framework, year="2021")
+    assert stack_settings(row)[0].get("checkpoints_on_host", False) is on_host
+
+
 def test_llama_3_sends_asynchronously(make_row: MakeRow) -> None:
     row = make_row(framework="Meta internal (PyTorch FSDP+TP+PP+CP)", year="2024")
     assert stack_settings(row)[0]["overlap_pp"] is True
