@@ -37,6 +37,7 @@ class _Static:
 
     Attributes:
         norm_workspace: of the gradient norm, before the optimizer's own copies.
+        intermediates: of the optimizer's kernels, beside its copies of gradients.
         workspaces: of libraries, always.
         flat_optimizer: what the optimizer step takes stays reserved, in the allocator's cache,
             during the passes, too.
@@ -45,6 +46,7 @@ class _Static:
     states: StateBytes
     buffers: BufferBytes
     norm_workspace: float
+    intermediates: float
     workspaces: float
     flat_optimizer: bool
     framework: float
@@ -64,7 +66,7 @@ class _Static:
     @property
     def optimizer_step(self) -> float:
         """Copies that the optimizer step makes."""
-        return max(float(self.buffers.optimizer_step), self.norm_workspace)
+        return max(float(self.buffers.optimizer_step) + self.intermediates, self.norm_workspace)
 
 
 def memory_report(
@@ -126,12 +128,14 @@ def _static(step: Step, rank: int) -> _Static:
         shard_size=plan.shard_size,
         copy_bytes=stack.norm_copy_bytes,
     )
+    stepped = parameters / plan.shard_size if plan.sharding.shard_optimizer else parameters
     num_layers = sum(kind.num_layers for kind in kinds)
     num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
     return _Static(
         states,
         _buffers(scenario, parameters, float(largest), num_layers, weight_bytes),
         float(norm_workspace),
+        float(stepped) * stack.optimizer_intermediate_bytes,
         stack.workspace_bytes,
         stack.flat_optimizer,
         stack.framework_bytes,

@@ -50,6 +50,8 @@ class Stack:
             ``layer_overhead_s``.
         layer_stall_s: per layer and pass, time in which the device waits for the host however
             much work it has: synchronisations and allocations that drain its queue.
+        optimizer_intermediate_bytes: per parameter a rank updates, tensors that live only while the
+            optimizer does.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
         checkpoints_on_host: what full recomputation keeps of a layer lies in host memory; the time
@@ -152,3 +154,4 @@ class Stack:
     gathers_again: bool = False
     fp8_dynamic: bool = False
     checkpoints_on_host: bool = False
+    optimizer_intermediate_bytes: float = 0.0

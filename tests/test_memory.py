@@ -127,6 +127,15 @@ def test_flat_tensors_of_the_optimizer_stay_reserved() -> None:
     assert flat.peak_bytes == pytest.approx(split.peak_bytes + held)
 
 
+def test_intermediate_tensors_of_an_unfused_optimizer() -> None:
+    """Root and denominator in fp32, 8 bytes beside the 4 of a widened gradient, over the shards."""
+    stack = {"gradient_bytes": 2.0, "optimizer_intermediate_bytes": 8.0}
+    for plan in ({"dp": 1}, {"dp": 2, "sharding": "zero1"}):
+        terms = simulate(scenario_of(plan, stack=stack)).memory.rank_classes[0].terms
+        stepped = terms["master_weights"] / 4
+        assert terms["buffers"] == 12 * stepped > 0
+
+
 def test_bf16_training_may_keep_a_second_gradient() -> None:
     terms = [
         simulate(scenario_of({"dp": 1}, stack={"bf16_gradient_copy": copy}))

@@ -82,6 +82,7 @@ class StackSpec(Spec):
     fp8_dynamic: StrictBool = False
     flat_optimizer: StrictBool = False
     norm_copy_bytes: ElementBytesOrZero = 0.0
+    optimizer_intermediate_bytes: NotNegative = 0.0
     live_parameters: NotNegative = 0.0
     listed_weights: StrictBool = False
     gathers_again: StrictBool = False
