@@ -145,6 +145,9 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     "adam_fused": KernelFamily("adam", 1, 0, 28, 0, 1, 0, "NVIDIA/apex, multi_tensor_adam.cu"),
     # to fp8, with the transposed copy that the weight gradient reads
     "quantise": KernelFamily("copy", 1, 1, 2, 2, 1, 1, "NVIDIA/TransformerEngine, cast_transpose"),
+    "transpose_fp8": KernelFamily(
+        "copy", 0, 0, 2, 2, 1, 1, "NVIDIA/TransformerEngine, fp8_transpose"
+    ),
     # the maximum, then the cast: of an input into one layout, of a gradient into both
     "quantise_dynamic": KernelFamily(
         "copy", 2, 2, 1, 2, 2, 2, "pytorch/ao, torchao/float8/float8_linear.py"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import Numeric
 from simulator.workload.kernel import Block, Collective, Elementwise, Kernel, Matmul, Overlapped
 
@@ -62,6 +63,15 @@ class Split:
         """Tokens whose activations outside the linears this rank holds."""
         return self.tokens / self.tp if self.sequence_parallel else self.tokens
 
+    @property
+    def gathered_bytes(self) -> float:
+        """Of one element that a linear gathers over tp: what it casts, it casts before.
+
+        Source: NVIDIA/TransformerEngine, pytorch/module/base.py, grad_output_preprocess ("cast,
+            transpose for efficient gather"), and layernorm_linear.py, where the norm writes fp8.
+        """
+        return BYTES_PER_ELEMENT["fp8"] if self.quantises else self.element_bytes
+
 
 def _beside(split: Split, collective: Collective, compute: Matmul, *, fused: bool) -> list[Kernel]:
     if fused and split.overlap:
@@ -71,30 +81,41 @@ def _beside(split: Split, collective: Collective, compute: Matmul, *, fused: boo
     return [compute, collective]
 
 
-def _with_casts(split: Split, block: Block, name: str, inputs: Numeric, outputs: Numeric) -> Block:
+def _with_casts(
+    split: Split, block: Block, name: str, inputs: Numeric, outputs: Numeric, whole: Numeric
+) -> Block:
     """``block`` with its input and its output gradient cast to fp8 first.
 
     Every cast reads 16 bits and writes 8, and 8 more transposed for the weight gradient. Before a
-    gather over tp the rank casts only its own tokens.
+    gather over tp the rank casts only its own tokens, and transposes all of them after it.
 
     Where scales are dynamic, a kernel of its own finds the maximum first; the forward writes one
     layout, and the backward casts the 16-bit input again into the other.
 
-    Source: pytorch/ao, torchao/float8/float8_linear.py, matmul_with_hp_or_float8_args (saves
-        ``input_hp``), and README.md, Performance ("max_abs and casting overhead").
+    Args:
+        split: of the microbatch.
+        block: the products and their collectives.
+        name: of the linear.
+        inputs: elements of its input that this rank casts.
+        outputs: the same of the gradient of its output.
+        whole: elements of the one of them that is gathered over tp with sequence parallelism.
+
+    Source: NVIDIA/TransformerEngine, pytorch/module/base.py, grad_output_preprocess; pytorch/ao,
+        torchao/float8/float8_linear.py, matmul_with_hp_or_float8_args (saves ``input_hp``), and
+        README.md, Performance ("max_abs and casting overhead").
     Assumes: one kernel per cast, not fused into the kernel before it; weights are cast once per
         step (``StepCosts.optimizer_row``).
     """
     if not split.quantises:
         return block
+    kind = "quantise_dynamic" if split.recasts else "quantise"
+    enter = Elementwise(f"{name}.quantise", kind, inputs)
+    back = [Elementwise(f"{name}.quantise_gradient", kind, outputs, backward=True)]
     if split.recasts:
-        enter = Elementwise(f"{name}.quantise", "quantise_dynamic", inputs)
-        again = Elementwise(f"{name}.quantise_again", "quantise_again", inputs, backward=True)
-        back = Elementwise(f"{name}.quantise_gradient", "quantise_dynamic", outputs, backward=True)
-        return Block((enter, *block.forward), (back, again, *block.backward))
-    enter = Elementwise(f"{name}.quantise", "quantise", inputs)
-    back = Elementwise(f"{name}.quantise_gradient", "quantise", outputs, backward=True)
-    return Block((enter, *block.forward), (back, *block.backward))
+        back.append(Elementwise(f"{name}.quantise_again", "quantise_again", inputs, backward=True))
+    elif split.tensor_parallel and split.sequence_parallel:
+        back.append(Elementwise(f"{name}.transpose", "transpose_fp8", whole, backward=True))
+    return Block((enter, *block.forward), (*back, *block.backward))
 
 
 def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) -> Block:
@@ -105,7 +126,8 @@ def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric)
     """
     columns = outputs / split.tp
     block = _column_products(name, split, inputs, columns)
-    return _with_casts(split, block, name, split.local_tokens * inputs, split.tokens * columns)
+    cast = split.local_tokens * inputs, split.tokens * columns
+    return _with_casts(split, block, name, *cast, whole=split.tokens * inputs)
 
 
 def _column_products(name: str, split: Split, inputs: Numeric, columns: Numeric) -> Block:
@@ -119,7 +141,8 @@ def _column_products(name: str, split: Split, inputs: Numeric, columns: Numeric)
     if not split.sequence_parallel:
         reduce = Collective(f"{name}.all_reduce", "all_reduce", payload)
         return Block((product,), (dgrad, *_beside(split, reduce, wgrad, fused=False)))
-    gather = Collective(f"{name}.all_gather", "all_gather", payload)
+    gathered = tokens * inputs * split.gathered_bytes
+    gather = Collective(f"{name}.all_gather", "all_gather", gathered)
     scatter = Collective(f"{name}.reduce_scatter", "reduce_scatter", payload)
     forward = [Overlapped(gather, product, OVERLAP_CHUNKS)] if split.overlap else [gather, product]
     backward = [
@@ -137,7 +160,8 @@ def row_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) ->
     """
     rows = inputs / split.tp
     block = _row_products(name, split, rows, outputs)
-    return _with_casts(split, block, name, split.tokens * rows, split.local_tokens * outputs)
+    cast = split.tokens * rows, split.local_tokens * outputs
+    return _with_casts(split, block, name, *cast, whole=split.tokens * outputs)
 
 
 def _row_products(name: str, split: Split, rows: Numeric, outputs: Numeric) -> Block:
@@ -152,6 +176,7 @@ def _row_products(name: str, split: Split, rows: Numeric, outputs: Numeric) -> B
         reduce = Collective(f"{name}.all_reduce", "all_reduce", payload)
         return Block(tuple(_beside(split, reduce, product, fused=True)), (dgrad, wgrad))
     scatter = Collective(f"{name}.reduce_scatter", "reduce_scatter", payload)
-    gather = Collective(f"{name}.all_gather", "all_gather", payload)
+    gathered = tokens * outputs * split.gathered_bytes
+    gather = Collective(f"{name}.all_gather", "all_gather", gathered)
     backward = [Overlapped(gather, dgrad, OVERLAP_CHUNKS)] if split.overlap else [gather, dgrad]
     return Block(tuple(_beside(split, scatter, product, fused=True)), (*backward, wgrad))

@@ -45,9 +45,9 @@ class TestFamilies:
         assert FAMILIES[family].curve in CURVE_KEYS
         assert FAMILIES[family].source
 
-    def test_reads_an_element_and_writes_at_least_a_byte(self, family):
+    def test_reads_and_writes_at_least_a_byte(self, family):
         row = FAMILIES[family]
-        assert moved_bytes(family, 1.0, 2.0) >= 2.0 + 1.0
+        assert moved_bytes(family, 1.0, 2.0) >= 1.0 + 1.0
         assert row.forward_kernels >= 1
         # a backward that moves data is launched, and the other way round
         assert (moved_bytes(family, 1.0, 2.0, backward=True) > 0) == (row.backward_kernels > 0)

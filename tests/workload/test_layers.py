@@ -239,6 +239,15 @@ def test_with_sequence_parallelism_a_rank_casts_its_own_tokens_before_the_gather
     assert isinstance(back, Elementwise)
     assert enter.elements == 256 * 1024
     assert back.elements == 1024 * 768
+    # What travels is fp8, one byte each, and is transposed when all 1024 tokens are there; the sum
+    # of the input gradient is in 16 bits.
+    assert {(c.kind, c.payload_bytes) for c in collectives(block.forward + block.backward)} == {
+        ("all_gather", 1024 * 1024 * 1.0),
+        ("reduce_scatter", 1024 * 1024 * 2.0),
+    }
+    transpose = block.backward[1]
+    assert isinstance(transpose, Elementwise)
+    assert (transpose.family, transpose.elements) == ("transpose_fp8", 1024 * 1024)
 
 
 def test_the_vocabulary_projection_stays_in_16_bits() -> None:
