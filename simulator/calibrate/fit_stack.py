@@ -141,19 +141,17 @@ def fit_stack(
         return StackFit(job, (), errors, {}, _beyond(rows, cases, same))
     fitted = _fitted(job, model, counts, cases, on_round, without or {})
     sources = {case.name: i for i, case in enumerate(cases) if case.kind == "source"}
+    names = np.array(job.names)
     return StackFit(
         job,
         fitted.parameters,
         _row_errors(rows, counts, before, cases, fitted.residuals),
-        left_out={
-            name: dict(zip(job.names, fitted.values[i].tolist(), strict=True))
-            for name, i in sources.items()
+        {
+            s: dict(zip(job.names, fitted.values[i].tolist(), strict=True))
+            for s, i in sources.items()
         },
-        beyond=_beyond(rows, cases, fitted.residuals),
-        unknown={
-            name: frozenset(np.array(job.names)[~fitted.known[i]].tolist())
-            for name, i in sources.items()
-        },
+        _beyond(rows, cases, fitted.residuals),
+        {s: frozenset(names[~fitted.known[i]].tolist()) for s, i in sources.items()},
     )
 
 
