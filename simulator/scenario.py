@@ -219,7 +219,14 @@ def _check_sharding(plan: ParallelismPlan) -> None:
 
 
 def _check_recompute(scenario: Scenario) -> None:
-    limit = scenario.training.recompute.num_layers
+    recompute, tp = scenario.training.recompute, scenario.plan.tp
+    if recompute.mode == "alternate" and tp > 1:
+        raise PlanError(
+            f"recompute mode 'alternate' with tp {tp} is not modelled",
+            where="training.recompute.mode, plan.tp",
+            hint="take tp 1, or mode selective or full",
+        )
+    limit = recompute.num_layers
     most = max(stage_layers(scenario.model, scenario.plan))
     if limit is not None and limit > most:
         raise PlanError(

@@ -106,6 +106,7 @@ CHANGED: dict[str, tuple[str, str, list[str]]] = {
         "bf16, recompute: {mode: alternate, num_layers: 1}",
         ["num_layers 1", "'alternate'"],
     ),
+    "alternate over tensor ranks": ("bf16", "bf16, recompute: alternate", ["tp 2", "'alternate'"]),
     "window of no tokens": ("gpt2", "gpt2, sliding_window: 0", ["model.sliding_window"]),
     "file that is not there": ("preset: gpt2", "hf_config: none.json", ["none.json", "no file"]),
     "two bases": ("preset: gpt2", "preset: gpt2, hf_config: x.json", ["both preset"]),
