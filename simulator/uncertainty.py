@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+OWN_RANGE: Final = "from"
+"""How the basis of a range begins that comes from a stack's own calibration rows."""
 LEVEL: Final = 0.9
 """Share of measurements that ranges are made to cover."""
 
@@ -121,14 +123,16 @@ class Uncertainty:
 
     def basis(self, setting: Setting) -> str:
         """What the range rests on, in a few words."""
-        if self.own is None or self.own.spread is None:
+        if self.own is None or not self.own.rows:
             return "stack not calibrated"
+        if self.own.spread is None:
+            return f"stack with too few calibration runs ({self.own.rows}) for a range of its own"
         region = self.own.regions.get(setting.accelerator)
         if region is None:
             return "stack not calibrated on this accelerator"
         doublings = region.doublings_to(setting)
         beyond = f", {doublings:.1f} doublings beyond them" if doublings > 0 else ""
-        return f"from {self.own.rows} calibration runs{beyond}"
+        return f"{OWN_RANGE} {self.own.rows} calibration runs{beyond}"
 
     def range_s(self, seconds: float, setting: Setting) -> tuple[float, float]:
         """(low, high) = T exp(-w), T exp(w): covers 90 % of measurements."""

@@ -95,8 +95,8 @@ def format_seconds(value: float, *, digits: int = 3) -> str:
     return f"{value:.{digits}g} s"
 
 
-def percent(value: float | None, *, signed: bool = False) -> str:
+def percent(value: float | None, *, signed: bool = False, digits: int = 1) -> str:
     """A fraction in percent: ``percent(0.4567) == '45.7 %'``; a dash for what is not known."""
     if value is None:
         return "-"
-    return f"{100 * value:+.1f} %" if signed else f"{100 * value:.1f} %"
+    return f"{100 * value:+.{digits}f} %" if signed else f"{100 * value:.{digits}f} %"

@@ -105,6 +105,8 @@ def validation_view(result: ValidationResult) -> RenderableType:
     rows = [_summary_row(name, summary) for name, summary in result.sources.items()]
     rows += [_summary_row(f"tier {name}", summary) for name, summary in result.tiers.items()]
     rows.append(_summary_row("all", result.overall))
+    if result.measured.count < result.overall.count:
+        rows.append(_summary_row("all measured", result.measured))
     parts: list[RenderableType] = [table(rows, headers)]
     if result.overall.ranking.groups:
         parts += [Text(), Text(_ranking_line(result.overall.ranking))]

@@ -26,8 +26,8 @@ MISSED = {
     "zb-037:ZB-2p/zb-046:1F1B-I": -0.0515,
     "zb-050:ZB-V/zb-059:1F1B": -0.0504,
 }
-"""Pairs whose ratio is further off, and by how much: the baselines on 8 and 16 devices are predicted
-4 to 5 % too fast since the vocabulary is 32,000 (``findings.yaml``, zb)."""
+"""Pairs whose ratio is further off, and by how much: the baselines on 8 and 16 devices are
+predicted 4 to 5 % too fast since the vocabulary is 32,000 (``findings.yaml``, zb)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Final
 from simulator.published.coverage import range_statistics
 from simulator.published.document import Cell, Strong, Table, count, table
 from simulator.published.left_out import with_left_out
-from simulator.published.metrics import ErrorStatistics, error_statistics
+from simulator.published.metrics import ErrorStatistics
 from simulator.published.ranking import RankingStatistics
 from simulator.published.results import (
     RowResult,
@@ -20,10 +20,11 @@ from simulator.published.results import (
     ranged,
 )
 from simulator.published.targets import LEFT_OUT_TARGETS, Outcome, outcomes
+from simulator.uncertainty import OWN_RANGE
 from simulator.units import percent
 
 TIERS: Final[Mapping[str, str]] = {
-    "A": "tier A: full configuration, measured",
+    "A": "tier A: full configuration",
     "B": "tier B: something missing or read from a figure",
     "C": "tier C: trend only",
 }
@@ -55,18 +56,22 @@ def headline_table(result: ValidationResult) -> Table:
     """Errors per tier, over all rows, and over those that were measured."""
     tiers = {TIERS.get(name, f"tier {name}"): summary for name, summary in result.tiers.items()}
     named = {name: s.test for name, s in (tiers | {"all test rows": result.overall}).items()}
-    if any(row.simulated for row in result.rows):
-        measured = [error for row, error in compared(result.rows) if not row.simulated]
-        named["without the outputs of another simulator"] = error_statistics(measured)
+    if result.measured.count < result.overall.count:
+        named["all but the outputs of another simulator"] = result.measured.test
     return statistics_table("published runs", named)
+
+
+def bars(result: ValidationResult) -> tuple[Outcome, ...]:
+    """All bars that something can be compared with."""
+    found = outcomes(result.rows)
+    if result.left_out:
+        found += outcomes(with_left_out(result, result.left_out).rows, LEFT_OUT_TARGETS)
+    return tuple(outcome for outcome in found if outcome.count)
 
 
 def targets_table(result: ValidationResult) -> Table:
     """Every bar, what was reached, and whether it holds."""
-    found = outcomes(result.rows)
-    if result.left_out:
-        found += outcomes(with_left_out(result, result.left_out).rows, LEFT_OUT_TARGETS)
-    lines = [_target_line(outcome) for outcome in found]
+    lines = [_target_line(outcome) for outcome in bars(result)]
     return table(("set", "over", "bar", "reached", "holds"), lines, "lrrrl")
 
 
@@ -77,7 +82,7 @@ def _target_line(outcome: Outcome) -> tuple[Cell, ...]:
         outcome.name,
         count(outcome.count),
         "-" if outcome.bar is None else f"{side} {percent(outcome.bar)}",
-        percent(outcome.reached),
+        percent(outcome.reached, digits=2),
         missed,
     )
 
@@ -85,10 +90,10 @@ def _target_line(outcome: Outcome) -> tuple[Cell, ...]:
 def coverage_table(result: ValidationResult) -> Table:
     """Of the sources whose predictions have ranges, how many measurements lie in them."""
     groups = {name: [r for r in result.rows if r.source == name] for name in result.sources}
-    found = {
-        name: range_statistics(ranged(rows))
-        for name, rows in (groups | {"all": result.rows}).items()
-    }
+    own = [row for row in result.rows if row.range_basis.startswith(OWN_RANGE)]
+    others = [row for row in result.rows if not row.range_basis.startswith(OWN_RANGE)]
+    groups |= {"calibrated on the accelerator": own, "others": others, "all": [*result.rows]}
+    found = {name: range_statistics(ranged(rows)) for name, rows in groups.items()}
     lines = [
         (
             name,

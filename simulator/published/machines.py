@@ -18,7 +18,8 @@ class Machine:
 
     Attributes:
         source: matches the beginning of the file stem.
-        gpu: matches the beginning of the lower-case ``gpu`` column and the memory, ``a100 80``.
+        gpu: matches the beginning of the lower-case ``gpu`` column and the memory, ``a100 80``, up
+            to no digit: an H1000 is no H100.
         network: found in the lower-case ``interconnect_inter`` column, or in
             ``interconnect_intra`` where the former says that there is one node only.
         devices_per_node: of the cluster's node.
@@ -43,7 +44,7 @@ class Machine:
         gpu = f"{row.lower('gpu')} {memory:g}" if memory else f"{row.lower('gpu')} "
         return (
             re.match(self.source, row.source) is not None
-            and re.match(self.gpu, gpu) is not None
+            and re.match(rf"(?:{self.gpu})(?!\d)", gpu) is not None
             and re.search(self.network, _interconnect(row)) is not None
         )
 

@@ -25,6 +25,7 @@ class RowResult:
         fits_measured: None where it is unknown whether the row ran.
         facts: what the run is, for grouping; not part of the JSON.
         simulated: the time compared with is the output of another simulator.
+        range_basis: what the range rests on, in a few words.
     """
 
     row_id: str
@@ -45,6 +46,7 @@ class RowResult:
     fits_predicted: bool | None = None
     facts: Facts | None = None
     simulated: bool = False
+    range_basis: str = ""
 
     def to_json(self) -> Json:
         """JSON data; ``reason`` joins the notes."""
@@ -162,6 +164,7 @@ class ValidationResult:
     """All rows, in the order of the files, with a summary per source, per tier and overall.
 
     Attributes:
+        measured: over the rows whose time is not the output of another simulator.
         left_out: the rows of the sources that stacks were fitted on, each predicted with stacks
             that were fitted without it; None where that was not asked for.
     """
@@ -170,6 +173,7 @@ class ValidationResult:
     sources: Mapping[str, Summary]
     tiers: Mapping[str, Summary]
     overall: Summary
+    measured: Summary
     left_out: ValidationResult | None = None
 
     def to_json(self) -> Json:
@@ -179,6 +183,7 @@ class ValidationResult:
             "sources": {name: summary.to_json() for name, summary in self.sources.items()},
             "tiers": {name: summary.to_json() for name, summary in self.tiers.items()},
             "overall": self.overall.to_json(),
+            "measured": self.measured.to_json(),
         }
 
 
@@ -191,4 +196,5 @@ def validation_result(rows: Sequence[RowResult]) -> ValidationResult:
         sources={name: summarise([r for r in rows if r.source == name]) for name in sources},
         tiers={name: summarise([r for r in rows if r.tier == name]) for name in tiers},
         overall=summarise(rows),
+        measured=summarise([row for row in rows if not row.simulated]),
     )

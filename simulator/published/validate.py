@@ -18,7 +18,7 @@ from simulator.published.mapping import Case, Skipped, map_row
 from simulator.published.metrics import relative_error
 from simulator.published.results import RowResult, ValidationResult, validation_result
 from simulator.published.rows import PublishedRow, read_rows
-from simulator.report.report import RankMemory, Report
+from simulator.report.report import RANGE_BASIS, RankMemory, Report
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.yaml_file import data_dir
@@ -122,6 +122,7 @@ def _compared(case: Case, report: Report) -> RowResult:
         fits_predicted=report.memory.fits,
         facts=facts_of(case.scenario, row.text("conditions")),
         simulated=row.lower("step_time_origin") == "predicted",
+        range_basis=report.provenance.get(RANGE_BASIS, ""),
     )
 
 

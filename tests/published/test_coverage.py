@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from simulator.published.accuracy_tables import coverage_table
@@ -31,6 +33,10 @@ def test_rows_without_a_range_or_a_time_are_left_out() -> None:
 
 
 def test_table_has_a_line_per_source_and_one_for_all() -> None:
-    table = coverage_table(validation_result([row(9.0, 9.0, 12.0)]))
-    assert [line[0] for line in table.rows] == ["mine", "all"]
-    assert table.rows[0][1:] == ("1", "100.0 %", "0.0 %", "0.0 %", "30.0 %")
+    calibrated = replace(row(9.0, 9.0, 12.0), range_basis="from 12 calibration runs")
+    table = coverage_table(validation_result([calibrated, row(13.0, 9.0, 12.0)]))
+    assert [line[0] for line in table.rows] == [
+        *("mine", "calibrated on the accelerator", "others", "all"),
+    ]
+    assert table.rows[1][1:] == ("1", "100.0 %", "0.0 %", "0.0 %", "30.0 %")
+    assert table.rows[2][1:4] == ("1", "0.0 %", "0.0 %")

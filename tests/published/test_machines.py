@@ -66,3 +66,8 @@ def test_unstated_network_is_said(make_row: MakeRow) -> None:
 def test_unknown_accelerator(make_row: MakeRow, gpu: str, reason: str) -> None:
     with pytest.raises(CannotRunError, match=reason):
         cluster_settings(make_row(gpu=gpu), 8)
+
+
+def test_a_longer_number_is_another_part(make_row: MakeRow) -> None:
+    with pytest.raises(CannotRunError, match="H1000"):
+        cluster_settings(make_row(gpu="H1000", gpu_mem_gb="80"), 8)

@@ -70,7 +70,7 @@ def test_sources_that_are_not_there_are_left_out() -> None:
 def test_a_missed_bar_stands_out() -> None:
     """The bar of Korthikanti's rows is 8 %; 30 % misses it."""
     lines = targets_table(validation_result([row(0.3, "kort")])).rows
-    assert lines[0][3:] == ("30.0 %", Strong("no"))
+    assert lines[0][3:] == ("30.00 %", Strong("no"))
 
 
 def test_shipped_targets_name_shipped_sources() -> None:

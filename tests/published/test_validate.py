@@ -19,7 +19,13 @@ MakeRow = Callable[..., PublishedRow]
 ROW_KEYS = {
     *("id", "source", "role", "tier", "status", "reason"),
     *("measured_step_time_s", "predicted_step_time_s", "error", "range_low_s", "range_high_s"),
-    *("measured_memory_bytes", "predicted_memory_bytes", "memory_error", "simulated"),
+    *(
+        "measured_memory_bytes",
+        "predicted_memory_bytes",
+        "memory_error",
+        "simulated",
+        "range_basis",
+    ),
     *("fits_measured", "fits_predicted"),
 }
 STATISTICS = {
@@ -93,6 +99,7 @@ def test_one_row(two_seconds: Run, make_row: MakeRow) -> None:
         "fits_measured": True,
         "fits_predicted": True,
         "simulated": False,
+        "range_basis": "",
     }
 
 
@@ -142,7 +149,7 @@ def test_json_shape(
 ) -> None:
     path = write(tmp_path / "mine.csv", full_record, full_record | {"id": "r2", "tp": ""})
     data = json.loads(json.dumps(validate([path], run=two_seconds).to_json(), allow_nan=False))
-    assert set(data) == {"rows", "sources", "tiers", "overall"}
+    assert set(data) == {"rows", "sources", "tiers", "overall", "measured"}
     assert [set(row) for row in data["rows"]] == [ROW_KEYS, ROW_KEYS]
     assert [row["status"] for row in data["rows"]] == ["ok", "skipped"]
     assert data["rows"][1]["reason"] == "tp or pp is not stated"
