@@ -172,7 +172,11 @@ def memory(
 
 
 @app.command(
-    epilog=_examples("validate", "validate --rows mine.csv --json", "validate --page accuracy.html")
+    epilog=_examples(
+        "validate",
+        "validate --rows mine.csv --stack fitted.yaml",
+        "validate --page accuracy.html",
+    )
 )
 @_guarded
 def validate(
@@ -194,6 +198,9 @@ def validate(
             help="Exit 4 if the mean absolute error over test rows is above it, for example 0.15."
         ),
     ] = None,
+    stack: Annotated[
+        str, typer.Option(help="Run all rows on this stack, a name or a path, to test a fit.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare predictions with published runs, row by row; without files, the shipped ones.
@@ -203,11 +210,14 @@ def validate(
     from simulator.published.accuracy_page import accuracy_page
     from simulator.published.pages import page_renderer
     from simulator.published.validate import validate as compare
+    from simulator.spec.stacks import load_stack
 
     # A wrong name is refused before minutes are spent.
     renderers = [(page, page_renderer(page)) for page in pages or []]
     files = [*(rows or []), *(more_rows or [])]
-    result = compare(files or None, progress=sys.stderr.isatty())
+    if stack:
+        load_stack(stack)
+    result = compare(files or None, progress=sys.stderr.isatty(), stack=stack)
     for page, render in renderers:
         _write(page, render(accuracy_page(result)))
     if as_json:

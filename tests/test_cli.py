@@ -272,6 +272,25 @@ def test_a_missed_bar_is_exit_4(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["validate", rows, "--bar", "0.001"]).exit_code == 4
 
 
+def test_validate_on_another_stack(tmp_path: Path) -> None:
+    """Kernels half as fast again make every row of a table slower; an unknown stack is an error."""
+    rows = str(next(path for path in published_paths() if path.stem == "kort"))
+    slow = tmp_path / "slow.yaml"
+    slow.write_text(
+        'extends: megatron-lm-2022\ngemm_scale: {value: 1.5, source: "by hand"}\n', encoding="utf-8"
+    )
+
+    def bias(*options: str) -> float:
+        result = CliRunner().invoke(app, ["validate", rows, "--json", *options])
+        return float(json.loads(result.stdout)["overall"]["bias"])
+
+    assert bias("--stack", "megatron-lm-2022") == bias()
+    assert bias("--stack", str(slow)) > bias() + 0.2
+    refused = CliRunner().invoke(app, ["validate", rows, "--stack", "megatron-lm-2222"])
+    assert refused.exit_code == 2
+    assert "megatron-lm-2222" in refused.stderr
+
+
 def test_stdout_that_is_not_utf_8(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "simulator", "run", "gpt2-xl-one-gpu"]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}

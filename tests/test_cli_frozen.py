@@ -13,7 +13,7 @@ HEAVY = {"numpy", "pydantic", "networkx", "simpy", "yaml", "rich"}
 OPTIONS = {
     "run": {"--set", "--trace", "--html", "--json", "--engine", "--verbose", "-v"},
     "memory": {"--set", "--json", "--verbose", "-v"},
-    "validate": {"--rows", "--page", "--bar", "--json"},
+    "validate": {"--rows", "--page", "--bar", "--stack", "--json"},
     "list": {"--json"},
     "check": {"--json"},
     "schema": set[str](),

@@ -44,6 +44,7 @@ def validate(
     progress: bool = False,
     run: Callable[[Scenario], Report] | None = None,
     workers: int | None = None,
+    stack: str = "",
 ) -> ValidationResult:
     """Predicts every row and compares it with its measurement.
 
@@ -52,6 +53,7 @@ def validate(
         progress: shows a progress bar on stderr.
         run: what predicts; None for the simulator, without its search for memory levers.
         workers: processes that share long tables; None for one per processor.
+        stack: name or path of a stack on which all rows run; empty for that of their framework.
 
     Raises:
         SpecError: if a table cannot be read. A row that cannot be run is a result, not an error.
@@ -61,7 +63,8 @@ def validate(
         raise SpecError("no table of published runs was given", hint="name a CSV file")
     rows = [row for path in chosen for row in read_rows(path)]
     predict = run or partial(simulate, levers=False)
-    results = _results(rows, predict, workers or os.cpu_count() or 1)
+    check = partial(check_row, run=predict, stack=stack)
+    results = _results(rows, check, workers or os.cpu_count() or 1)
     shown: Iterable[RowResult] = track(
         results,
         "Published rows",
@@ -74,19 +77,19 @@ def validate(
 
 
 def _results(
-    rows: Sequence[PublishedRow], run: Callable[[Scenario], Report], workers: int
+    rows: Sequence[PublishedRow], check: Callable[[PublishedRow], RowResult], workers: int
 ) -> Iterator[RowResult]:
     """The result of every row, in order."""
     if workers == 1 or len(rows) < _PARALLEL_ROWS:
-        yield from (check_row(row, run) for row in rows)
+        yield from map(check, rows)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(partial(check_row, run=run), rows, chunksize=_CHUNK_ROWS)
+        yield from pool.map(check, rows, chunksize=_CHUNK_ROWS)
 
 
-def check_row(row: PublishedRow, run: Callable[[Scenario], Report]) -> RowResult:
-    """The result of one row."""
-    case = map_row(row)
+def check_row(row: PublishedRow, run: Callable[[Scenario], Report], stack: str = "") -> RowResult:
+    """The result of one row, on the stack of its framework or on another one."""
+    case = map_row(row, stack=stack)
     if isinstance(case, Skipped):
         return _skipped(row, case.reason)
     try:
