@@ -101,7 +101,7 @@ def stack(
             keep_values=write_files is Write.fit,
             progress=progress,
         )
-    texts = [(out, extension_text(name, found.fits[0]))] if out is not None else []
+    texts = [(out, extension_text(name, found.fits[0], out))] if out is not None else []
     if write_files:
         values = write_files is Write.values
         texts += stack_texts(found.fits, values=values, pooled=name == "all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,12 +68,14 @@ def _typical(fits: Sequence[StackFit]) -> dict[str, dict[str, float]]:
     }
 
 
-def extension_text(name: str, fit: StackFit) -> str:
-    """A stack file with the fitted values that extends a stack, wherever it is put.
+def extension_text(name: str, fit: StackFit, out: Path) -> str:
+    """A stack file with the fitted values that extends a stack.
 
     Args:
         name: of a shipped stack, or the path of a file.
         fit: of it.
+        out: where it will be; a path is written relative to it, so that both can move together.
     """
-    parent = str(Path(name).resolve()) if name.endswith((".yaml", ".yml")) else name
-    return extension(parent, fit, stack_spreads([fit]).get(fit.job.stack))
+    is_path = name.endswith((".yaml", ".yml"))
+    parent = os.path.relpath(Path(name).resolve(), out.resolve().parent) if is_path else name
+    return extension(Path(parent).as_posix(), fit, stack_spreads([fit]).get(fit.job.stack))

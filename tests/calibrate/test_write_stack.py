@@ -8,7 +8,7 @@ import pytest
 from simulator.calibrate.fit_stack import fit_stack
 from simulator.calibrate.job import Job
 from simulator.calibrate.spread import stack_spreads
-from simulator.calibrate.stack_texts import stack_texts
+from simulator.calibrate.stack_texts import extension_text, stack_texts
 from simulator.calibrate.write_stack import (
     declared_by,
     extension,
@@ -208,3 +208,11 @@ def test_a_figure_with_a_unit_is_a_string() -> None:
     assert figure("layer_overhead", 1.1e-3, "s", 'a "b"') == (
         'layer_overhead: {value: "1.1 ms", source: "a \\"b\\""}'
     )
+
+
+def test_a_new_file_names_its_parent_relative_to_itself(fit, tmp_path) -> None:
+    parent = tmp_path / "stacks" / "mine.yaml"
+    text = extension_text(str(parent), fit, tmp_path / "fits" / "fitted.yaml")
+    assert parse_yaml(text, "text")["extends"] == "../stacks/mine.yaml"
+    shipped = extension_text("internevo", fit, tmp_path / "fitted.yaml")
+    assert parse_yaml(shipped, "text")["extends"] == "internevo"
