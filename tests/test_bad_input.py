@@ -85,6 +85,7 @@ CHANGED: dict[str, tuple[str, str, list[str]]] = {
     "stages that do not add up": ("tp: 2", "layers_per_stage: [6, 5]", ["[6, 5]", "11", "12"]),
     "negative stage": ("tp: 2", "layers_per_stage: [13, -1]", ["layers_per_stage"]),
     "negative bandwidth scale": ("ideal", "ideal, network_scale: -1", ["network_scale", "-1"]),
+    "kernels far too fast": ("ideal", "ideal, gemm_scale: 0.001", ["gemm_scale", "0.1"]),
     "time without a unit": ("ideal", "ideal, batch_overhead: 0.5", ["batch_overhead", "no unit"]),
     "negative time": ("ideal", "ideal, batch_overhead: -1 ms", ["batch_overhead", "negative"]),
     "negative entry": ("ideal", "ideal, list_entry: -7 us", ["list_entry", "negative"]),

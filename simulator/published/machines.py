@@ -11,6 +11,9 @@ from simulator.published.families import Settings
 from simulator.published.rows import CannotRunError, PublishedRow
 from simulator.spec.hardware import load_cluster
 
+_FORM: Final = re.compile(r"pcie|nvl(?!72)")
+"""Words of parts with other clocks and links than the modules of the same name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -42,6 +45,9 @@ class Machine:
         """Whether the rule is for this row."""
         memory = row.number("gpu_mem_gb")
         gpu = f"{row.lower('gpu')} {memory:g}" if memory else f"{row.lower('gpu')} "
+        other_part = _FORM.search(gpu)
+        if other_part and other_part[0] not in self.gpu:
+            return False
         return (
             re.match(self.source, row.source) is not None
             and re.match(rf"(?:{self.gpu})(?!\d)", gpu) is not None
@@ -118,7 +124,7 @@ def cluster_settings(row: PublishedRow, num_devices: int) -> tuple[Settings, lis
     if machine is None:
         gpu = row.text("gpu")
         raise CannotRunError(
-            f"accelerator {gpu} is not in the catalogue" if gpu else "gpu is not stated"
+            f"no cluster of the catalogue has {gpu}" if gpu else "gpu is not stated"
         )
     # One node has no network, so that nothing is assumed about it.
     if num_devices <= machine.devices_per_node:

@@ -45,6 +45,8 @@ Fraction = Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)]
 FractionOrZero = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 PeakFraction = Annotated[float, Strict(), Field(gt=0, le=1.2, allow_inf_nan=False)]
 """Of a datasheet's peak, which counts at a clock that consumer cards exceed."""
+Scale = Annotated[float, Strict(), Field(ge=0.1, le=100, allow_inf_nan=False)]
+"""On the time of kernels measured alone; more than ten times as fast is a typing error."""
 Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[StrictStr, StringConstraints(strip_whitespace=True, min_length=1)]

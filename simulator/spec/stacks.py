@@ -21,6 +21,7 @@ from simulator.spec.quantity import (
     FractionOrZero,
     NotNegative,
     Positive,
+    Scale,
     Seconds,
     Sourced,
     Text,
@@ -92,9 +93,9 @@ class StackSpec(Spec):
     softmax_multiple: Count = 1
     sharded_all_reduce: StrictBool = False
     gradient_copy_bytes: NotNegative = 0.0
-    gemm_scale: Sourced[Positive]
-    memory_scale: Sourced[Positive]
-    attention_scale: Sourced[Positive]
+    gemm_scale: Sourced[Scale]
+    memory_scale: Sourced[Scale]
+    attention_scale: Sourced[Scale]
     layer_overhead: Sourced[Seconds]
     collective_overhead: Sourced[Seconds]
     layer_stall: Sourced[Seconds]

@@ -61,13 +61,14 @@ def test_unstated_network_is_said(make_row: MakeRow) -> None:
 
 @pytest.mark.parametrize(
     ("gpu", "reason"),
-    [("P100", "accelerator P100 is not in the catalogue"), ("", "gpu is not stated")],
+    [("P100", "no cluster of the catalogue has P100"), ("", "gpu is not stated")],
 )
 def test_unknown_accelerator(make_row: MakeRow, gpu: str, reason: str) -> None:
     with pytest.raises(CannotRunError, match=reason):
         cluster_settings(make_row(gpu=gpu), 8)
 
 
-def test_a_longer_number_is_another_part(make_row: MakeRow) -> None:
-    with pytest.raises(CannotRunError, match="H1000"):
-        cluster_settings(make_row(gpu="H1000", gpu_mem_gb="80"), 8)
+@pytest.mark.parametrize("gpu", ["H1000", "H100 PCIe", "H200-NVL", "A100-PCIe-40GB"])
+def test_another_part_is_not_taken_for_the_module(make_row: MakeRow, gpu: str) -> None:
+    with pytest.raises(CannotRunError, match=gpu):
+        cluster_settings(make_row(gpu=gpu, gpu_mem_gb="80"), 8)
