@@ -80,15 +80,17 @@ class Step:
         Returns:
             [ops], or [replica classes, ops] when the replicas are not side by side.
         """
-        rank = np.array([stream.rank for stream in self.graph.streams])[self.graph.stream]
-        speeds = np.array([replica.speeds for replica in self.replicas])[:, rank]
-        in_forward = np.array([replica.forward_speeds for replica in self.replicas])[:, rank]
+        streams = self.graph.streams
+        rank = np.array([stream.rank for stream in streams])[self.graph.stream]
+        replica = np.array([stream.replica for stream in streams])[self.graph.stream]
+        which = (replica, rank) if self.side_by_side else (slice(None), rank)
+        speeds = np.array([one.speeds for one in self.replicas])[which]
+        in_forward = np.array([one.forward_speeds for one in self.replicas])[which]
         speeds = np.where(self.graph.phase == OpPhase.F, speeds * in_forward, speeds)
-        if not self.side_by_side:
-            rows = zip(self.row_graphs, speeds, strict=True)
-            return np.stack([self._at(graph.op_class, speed) for graph, speed in rows])
-        replica = np.array([stream.replica for stream in self.graph.streams])[self.graph.stream]
-        return self._at(self.graph.op_class, speeds[replica, np.arange(self.graph.num_ops)])
+        if self.side_by_side:
+            return self._at(self.graph.op_class, speeds)
+        rows = zip(self.row_graphs, speeds, strict=True)
+        return np.stack([self._at(graph.op_class, speed) for graph, speed in rows])
 
     @property
     def uniform(self) -> bool:

@@ -23,9 +23,17 @@ def results(source: str) -> tuple[RowResult, ...]:
     return validate([path], workers=1).rows
 
 
-def errors(*sources: str) -> list[float]:
+OUTLIERS = {"vtrain-021": -0.28}
+"""Rows beyond the bar of the worst row: 3.6B on 64 devices with tp 8, dp 8, microbatch 2."""
+
+
+def by_row(*sources: str) -> dict[str, float]:
     rows = [row for source in sources for row in results(source) if row.role == "test"]
-    return [row.error for row in rows if row.error is not None]
+    return {row.row_id: row.error for row in rows if row.error is not None}
+
+
+def errors(*sources: str) -> list[float]:
+    return list(by_row(*sources).values())
 
 
 @pytest.mark.published
@@ -36,7 +44,7 @@ def errors(*sources: str) -> list[float]:
         (("megascale",), 16, 0.07, 0.14),  # table 2; microbatch and window are not printed
         (("bloomA100",), 66, 0.07, 0.30),
         (("hage",), 175, 0.07, 0.40),
-        (("vtrain",), 44, 0.08, 0.30),  # worst: tensor parallelism of 16 across nodes
+        (("vtrain",), 44, 0.08, 0.25),
         (("zb",), 42, 0.07, 0.14),
         (SWEEPS, 327, 0.065, 0.40),
         (("repo-mosaicml-llm-foundry",), 186, 0.06, 0.35),
@@ -46,10 +54,17 @@ def errors(*sources: str) -> list[float]:
 def test_absolute_step_time_error(
     sources: tuple[str, ...], rows: int, mean: float, worst: float
 ) -> None:
-    found = list(map(abs, errors(*sources)))
+    found = {row_id: abs(error) for row_id, error in by_row(*sources).items()}
     assert len(found) == rows
-    assert sum(found) / rows <= mean
-    assert max(found) <= worst
+    assert sum(found.values()) / rows <= mean
+    assert max(error for row_id, error in found.items() if row_id not in OUTLIERS) <= worst
+
+
+@pytest.mark.published
+def test_known_outliers_are_where_they_were() -> None:
+    """One that comes right, or gets worse, shows here."""
+    found = by_row("vtrain")
+    assert {row_id: found[row_id] for row_id in OUTLIERS} == pytest.approx(OUTLIERS, abs=0.005)
 
 
 @pytest.mark.published
