@@ -10,7 +10,7 @@ from simulator.numeric import Numeric
 from simulator.plan import AttentionKernel
 from simulator.uncertainty import Uncertainty
 
-CrossEntropy = Literal["vocab_parallel", "vocab_parallel_jit", "eager", "fused"]
+CrossEntropy = Literal["vocab_parallel", "vocab_parallel_jit", "eager", "eager_16_bit", "fused"]
 """Whose loss: ``cost.output_memory.CROSS_ENTROPY`` has its tensors, ``cost.memory_bound.FAMILIES``
 its kernels, as ``cross_entropy_<name>``."""
 
@@ -22,6 +22,8 @@ class Stack:
     Attributes:
         attention: attention kernel it runs.
         fused_softmax: scale, mask and softmax in one kernel (only without flash attention).
+        pads_vocabulary: the output layer has a multiple of 128 rows on every rank, whatever the
+            vocabulary; without it an odd vocabulary makes slow products.
         softmax_multiple: the fused softmax takes score matrices by so many; where a rank has
             another number of heads x sequences, eager kernels in fp32 run instead.
         fused_bias_gelu: bias and activation in one kernel.
@@ -48,6 +50,8 @@ class Stack:
             itself; else it writes 16 bits and another kernel adds them up, every microbatch.
         collective_overhead_s: host time of one blocking tensor-parallel collective, on top of
             ``layer_overhead_s``.
+        host_waits_for_collectives: the host launches nothing while a tensor-parallel collective
+            runs, so that its time hides behind kernels alone.
         layer_stall_s: per layer and pass, time in which the device waits for the host however
             much work it has: synchronisations and allocations that drain its queue.
         optimizer_intermediate_bytes: per parameter a rank updates, tensors that live only while the
@@ -145,6 +149,8 @@ class Stack:
     gather_bytes: float = 2.0
     recompute_stops_early: bool = False
     softmax_multiple: int = 1
+    pads_vocabulary: bool = True
+    host_waits_for_collectives: bool = False
     sharded_all_reduce: bool = False
     gradient_copy_bytes: float = 0.0
     uncertainty: Uncertainty | None = None

@@ -126,6 +126,10 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
         4,
         f"{_ATEN}/SoftMax.cu, NLLLoss2d.cu; cross_entropy runs in fp32 under autocast",
     ),
+    # log-softmax over another dimension than the last reads thrice; its backward two tensors twice
+    "cross_entropy_eager_16_bit": KernelFamily(
+        "cross_entropy", 4, 6, 0, 0, 2, 3, f"{_ATEN}/SoftMax.cu (SpatialSoftMax), NLLLoss2d.cu"
+    ),
     # compiled: maximum 2, exponentials 2 and 4, sum 4; backward: fp32 softmax 4, gradient 4 and 2
     "cross_entropy_vocab_parallel_jit": KernelFamily(
         "cross_entropy", 2, 1, 8, 8, 3, 2, f"{_MEGATRON}/fused_cross_entropy.py"

@@ -43,6 +43,7 @@ CROSS_ENTROPY: Final[Mapping[CrossEntropy, LossTensors]] = {
     "vocab_parallel": LossTensors(1, 0, 0, 1),
     "vocab_parallel_jit": LossTensors(1, 0, 1, 1),
     "eager": LossTensors(1, 1, 2, 0),
+    "eager_16_bit": LossTensors(0, 2, 0, 2),
     "fused": LossTensors(0, 1, 0, 1),
 }
 """The losses by the name in ``Stack.cross_entropy``.
@@ -53,6 +54,7 @@ CROSS_ENTROPY: Final[Mapping[CrossEntropy, LossTensors]] = {
   functions return new tensors: 16-bit logits, fp32 logits and their exponentials exist at once.
 * eager: ``torch.nn.functional.cross_entropy`` on an fp32 copy. Autograd holds the log-softmax, the
   caller the 16-bit logits; the backward makes the gradients of both of its steps in fp32.
+* eager_16_bit: the same on the 16-bit logits as they are.
 * fused: one kernel on 16-bit logits, Dao-AILab/flash-attention, ops/triton/cross_entropy.py. Only
   the logits and their gradient.
 """

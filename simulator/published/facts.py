@@ -32,15 +32,20 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Work of a run, and the factors that its error may depend on."""
+    """Work of a run, and the factors that its error may depend on.
+
+    Attributes:
+        configuration: the same for runs that repeat one another; each run its own otherwise.
+    """
 
     work: Work
     factors: Mapping[str, Level]
+    configuration: str
 
 
-def facts_of(scenario: Scenario, conditions: str = "") -> Facts:
+def facts_of(scenario: Scenario, configuration: str, conditions: str = "") -> Facts:
     """Facts of a run as it is simulated, assumptions included."""
-    return Facts(_work(scenario, conditions), _factors(scenario))
+    return Facts(_work(scenario, conditions), _factors(scenario), configuration)
 
 
 def _work(scenario: Scenario, conditions: str) -> Work:

@@ -148,15 +148,21 @@ def fits_predicted(rows: Iterable[RowResult], *, fits: bool) -> list[bool]:
 def same_work(rows: Sequence[RowResult]) -> dict[tuple[str, Work], list[Times]]:
     """Measured and predicted times of the rows, by source and work.
 
-    Rows that are predicted not to fit are candidates too: they were measured, so they ran.
+    Rows that are predicted not to fit are candidates too: they were measured, so they ran. Runs
+    that repeat one configuration are one candidate, with their mean times.
     """
-    groups: dict[tuple[str, Work], list[Times]] = {}
+    groups: dict[tuple[str, Work], dict[str, list[Times]]] = {}
     for row in rows:
         measured, predicted = row.measured_step_time_s, row.predicted_step_time_s
         if row.facts is not None and measured is not None and predicted is not None:
-            key = (row.source, row.facts.work)
-            groups.setdefault(key, []).append((measured, predicted))
-    return groups
+            group = groups.setdefault((row.source, row.facts.work), {})
+            group.setdefault(row.facts.configuration, []).append((measured, predicted))
+    return {key: [_mean(runs) for runs in group.values()] for key, group in groups.items()}
+
+
+def _mean(runs: Sequence[Times]) -> Times:
+    measured, predicted = zip(*runs, strict=True)
+    return sum(measured) / len(runs), sum(predicted) / len(runs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def _compared(case: Case, report: Report) -> RowResult:
         memory_error=None if memory is None else relative_error(predicted, memory),
         fits_measured=case.fits,
         fits_predicted=report.memory.fits,
-        facts=facts_of(case.scenario, row.text("conditions")),
+        facts=facts_of(case.scenario, row.text("repeat_of") or row.row_id, row.text("conditions")),
         simulated=row.lower("step_time_origin") == "predicted",
         range_basis=report.provenance.get(RANGE_BASIS, ""),
     )

@@ -91,6 +91,8 @@ class StackSpec(Spec):
     recompute_elementwise: StrictBool = False
     recompute_stops_early: StrictBool = False
     softmax_multiple: Count = 1
+    pads_vocabulary: StrictBool = True
+    host_waits_for_collectives: StrictBool = False
     sharded_all_reduce: StrictBool = False
     gradient_copy_bytes: NotNegative = 0.0
     gemm_scale: Sourced[Scale]

@@ -7,11 +7,28 @@ bytes. ``workload/layers.py`` makes kernels, ``workload/price.py`` gives them se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+import numpy as np
 
 from simulator.cost.attention import AttentionShape
 from simulator.cost.collective import CollectiveKind
 from simulator.numeric import Numeric
+
+WIDEST_LOAD_BYTES: Final = 16
+"""What a thread loads at once, and tensor-core kernels count on.
+
+Source: NVIDIA, CUDA C++ Programming Guide, "Device Memory Accesses"; cuBLAS documentation,
+    "Tensor Core Usage".
+"""
+
+
+def word_bytes(row_bytes: Numeric) -> Numeric:
+    """Largest power of two, up to 16, that divides the bytes of a row.
+
+    A row of 50,257 numbers of 2 bytes starts at multiples of 2 bytes only, one of 50,304 at 16.
+    """
+    return np.gcd(np.asarray(row_bytes, dtype=np.int64), WIDEST_LOAD_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +38,8 @@ class Matmul:
     Attributes:
         accumulates: the result is added to an fp32 tensor (weight gradients).
         in_core: a product between activations, inside the attention core.
-        aligned: its operands' rows start at multiples of 16 bytes, as tensor cores are fed.
+        word_bytes: what one load of its operands can take, 16 at best: the power of two at whose
+            multiples their rows start.
         quantised: its operands were cast to fp8; other products stay in 16 bits in fp8 training.
     """
 
@@ -32,7 +50,7 @@ class Matmul:
     batch: Numeric = 1.0
     accumulates: bool = False
     in_core: bool = False
-    aligned: bool = True
+    word_bytes: Numeric = WIDEST_LOAD_BYTES
     quantised: bool = False
 
 

@@ -22,14 +22,9 @@ from simulator.workload.kernel import (
     FusedAttention,
     Kernel,
     Matmul,
+    word_bytes,
 )
 from simulator.workload.linear import Split, column_linear, row_linear
-
-_ALIGNED_BYTES = 16
-"""Rows of a head start at multiples of its size; tensor-core kernels load 16 bytes at once.
-
-Source: NVIDIA, cuBLAS documentation, "Tensor Core Usage".
-"""
 
 
 def _elementwise(name: str, family: str, elements: Numeric) -> Block:
@@ -93,10 +88,10 @@ def _unfused_core(model: TransformerConfig, split: Split, stack: Stack) -> Block
     batch = split.micro_batch * heads
     queries = keys = float(split.seq_length)
     dim = float(model.head_dim)
-    aligned = model.head_dim * split.element_bytes % _ALIGNED_BYTES == 0
+    word = word_bytes(model.head_dim * split.element_bytes)
 
     def product(name: str, m: Numeric, n: Numeric, k: Numeric) -> Matmul:
-        return Matmul(name, m, n, k, batch, in_core=True, aligned=aligned)
+        return Matmul(name, m, n, k, batch, in_core=True, word_bytes=word)
 
     softmax = _softmax_block(batch, batch * queries * keys, stack)
     forward = (
@@ -204,17 +199,25 @@ def embedding_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
     return block
 
 
+def _output_rows(vocab_size: int, tp: Numeric, stack: Stack) -> Numeric:
+    """Rows of the output layer over all tp ranks: the vocabulary, padded if the framework does.
+
+    Otherwise a rank has floor(V / tp) rows: tp divides V, or the rest is left out
+    (VIA-Research/vTrain@f8dda84, src/model/gpt_modeling.py).
+    """
+    if stack.pads_vocabulary:
+        return padded_vocab(vocab_size, tp)
+    return np.floor(vocab_size / tp) * tp
+
+
 def output_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
     """Final normalisation, logits over the local vocabulary, cross-entropy with its reductions."""
     # The vocabulary projection stays in 16 bits: Megatron-Core's output layer is no layer of
     # Transformer Engine, torchtitan filters "output" out of its float8 modules.
-    logits = column_linear(
-        "logits",
-        replace(split, quantises=False),
-        inputs=model.hidden_size,
-        outputs=padded_vocab(model.vocab_size, split.tp),
-    )
-    elements = split.tokens * padded_vocab(model.vocab_size, split.tp) / split.tp
+    rows = _output_rows(model.vocab_size, split.tp, stack)
+    wide = replace(split, quantises=False)
+    logits = column_linear("logits", wide, inputs=model.hidden_size, outputs=rows)
+    elements = split.tokens * rows / split.tp
     loss = _elementwise("cross_entropy", f"cross_entropy_{stack.cross_entropy}", elements)
     if split.tensor_parallel:
         # Maximum, sum of exponentials and target logit: three all-reduces of one fp32 per token.

@@ -10,11 +10,21 @@ for the casts of fp8 training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import Numeric
-from simulator.workload.kernel import Block, Collective, Elementwise, Kernel, Matmul, Overlapped
+from simulator.workload.kernel import (
+    Block,
+    Collective,
+    Elementwise,
+    Kernel,
+    Matmul,
+    Overlapped,
+    word_bytes,
+)
 
 OVERLAP_CHUNKS = 4
 """Pieces a product and its collective are cut into when fused.
@@ -130,11 +140,24 @@ def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric)
     return _with_casts(split, block, name, *cast, whole=split.tokens * inputs)
 
 
-def _column_products(name: str, split: Split, inputs: Numeric, columns: Numeric) -> Block:
+def _three_products(
+    name: str, split: Split, inputs: Numeric, outputs: Numeric
+) -> tuple[Matmul, Matmul, Matmul]:
+    """Y = X A, and the gradients of X and of A, [inputs, outputs] on this rank."""
     tokens, fp8 = split.tokens, split.quantises
-    product = Matmul(name, tokens, columns, inputs, quantised=fp8)
-    dgrad = Matmul(f"{name}.dgrad", tokens, inputs, columns, quantised=fp8)
-    wgrad = Matmul(f"{name}.wgrad", columns, inputs, tokens, accumulates=True, quantised=fp8)
+    inner, outer = (word_bytes(width * split.element_bytes) for width in (inputs, outputs))
+    word = np.minimum(inner, outer)
+    product = Matmul(name, tokens, outputs, inputs, quantised=fp8, word_bytes=word)
+    return (
+        product,
+        replace(product, name=f"{name}.dgrad", n=inputs, k=outputs),
+        replace(product, name=f"{name}.wgrad", m=outputs, n=inputs, k=tokens, accumulates=True),
+    )
+
+
+def _column_products(name: str, split: Split, inputs: Numeric, columns: Numeric) -> Block:
+    tokens = split.tokens
+    product, dgrad, wgrad = _three_products(name, split, inputs, columns)
     if not split.tensor_parallel:
         return Block((product,), (dgrad, wgrad))
     payload = tokens * inputs * split.element_bytes
@@ -165,10 +188,8 @@ def row_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) ->
 
 
 def _row_products(name: str, split: Split, rows: Numeric, outputs: Numeric) -> Block:
-    tokens, fp8 = split.tokens, split.quantises
-    product = Matmul(name, tokens, outputs, rows, quantised=fp8)
-    dgrad = Matmul(f"{name}.dgrad", tokens, rows, outputs, quantised=fp8)
-    wgrad = Matmul(f"{name}.wgrad", outputs, rows, tokens, accumulates=True, quantised=fp8)
+    tokens = split.tokens
+    product, dgrad, wgrad = _three_products(name, split, rows, outputs)
     if not split.tensor_parallel:
         return Block((product,), (dgrad, wgrad))
     payload = tokens * outputs * split.element_bytes

@@ -25,6 +25,7 @@ from simulator.machine import BYTES_PER_ELEMENT, Accelerator, GroupLink
 from simulator.numeric import Numeric
 from simulator.stack import Stack
 from simulator.workload.kernel import (
+    WIDEST_LOAD_BYTES,
     Collective,
     Elementwise,
     FusedAttention,
@@ -36,6 +37,21 @@ from simulator.workload.kernel import (
 OVERLAP_SLOWDOWN: Final = 0.189
 """Share by which compute is slower while a collective runs beside it: it holds SMs and memory
 bandwidth. Source: mean over 4xA100, H100, MI250 and MI210 of arXiv 2507.03114 (abstract)."""
+
+MISALIGNED_SLOWDOWN: Final = 3.0
+"""Time of a product whose rows start at multiples of 2 bytes, over that of an aligned one.
+
+Source: PyTorch, "Accelerating Large Language Models with Accelerated Transformers" (18 April 2023):
+    on A100, padding the vocabulary of nanoGPT from 50,257 to 50,304 makes the products of the
+    output layer "nearly 3x" faster, a step of 113 ms 87 ms.
+Assumes: the same on other accelerators; rows at multiples of 4 or 8 bytes cost nothing, as nothing
+    measured was found.
+"""
+_ASYNCHRONOUS_COPY_BYTES: Final = 4
+"""Least word that a copy from DRAM to shared memory takes without passing the registers.
+
+Source: NVIDIA, PTX ISA, ``cp.async``: 4, 8 or 16 bytes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +103,24 @@ class KernelCost:
         return self.device_s + self.exposed_s
 
 
+def _product_s(
+    kernel: Matmul, shape: MatmulShape, accelerator: Accelerator, precision: str
+) -> Numeric:
+    """``matmul_s`` of the product, slower where its rows do not start where tensor cores load.
+
+    Batched products of such rows run on the CUDA cores, at the fp32 rate (BLOOM's heads of 108 and
+    150 numbers, benchmarks/published/findings.yaml); plain ones on tensor cores, with narrow loads.
+    """
+    seconds = matmul_s(shape, accelerator, precision)
+    if not kernel.in_core:
+        narrow = np.less(kernel.word_bytes, _ASYNCHRONOUS_COPY_BYTES)
+        return seconds * np.where(narrow, MISALIGNED_SLOWDOWN, 1.0)
+    misaligned = np.less(kernel.word_bytes, WIDEST_LOAD_BYTES)
+    if "fp32" not in accelerator.peak_flops_per_s or not misaligned.any():
+        return seconds
+    return np.where(misaligned, matmul_s(shape, accelerator, "fp32"), seconds)
+
+
 def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
     precision = context.precision if kernel.quantised else context.wide_precision
     shape = MatmulShape(
@@ -100,10 +134,7 @@ def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
         if kernel.accumulates and context.stack.fused_gradient_accumulation
         else context.activation_bytes,
     )
-    # Batched products of misaligned rows run on the CUDA cores, at the fp32 rate.
-    has_cuda_cores = "fp32" in context.accelerator.peak_flops_per_s
-    arithmetic = "fp32" if has_cuda_cores and not kernel.aligned else precision
-    seconds = matmul_s(shape, context.accelerator, arithmetic)
+    seconds = _product_s(kernel, shape, context.accelerator, precision)
     flops = matmul_flops(kernel.m, kernel.n, kernel.k, kernel.batch)
     family = "attention" if kernel.in_core else "linear"
     return KernelCost(family, seconds * context.stack.gemm_scale, 0.0, flops, 0.0)

@@ -150,7 +150,9 @@ class StagePricer:
         if self.recompute.mode in ("alternate", "full") and again:
             passes, host_s = passes + num_again, host_s + num_again * self._host_s(again)
         layers, _ = parts[0]
-        hidden_by = kind.num_layers * (layers.device_s + layers.exposed_s) + extra + extra_comm
+        hidden_by = kind.num_layers * layers.device_s + extra
+        if not stack.host_waits_for_collectives:
+            hidden_by = hidden_by + kind.num_layers * layers.exposed_s + extra_comm
         return StageCost(
             compute_s=device,
             recompute_s=extra,

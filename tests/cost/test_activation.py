@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from simulator.cost.output_memory import (
 )
 from simulator.model import TransformerConfig
 from simulator.plan import Recompute
-from simulator.stack import Stack
+from simulator.stack import CrossEntropy, Stack
 
 GIB = 2**30
 
@@ -341,7 +342,7 @@ stacks = st.builds(
     dropout=st.booleans(),
     fused_norm=st.booleans(),
     fused_bias_gelu=st.booleans(),
-    cross_entropy=st.sampled_from(["vocab_parallel", "vocab_parallel_jit", "eager", "fused"]),
+    cross_entropy=st.sampled_from(get_args(CrossEntropy)),
     gather_logits=st.booleans(),
     copies_attention_output=st.booleans(),
     recompute_elementwise=st.booleans(),

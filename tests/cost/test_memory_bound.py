@@ -82,3 +82,9 @@ def test_bytes_of_a_cross_entropy_in_pytorch_over_half_precision_logits():
     # 4 + 4 + 4, fp32 in 4, half out 2.
     assert moved_bytes("cross_entropy_eager", 1.0, 2.0) == 14
     assert moved_bytes("cross_entropy_eager", 1.0, 2.0, backward=True) == 22
+
+
+def test_bytes_of_a_16_bit_loss_over_another_dimension_than_the_last():
+    # Forward: maximum 2, sum 2, result 2 + 2. Backward: zeros 2, sum 2 + 2, result 2 + 2 + 2.
+    assert moved_bytes("cross_entropy_eager_16_bit", 1.0, 2.0) == 8
+    assert moved_bytes("cross_entropy_eager_16_bit", 1.0, 2.0, backward=True) == 12

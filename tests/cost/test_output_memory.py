@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -16,6 +17,7 @@ from simulator.cost.output_memory import (
 )
 from simulator.model import TransformerConfig
 from simulator.spec.stacks import load_stack
+from simulator.stack import CrossEntropy
 
 MODEL = TransformerConfig("gpt", 1, 2048, 8192, 16, 16, 128, 51200)
 SHAPE = MicrobatchShape(1, 2048, 1, 1, False, "bf16")
@@ -36,6 +38,8 @@ def stack(kind: str, **changes):
         ("vocab_parallel_jit", 4, 6),
         # fp32 log-softmax and bf16 logits; gradients of both steps in fp32.
         ("eager", 6, 8),
+        # 16-bit logits and log-softmax; the gradients of both.
+        ("eager_16_bit", 4, 4),
         # bf16 logits and their gradient.
         ("fused", 2, 2),
     ],
@@ -46,7 +50,7 @@ def test_bytes_per_logit(kind: str, held: int, working: int) -> None:
 
 
 def test_every_kind_is_covered() -> None:
-    assert set(CROSS_ENTROPY) == {"vocab_parallel", "vocab_parallel_jit", "eager", "fused"}
+    assert set(CROSS_ENTROPY) == set(get_args(CrossEntropy))
 
 
 def test_logits_are_divided_unless_they_are_gathered() -> None:

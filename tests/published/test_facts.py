@@ -14,7 +14,7 @@ MakeRow = Callable[..., PublishedRow]
 def facts(row: PublishedRow) -> Facts:
     case = map_row(row)
     assert isinstance(case, Case)
-    return facts_of(case.scenario)
+    return facts_of(case.scenario, "row")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,9 @@ def test_what_is_done_changes_the_work(make_row: MakeRow, cells: dict[str, str])
 def test_other_conditions_are_other_work(make_row: MakeRow) -> None:
     case = map_row(make_row())
     assert isinstance(case, Case)
-    assert facts_of(case.scenario, "after a repair").work != facts_of(case.scenario).work
+    assert (
+        facts_of(case.scenario, "row", "after a repair").work != facts_of(case.scenario, "row").work
+    )
 
 
 def test_factors(make_row: MakeRow) -> None:

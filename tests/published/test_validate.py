@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import PlanError, SpecError
-from simulator.published.results import ValidationResult
+from simulator.published.results import ValidationResult, same_work
 from simulator.published.rows import PublishedRow, read_rows
 from simulator.published.validate import check_row, published_paths, validate
 from simulator.report.report import Report
@@ -171,6 +171,18 @@ def test_rows_of_the_same_work_are_ranked_within_their_source(
     other = write(tmp_path / "other.csv", full_record)
     ranking = validate([mine, other], run=two_seconds).overall.ranking
     assert (ranking.groups, ranking.pairs, ranking.pairs_tied) == (1, 1, 1)
+
+
+def test_repeated_runs_are_one_candidate(
+    tmp_path: Path, write: Callable[..., Path], full_record: dict[str, str], two_seconds: Run
+) -> None:
+    """0.5 s, and 0.3 and 0.5 s for another plan: one pair, 0.5 against a mean of 0.4."""
+    record = full_record | {"repeat_of": ""}
+    other = record | {"id": "r2", "micro_batch": "2", "step_time_s": "0.3"}
+    again = other | {"id": "r3", "step_time_s": "0.5", "repeat_of": "r2"}
+    path = write(tmp_path / "mine.csv", record, other, again)
+    ((times,),) = [same_work(validate([path], run=two_seconds).rows).values()]
+    assert times == [(0.5, 2.0), (0.4, 2.0)]
 
 
 def test_the_table_says_how_plans_are_ordered(

@@ -191,6 +191,20 @@ def test_output_block_projects_onto_the_padded_vocabulary() -> None:
     assert (logits.m, logits.n, logits.k) == (1024, 6400, 1024)
 
 
+def test_a_vocabulary_that_is_not_padded_has_odd_rows() -> None:
+    model = replace(GPT, vocab_size=50257)
+    stack = replace(FLASH, pads_vocabulary=False)
+    words = []
+    for tp, columns in ((1, 50257), (2, 25128), (4, 12564)):
+        block = output_block(model, split(tp), stack)
+        products = [*matmuls(block.forward), *matmuls(block.backward)]
+        assert products[0].n == columns
+        (word,) = {int(product.word_bytes) for product in products}
+        words.append(word)
+    # 2 x 50257 is a multiple of 2, 2 x 25128 = 16 x 3141, 2 x 12564 = 8 x 3141
+    assert words == [2, 16, 8]
+
+
 def test_embedding_sums_over_the_tensor_parallel_group() -> None:
     assert [c.kind for c in collectives(embedding_block(GPT, split(8), FLASH).forward)] == [
         "all_reduce"

@@ -163,6 +163,17 @@ def test_every_collective_of_a_layer_costs_host_time(context: PriceContext) -> N
     assert total_s(cost) == pytest.approx(4 * 1.2)
 
 
+def test_a_host_that_waits_for_collectives_hides_behind_kernels_alone(
+    context: PriceContext,
+) -> None:
+    late = replace(context, stack=replace(context.stack, layer_overhead_s=1.0))
+    waits = replace(late, stack=replace(late.stack, host_waits_for_collectives=True))
+    runs_on, waiting = (pricer(c, split=CUT).cost(MIDDLE, Phase.F) for c in (late, waits))
+    # Four layers of 1 s hide behind compute and collectives, or behind compute alone.
+    assert total_s(runs_on) == pytest.approx(4.0)
+    assert total_s(waiting) == pytest.approx(4.0 + float(waiting.tp_comm_s))
+
+
 def test_stalls_show_however_busy_the_device_is(context: PriceContext) -> None:
     stalled = replace(context, stack=replace(context.stack, layer_stall_s=0.25))
     for mode, phase, passes in (("none", Phase.F, 4), ("none", Phase.B, 4), ("full", Phase.B, 8)):
