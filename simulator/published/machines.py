@@ -30,6 +30,7 @@ class Machine:
         num_nics: NICs per node where the row's machine has another number than the cluster's.
         used_per_node: devices a job takes of each node where it spans several nodes and cannot
             fill them (racks of 72, of which jobs in powers of two take 64).
+        conditions: found in the lower-case ``conditions`` column.
     """
 
     source: str
@@ -40,6 +41,7 @@ class Machine:
     nearest: str = ""
     num_nics: int | None = None
     used_per_node: int | None = None
+    conditions: str = ""
 
     def matches(self, row: PublishedRow) -> bool:
         """Whether the rule is for this row."""
@@ -52,6 +54,7 @@ class Machine:
             re.match(self.source, row.source) is not None
             and re.match(rf"(?:{self.gpu})(?!\d)", gpu) is not None
             and re.search(self.network, _interconnect(row)) is not None
+            and self.conditions in row.lower("conditions")
         )
 
 
@@ -65,6 +68,9 @@ _A100_40: Final = r"a100-(sxm4-)?40gb|a100 40"
 MACHINES: Final = (
     Machine("sc21|kort|mtnlg", r"a100", "", "selene"),
     Machine("megascale", r"a100", "", "clos-a100-12288"),
+    Machine(
+        "bloomA100", r"a100", "", "jean-zay-a100-2022-02", conditions="before the pci-express/numa"
+    ),
     Machine("bloomA100", r"a100", "", "jean-zay-a100"),
     Machine("bsGPT2", r"v100-32gb", "", "dgx-1v-cluster", nearest="4 of the 8 devices of a node"),
     Machine("azure", r"a100", "", "azure-ndmv4-cluster"),

@@ -43,6 +43,7 @@ SOFTWARE: Final = (
     Software(r"megatron-lm \+ deepspeed zero|hf trainer \+ deepspeed", "deepspeed-zero-2021"),
     Software(r"zero-3 only|^deepspeed zero", "deepspeed-zero-2020"),
     Software(r"^pytorch ddp", "deepspeed-zero-2020", nearest=True),
+    Software(r"megatron-deepspeed \(bigscience\)", "megatron-deepspeed-bloom"),
     Software(r"megatron-deepspeed|gpt-neox", "megatron-deepspeed-2021"),
     Software(r"^vtrain$", "vtrain-simulator"),
     # Its activation memory s b h (34 + 5 a s / h) (arXiv 2401.10241, table 1) is that of unfused

@@ -19,6 +19,12 @@ def test_rules_name_clusters_of_the_catalogue(machine) -> None:
     [
         ({"file": "kort"}, 64, {"preset": "selene", "nodes": 8}),
         ({"file": "megascale9"}, 2240, {"preset": "clos-a100-12288", "nodes": 280}),
+        ({"file": "bloomA100"}, 384, {"preset": "jean-zay-a100", "nodes": 48}),
+        (
+            {"file": "bloomA100", "conditions": "before the PCI-Express/NUMA change of 02-25"},
+            384,
+            {"preset": "jean-zay-a100-2022-02", "nodes": 48},
+        ),
         ({}, 12, {"preset": "dgx-a100-cluster", "nodes": 2}),
         ({"gpu": "A100-40GB"}, 8, {"preset": "dgx-a100-40gb-cluster", "nodes": 1}),
         ({"gpu": "A100", "gpu_mem_gb": "40"}, 8, {"preset": "dgx-a100-40gb-cluster", "nodes": 1}),
