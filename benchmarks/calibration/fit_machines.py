@@ -60,7 +60,7 @@ if __name__ == "__main__":
     losses = [
         np.array([jean_zay_losses(f, name, stalls_s) for f in fractions]) for name in clusters
     ]
-    best_stall = int(sum(loss.min(axis=0) for loss in losses).argmin())
+    best_stall = int(np.array([loss.min(axis=0) for loss in losses]).sum(axis=0).argmin())
     print(f"megatron-deepspeed-bloom layer_stall: {1e3 * stalls_s[best_stall]:.2f} ms")
     for name, loss in zip(clusters, losses, strict=True):
         print(f"{name} bandwidth_fraction: {fractions[int(loss[:, best_stall].argmin())]}")
