@@ -42,8 +42,8 @@ class GemmCurve:
         overlap_exponent: p of the p-norm that joins compute and memory time.
         small_tile_penalty: g, loss of tiles smaller than 256x128.
         split_s: ts, cost of a split-K reduction.
-        precision_fraction: precision -> part of ``peak_fraction`` that is left in it, 1 where it is
-            not named: twice the peak does not bring twice the speed where power is the limit.
+        precision_fraction: precision -> factor on ``peak_fraction``, 1 where it is not named: twice
+            the peak does not bring twice the speed; above 1 where 8 bits droop less than 16.
     """
 
     peak_fraction: float

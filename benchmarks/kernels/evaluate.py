@@ -114,6 +114,18 @@ def gemm_samples() -> list[Sample]:
     return samples
 
 
+def gemm_fp8_samples() -> list[Sample]:
+    """Per accelerator and role: fp8 products of a chip that has run for thousands of them."""
+    samples: list[Sample] = []
+    for (name, role), table in Table.read("gemm_fp8").split("accelerator", "role"):
+        m, n, k, tflops = (table.numbers(c) for c in ("m", "n", "k", "tflops"))
+        shape = Matmul(m, n, k, element_bytes=1.0)
+        predicted = np.asarray(matmul_s(shape, load_accelerator(name), "fp8", steady=True))
+        measured = np.asarray(matmul_flops(m, n, k)) / (tflops * 1e12)
+        samples.append(Sample(name, role, measured, predicted))
+    return samples
+
+
 def attention_samples() -> list[Sample]:
     """Per accelerator, kernel and head size: causal forward, all and those that fill the chip."""
     samples: list[Sample] = []

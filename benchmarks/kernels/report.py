@@ -12,6 +12,7 @@ from benchmarks.kernels.evaluate import (
     Sample,
     attention_figure_samples,
     attention_samples,
+    gemm_fp8_samples,
     gemm_samples,
     memory_bound_samples,
     network_collective_samples,
@@ -43,6 +44,16 @@ SECTIONS: tuple[tuple[str, str, Callable[[], list[Sample]]], ...] = (
         "(SimuMax, B200, before its sustained clock was put between the two tables); "
         "`Stack.gemm_scale` is there to absorb that.",
         gemm_samples,
+    ),
+    (
+        "GEMM in fp8",
+        "Random matrices after 10,000 products of the same shape, `matmul_s(steady=True)`; nine "
+        "shapes per device. `fit`: m = n = k = 2048, 8192 and 32768, on which the share of the "
+        "peak that fp8 keeps (`precision_fraction`) is fitted, all else being the bf16 constants. "
+        "`holdout`: 4096, 16384 and 6144 x 12288 x 12288. `small`: 1024, 1024 x 2145 x 1024 (no "
+        "multiple of a tile) and 802816 x 192 x 768; the bf16 constants are too fast for the "
+        "first two on H100 and H200.",
+        gemm_fp8_samples,
     ),
     (
         "Fused attention",

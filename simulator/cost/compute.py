@@ -110,7 +110,7 @@ def matmul_s(
         because power-limited parts need them. Fitted on the GEMM tables of NVIDIA
         ai-dynamo/aiconfigurator.
     Assumes: constants fitted on bf16 hold for the other precisions of the same chip, but for the
-        share of the peak (``GemmCurve.precision_fraction``).
+        share of the peak (``GemmCurve.precision_fraction``, of fp8 fitted on hot products).
     Error: 4-8 % mean absolute error on held-out shapes with steady=False (docs/kernels.md);
         another driver, power cap or cuBLAS moves all shapes together, by 6-13 % on A100 and
         H100 in independent tables, which is what ``Stack.gemm_scale`` is for.

@@ -61,8 +61,8 @@ class GemmSpec(Spec):
     overlap_exponent: Positive
     small_tile_penalty: NotNegative
     split: Seconds
-    precision_fraction: dict[Precision, Sourced[Fraction]] = Field(
-        default_factory=dict[Precision, Sourced[Fraction]]
+    precision_fraction: dict[Precision, Sourced[PeakFraction]] = Field(
+        default_factory=dict[Precision, Sourced[PeakFraction]]
     )
 
     def curve(self) -> GemmCurve:
