@@ -58,6 +58,8 @@ class Stack:
             optimizer does.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
+        cast_scale: time of a kernel that casts to fp8 and transposes over that of a copy of its
+            bytes.
         checkpoints_on_host: what full recomputation keeps of a layer lies in host memory; the time
             of the copies is not modelled.
         fragmentation: bytes lost in the allocator as a share of those that come and go, which are
@@ -161,3 +163,4 @@ class Stack:
     fp8_dynamic: bool = False
     checkpoints_on_host: bool = False
     optimizer_intermediate_bytes: float = 0.0
+    cast_scale: Numeric = 1.0

@@ -97,6 +97,7 @@ class StackSpec(Spec):
     gradient_copy_bytes: NotNegative = 0.0
     gemm_scale: Sourced[Scale]
     memory_scale: Sourced[Scale]
+    cast_scale: Sourced[Scale]
     attention_scale: Sourced[Scale]
     layer_overhead: Sourced[Seconds]
     collective_overhead: Sourced[Seconds]

@@ -91,13 +91,29 @@ def _beside(split: Split, collective: Collective, compute: Matmul, *, fused: boo
     return [compute, collective]
 
 
-def _with_casts(
-    split: Split, block: Block, name: str, inputs: Numeric, outputs: Numeric, whole: Numeric
-) -> Block:
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """What a linear casts to fp8.
+
+    Attributes:
+        inputs: elements of its input that this rank casts.
+        outputs: the same of the gradient of its output.
+        whole: elements of the one of them that is gathered over tp with sequence parallelism.
+        after_norm: its input comes from a norm, of one kernel with it.
+    """
+
+    inputs: Numeric
+    outputs: Numeric
+    whole: Numeric
+    after_norm: bool = False
+
+
+def _with_casts(split: Split, block: Block, name: str, cast: _Cast) -> Block:
     """``block`` with its input and its output gradient cast to fp8 first.
 
     Every cast reads 16 bits and writes 8, and 8 more transposed for the weight gradient. Before a
-    gather over tp the rank casts only its own tokens, and transposes all of them after it.
+    gather over tp the rank casts only its own tokens, and transposes all of them after it. A norm
+    writes 8 bits itself; what it wrote is transposed in the backward, gathered or not.
 
     Where scales are dynamic, a kernel of its own finds the maximum first; the forward writes one
     layout, and the backward casts the 16-bit input again into the other.
@@ -106,26 +122,29 @@ def _with_casts(
         split: of the microbatch.
         block: the products and their collectives.
         name: of the linear.
-        inputs: elements of its input that this rank casts.
-        outputs: the same of the gradient of its output.
-        whole: elements of the one of them that is gathered over tp with sequence parallelism.
+        cast: what is cast.
 
-    Source: NVIDIA/TransformerEngine, pytorch/module/base.py, grad_output_preprocess; pytorch/ao,
-        torchao/float8/float8_linear.py, matmul_with_hp_or_float8_args (saves ``input_hp``), and
-        README.md, Performance ("max_abs and casting overhead").
-    Assumes: one kernel per cast, not fused into the kernel before it; weights are cast once per
-        step (``StepCosts.optimizer_row``).
+    Source: NVIDIA/TransformerEngine, pytorch/module/base.py, grad_output_preprocess, and
+        layernorm_linear.py (the norm's output in fp8, ``fp8_transpose`` of it for the weight
+        gradient); pytorch/ao, torchao/float8/float8_linear.py, matmul_with_hp_or_float8_args
+        (saves ``input_hp``), and README.md, Performance ("max_abs and casting overhead").
+    Assumes: but for norms, one kernel per cast, not fused into the kernel before it; weights are
+        cast once per step (``StepCosts.optimizer_row``).
     """
     if not split.quantises:
         return block
     kind = "quantise_dynamic" if split.recasts else "quantise"
-    enter = Elementwise(f"{name}.quantise", kind, inputs)
-    back = [Elementwise(f"{name}.quantise_gradient", kind, outputs, backward=True)]
+    enter = [Elementwise(f"{name}.quantise", kind, cast.inputs)]
+    back = [Elementwise(f"{name}.quantise_gradient", kind, cast.outputs, backward=True)]
+    gathers = split.tensor_parallel and split.sequence_parallel
     if split.recasts:
-        back.append(Elementwise(f"{name}.quantise_again", "quantise_again", inputs, backward=True))
-    elif split.tensor_parallel and split.sequence_parallel:
-        back.append(Elementwise(f"{name}.transpose", "transpose_fp8", whole, backward=True))
-    return Block((enter, *block.forward), (*back, *block.backward))
+        again = Elementwise(f"{name}.quantise_again", "quantise_again", cast.inputs, backward=True)
+        back.append(again)
+    elif cast.after_norm or gathers:
+        back.append(Elementwise(f"{name}.transpose", "transpose_fp8", cast.whole, backward=True))
+    if cast.after_norm and not split.recasts:
+        enter = []
+    return Block((*enter, *block.forward), (*back, *block.backward))
 
 
 def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) -> Block:
@@ -136,8 +155,13 @@ def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric)
     """
     columns = outputs / split.tp
     block = _column_products(name, split, inputs, columns)
-    cast = split.local_tokens * inputs, split.tokens * columns
-    return _with_casts(split, block, name, *cast, whole=split.tokens * inputs)
+    cast = _Cast(
+        inputs=split.local_tokens * inputs,
+        outputs=split.tokens * columns,
+        whole=split.tokens * inputs,
+        after_norm=True,
+    )
+    return _with_casts(split, block, name, cast)
 
 
 def _three_products(
@@ -183,8 +207,12 @@ def row_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) ->
     """
     rows = inputs / split.tp
     block = _row_products(name, split, rows, outputs)
-    cast = split.tokens * rows, split.local_tokens * outputs
-    return _with_casts(split, block, name, *cast, whole=split.tokens * outputs)
+    cast = _Cast(
+        inputs=split.tokens * rows,
+        outputs=split.local_tokens * outputs,
+        whole=split.tokens * outputs,
+    )
+    return _with_casts(split, block, name, cast)
 
 
 def _row_products(name: str, split: Split, rows: Numeric, outputs: Numeric) -> Block:

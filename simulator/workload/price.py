@@ -162,6 +162,8 @@ def _elementwise_cost(kernel: Elementwise, context: PriceContext) -> KernelCost:
         context.accelerator,
         backward=kernel.backward,
     )
+    if kernel.family == "quantise":
+        seconds = seconds * context.stack.cast_scale
     return KernelCost(kernel.family, seconds * context.stack.memory_scale, 0.0, 0.0, moved)
 
 

@@ -219,17 +219,19 @@ def test_blocks_concatenate_forward_and_reverse_backward() -> None:
     assert [k.name for k in matmuls(both.backward)] == ["b'", "a'"]
 
 
-def test_fp8_casts_the_input_and_the_output_gradient_of_every_linear() -> None:
-    # tokens 2 * 512 = 1024, h = 1024: inputs of qkv, attention_out, mlp_in and mlp_out are
-    # h, h, h, 4h wide; gradients of their outputs 3h, h, 4h, h.
+def test_fp8_casts_what_no_norm_wrote_and_the_output_gradient_of_every_linear() -> None:
+    # tokens 2 * 512 = 1024, h = 1024: inputs of attention_out and mlp_out are h and 4h wide;
+    # gradients of the outputs of qkv, attention_out, mlp_in and mlp_out 3h, h, 4h, h. The norms
+    # before qkv and mlp_in write 8 bits, which are transposed for the weight gradient.
     block = layer_block(GPT, replace(split(), quantises=True), FLASH)
 
-    def cast(kernels: tuple[Kernel, ...]) -> list[float]:
-        found = [k for k in kernels if isinstance(k, Elementwise) and k.family == "quantise"]
+    def cast(kernels: tuple[Kernel, ...], family: str = "quantise") -> list[float]:
+        found = [k for k in kernels if isinstance(k, Elementwise) and k.family == family]
         return [float(k.elements) / (1024 * 1024) for k in found]
 
-    assert cast(block.forward) == [1, 1, 1, 4]
+    assert cast(block.forward) == [1, 4]
     assert cast(block.backward) == [1, 4, 1, 3]
+    assert cast(block.backward, "transpose_fp8") == [1, 1]
     assert all(k.quantised for k in matmuls(block.forward + block.backward))
 
 
@@ -244,15 +246,16 @@ def test_dynamic_scales_cast_every_input_again_in_the_backward() -> None:
 
 
 def test_with_sequence_parallelism_a_rank_casts_its_own_tokens_before_the_gather() -> None:
-    # tp = 4: qkv gathers its input, so that 1024 / 4 tokens of h are cast; the output has 3h / 4
-    # columns of all tokens.
+    # tp = 4: qkv gathers what the norm wrote; its output has 3h / 4 columns of all tokens.
     whole = replace(split(tp=4, sequence_parallel=True), quantises=True)
     block = column_linear("qkv", whole, inputs=1024, outputs=3072)
-    enter, back = block.forward[0], block.backward[0]
-    assert isinstance(enter, Elementwise)
+    assert not any(isinstance(k, Elementwise) for k in block.forward)
+    back = block.backward[0]
     assert isinstance(back, Elementwise)
-    assert enter.elements == 256 * 1024
     assert back.elements == 1024 * 768
+    # attention_out gathers the gradient of its output: 1024 / 4 tokens of h are cast before.
+    out = row_linear("attention_out", whole, inputs=1024, outputs=1024).backward
+    assert [float(k.elements) for k in out if isinstance(k, Elementwise)] == [256 * 1024, 2**20]
     # What travels is fp8, one byte each, and is transposed when all 1024 tokens are there; the sum
     # of the input gradient is in 16 bits.
     assert {(c.kind, c.payload_bytes) for c in collectives(block.forward + block.backward)} == {

@@ -65,6 +65,15 @@ def test_only_quantised_products_run_in_fp8() -> None:
     assert 1.8 < ratio < 1.93
 
 
+def test_cast_scale_multiplies_casts_with_a_transpose_only(context: PriceContext) -> None:
+    slow = replace(context, stack=replace(context.stack, cast_scale=2.0))
+    cast = Elementwise("c", "quantise", 1e6)
+    assert kernel_cost(cast, slow).device_s == 2 * kernel_cost(cast, context).device_s
+    for family in ("transpose_fp8", "copy"):
+        other = Elementwise("o", family, 1e6)
+        assert kernel_cost(other, slow).device_s == kernel_cost(other, context).device_s
+
+
 def test_gemm_scale_multiplies_products_only(context: PriceContext) -> None:
     slow = replace(context, stack=replace(context.stack, gemm_scale=2.0))
     product, move = Matmul("m", 4096.0, 4096.0, 4096.0), Elementwise("e", "add", 1e6)
