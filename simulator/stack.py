@@ -10,7 +10,9 @@ from simulator.numeric import Numeric
 from simulator.plan import AttentionKernel
 from simulator.uncertainty import Uncertainty
 
-CrossEntropy = Literal["vocab_parallel", "vocab_parallel_jit", "eager", "eager_16_bit", "fused"]
+CrossEntropy = Literal[
+    "vocab_parallel", "vocab_parallel_jit", "vocab_parallel_te", "eager", "eager_16_bit", "fused"
+]
 """Whose loss: ``cost.output_memory.CROSS_ENTROPY`` has its tensors, ``cost.memory_bound.FAMILIES``
 its kernels, as ``cross_entropy_<name>``."""
 

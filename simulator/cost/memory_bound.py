@@ -134,6 +134,10 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     "cross_entropy_vocab_parallel_jit": KernelFamily(
         "cross_entropy", 2, 1, 8, 8, 3, 2, f"{_MEGATRON}/fused_cross_entropy.py"
     ),
+    # maximum and sum 2, gradient in place 4; backward scales it in place 4
+    "cross_entropy_vocab_parallel_te": KernelFamily(
+        "cross_entropy", 3, 2, 0, 0, 2, 1, "NVIDIA/TransformerEngine, triton/cross_entropy.py"
+    ),
     "cross_entropy_fused": KernelFamily(
         "cross_entropy", 2, 2, 0, 0, 1, 1, "NVIDIA/apex, contrib/csrc/xentropy"
     ),

@@ -42,6 +42,7 @@ class LossTensors:
 CROSS_ENTROPY: Final[Mapping[CrossEntropy, LossTensors]] = {
     "vocab_parallel": LossTensors(1, 0, 0, 1),
     "vocab_parallel_jit": LossTensors(1, 0, 1, 1),
+    "vocab_parallel_te": LossTensors(0, 1, 0, 0),
     "eager": LossTensors(1, 1, 2, 0),
     "eager_16_bit": LossTensors(0, 2, 0, 2),
     "fused": LossTensors(0, 1, 0, 1),
@@ -52,6 +53,8 @@ CROSS_ENTROPY: Final[Mapping[CrossEntropy, LossTensors]] = {
   fp32 softmax is made in place and becomes the gradient in place, then a 16-bit copy of it.
 * vocab_parallel_jit: ``--cross-entropy-loss-fusion``, core/fusions/fused_cross_entropy.py. Compiled
   functions return new tensors: 16-bit logits, fp32 logits and their exponentials exist at once.
+* vocab_parallel_te: ``--cross-entropy-fusion-impl te``, NVIDIA/TransformerEngine,
+  pytorch/triton/cross_entropy.py. The 16-bit logits become their gradient in place.
 * eager: ``torch.nn.functional.cross_entropy`` on an fp32 copy. Autograd holds the log-softmax, the
   caller the 16-bit logits; the backward makes the gradients of both of its steps in fp32.
 * eager_16_bit: the same on the 16-bit logits as they are.

@@ -78,6 +78,7 @@ MACHINES: Final = (
     Machine("repo-oneflow-inc-dlperf", r"v100", "", "dlperf-v100-cluster"),
     # Its devices name themselves Tesla V100-SXM2-32GB-LS (projects/gpt/throughput_results.csv).
     Machine("repo-languini", r"v100", "", "dgx-1v-max-q-cluster"),
+    Machine("repo-moorethreads-simumax", r"b200", "", "simumax-b200-cluster"),
     Machine("", r"mi250x", "", "frontier"),
     Machine("", r"mi300x", "", "mi300x-cluster"),
     Machine("", r"tpuv3", "", "tpu-v3-pod", 4),

@@ -105,6 +105,9 @@ def stack_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     if "cross_entropy_loss_fusion" in row.lower("model"):
         # The test case of Megatron-LM that is named after its switch.
         settings["cross_entropy"] = "vocab_parallel_jit"
+    if "ce fusion" in row.lower("note"):
+        # SimuMax: with Transformer Engine's kernels (MooreThreads/SimuMax, docs/strategy.md).
+        settings["cross_entropy"] = "vocab_parallel_te"
     name = row.text("framework")
     if software.nearest:
         unknown = f"framework '{name}'" if name else "framework not stated"

@@ -88,3 +88,9 @@ def test_bytes_of_a_16_bit_loss_over_another_dimension_than_the_last():
     # Forward: maximum 2, sum 2, result 2 + 2. Backward: zeros 2, sum 2 + 2, result 2 + 2 + 2.
     assert moved_bytes("cross_entropy_eager_16_bit", 1.0, 2.0) == 8
     assert moved_bytes("cross_entropy_eager_16_bit", 1.0, 2.0, backward=True) == 12
+
+
+def test_bytes_of_transformer_engines_cross_entropy():
+    # Forward: 2 for maximum and sum, 2 read and 2 written for the gradient. Backward: 2 + 2.
+    assert moved_bytes("cross_entropy_vocab_parallel_te", 1.0, 2.0) == 6
+    assert moved_bytes("cross_entropy_vocab_parallel_te", 1.0, 2.0, backward=True) == 4

@@ -36,6 +36,8 @@ def stack(kind: str, **changes):
         ("vocab_parallel", 4, 2),
         # bf16 logits, fp32 logits and their exponentials: 2 + 4 + 4, of which 4 stay.
         ("vocab_parallel_jit", 4, 6),
+        # bf16 logits, which become their gradient in place.
+        ("vocab_parallel_te", 2, 0),
         # fp32 log-softmax and bf16 logits; gradients of both steps in fp32.
         ("eager", 6, 8),
         # 16-bit logits and log-softmax; the gradients of both.

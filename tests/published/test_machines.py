@@ -30,6 +30,11 @@ def test_rules_name_clusters_of_the_catalogue(machine) -> None:
         ({"gpu": "A100", "gpu_mem_gb": "40"}, 8, {"preset": "dgx-a100-40gb-cluster", "nodes": 1}),
         ({"gpu": "V100-SXM3-32GB"}, 400, {"preset": "dgx-2-cluster", "nodes": 25}),
         ({"gpu": "H100-80GB-SXM"}, 16, {"preset": "dgx-h100-superpod", "nodes": 2}),
+        (
+            {"file": "repo-moorethreads-simumax", "gpu": "B200"},
+            8,
+            {"preset": "simumax-b200-cluster", "nodes": 1},
+        ),
         ({"gpu": "GB200"}, 64, {"preset": "gb200-nvl72-cluster", "nodes": 1}),
         (
             {"gpu": "V100", "interconnect_intra": "DGX-2", "interconnect_inter": "single node"},

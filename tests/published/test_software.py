@@ -161,6 +161,11 @@ def test_loss_of_the_test_case_that_is_named_after_it(make_row: MakeRow) -> None
     assert settings["cross_entropy"] == "vocab_parallel_jit"
 
 
+def test_loss_that_a_note_states(make_row: MakeRow) -> None:
+    settings, _ = stack_settings(make_row(note="fp32 grad accumulation, CE fusion; 2 iterations"))
+    assert settings["cross_entropy"] == "vocab_parallel_te"
+
+
 def test_zero_bubbles_code_reads_batches_beside_compute(make_row: MakeRow) -> None:
     own, _ = stack_settings(make_row(framework="Megatron-LM zero-bubble", year="2024"))
     plain, _ = stack_settings(make_row(framework="Megatron-LM", year="2022"))
