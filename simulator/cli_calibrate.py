@@ -250,6 +250,10 @@ def accelerator(
 
     What has no file stays as it is in BASE. benchmarks/calibration/measure_torch.py measures and
     writes such files. Errors are given in sample and on folds held out.
+
+    A curve needs more rows than it has constants, better ten times as many: at least 11 shapes for
+    --gemm, 5 shapes per kernel and head_dim for --attention, and 2 rows more than there are kinds
+    of kernel for --memory.
     """
     from simulator.calibrate.guards import hardware_files, refuse_overwriting
     from simulator.calibrate.hardware import calibrate_accelerator
@@ -288,7 +292,9 @@ def node(
 ) -> None:
     """Fit the collective curve of a node to collectives measured on 2 and more of its devices.
 
-    All files are fitted together: the choice of protocol is part of the model.
+    All files are fitted together: the choice of protocol is part of the model. There must be more
+    rows than constants, better ten times as many: at least 10 for all-gathers on one number of
+    devices, 24 for all kinds on 2, 4 and 8.
     """
     from simulator.calibrate.guards import hardware_files, refuse_overwriting
     from simulator.calibrate.hardware import calibrate_node

@@ -101,7 +101,17 @@ def _rank_rows(ranks: Sequence[RankMemory]) -> list[list[str]]:
 
 def validation_view(result: ValidationResult) -> RenderableType:
     """One line per source and the totals; all errors are over rows marked test."""
-    headers = ("source", "rows", "skipped", "test", "bias", "MAPE", "p90", "worst", "in range")
+    headers = (
+        "source",
+        "rows",
+        "skipped",
+        "test",
+        "bias",
+        "mean absolute error",
+        "p90",
+        "worst",
+        "in range",
+    )
     rows = [_summary_row(name, summary) for name, summary in result.sources.items()]
     rows += [_summary_row(f"tier {name}", summary) for name, summary in result.tiers.items()]
     rows.append(_summary_row("all", result.overall))

@@ -23,7 +23,7 @@ from simulator.views import table
 
 _PARAMETER_HEADERS: Final = ("parameter", "shipped", "fitted", "standard error", "")
 _SKIPPED_HEADERS: Final = ("table", "rows", "ids", "reason")
-_ERROR_HEADERS: Final = ("rows", "n", "bias", "MAPE", "median", "90 %", "worst")
+_ERROR_HEADERS: Final = ("rows", "n", "bias", "mean absolute error", "median", "90 %", "worst")
 _FAR: Final = 10.0
 """Factor between measured times and the base from which on another unit is likely."""
 _GROUPS: Final[Mapping[str, str]] = {
@@ -131,7 +131,10 @@ def hardware_view(found: HardwareFit) -> RenderableType:
         count = fit.in_sample.compared
         parts.append(Text(f"\n{fit.name}, {count} measurements", "bold"))
         parts.append(
-            Text(f"MAPE {before} with the base, {inside} fitted, {outside} held out (5 folds)")
+            Text(
+                f"mean absolute error {before} with the base, {inside} fitted, {outside} held out "
+                "(5 folds)"
+            )
         )
         rows = [
             (

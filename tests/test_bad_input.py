@@ -75,6 +75,13 @@ CHANGED: dict[str, tuple[str, str, list[str]]] = {
     "unknown sharding": ("tp: 2", "sharding: zero9", ["unknown sharding 'zero9'", "zero1"]),
     "unknown optimizer": ("bf16", "bf16, optimizer: adan", ["unknown optimizer 'adan'", "adam"]),
     "unknown recompute": ("bf16", "bf16, recompute: some", ["'some'", "selective"]),
+    "misspelt recompute": ("bf16", "bf16, recompute: selectve", ["did you mean 'selective'"]),
+    "misspelt recompute mode": ("bf16", "bf16, recompute: {mode: ful}", ["did you mean 'full'"]),
+    "misspelt recompute key": (
+        "bf16",
+        "bf16, recompute: {mode: full, num_layer: 1}",
+        ["unknown key 'num_layer'", "did you mean 'num_layers'"],
+    ),
     "recompute with no layers": ("bf16", "bf16, recompute: {mode: none, num_layers: 1}", ["full"]),
     "experts": ("tp: 2", "ep: 4", ["ep = 4", "dense"]),
     "bare number for a quantity": ("tp: 2", "bucket_bytes: 25", ["25 has no unit", "80 GB"]),

@@ -182,7 +182,7 @@ def test_validate_accepts_tables_either_way(tmp_path: Path) -> None:
         assert data["sources"]["mine"]["count"] == 1
     shown = invoke("validate", "--rows", str(table), str(table))
     assert "mine" in shown.stdout
-    assert "MAPE" in shown.stdout
+    assert "mean absolute error" in shown.stdout
 
 
 def test_a_bug_is_one_line_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,3 +232,44 @@ def test_times_in_another_unit_are_pointed_at(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         assert ("times differ from the base by a factor of" in done.stderr) == told
         assert ("time_us is in microseconds" in done.stderr) == told
+
+
+GEMM = "m,n,k,time_us\n4096,4096,4096,250\n"
+ATTENTION = "kernel,head_dim,batch,heads,tokens,time_us\nflash2,128,1,8,4096,900\n"
+MEMORY = "kernel,bytes,time_us\nadd,1e9,700\ncopy,1e9,700\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "number"),
+    # Two kinds of memory-bound kernels, each with a fraction, and one launch: 3 constants.
+    [("--gemm", GEMM, 11), ("--attention", ATTENTION, 5), ("--memory", MEMORY, 2 + 2)],
+)
+def test_smallest_accelerator_files_are_those_of_the_help(
+    tmp_path: Path, option: str, text: str, number: int
+) -> None:
+    table = tmp_path / "few.csv"
+    table.write_text(text)
+    refused = run("accelerator", "h100-sxm5-80gb", option, str(table))
+    assert f"measure at least {number} shapes" in refused.output
+    shown = " ".join(run("accelerator", "--help").output.split())
+    said = "2 rows more than" if option == "--memory" else f"{number} shapes"
+    assert said in shown
+
+
+@pytest.mark.parametrize(
+    ("kinds", "sizes", "number"),
+    [
+        (["all_gather"], [8], 10),
+        (["all_gather", "all_reduce", "all_to_all"], [2, 4, 8], 24),
+    ],
+)
+def test_smallest_node_files_are_those_of_the_help(
+    tmp_path: Path, kinds: list[str], sizes: list[int], number: int
+) -> None:
+    table = tmp_path / "few.csv"
+    lines = [f"{kind},{size},1048576,50" for kind in kinds for size in sizes]
+    table.write_text("\n".join(["kind,ranks,bytes,time_us", *lines]) + "\n")
+    refused = run("node", "dgx-h100", str(table))
+    assert f"measure at least {number} shapes" in refused.output
+    shown = " ".join(run("node", "--help").output.split())
+    assert f"{number} for " in shown

@@ -16,8 +16,8 @@ def source_of(fit: CurveFit, files: str) -> str:
     """Where a curve comes from, with its errors."""
     return (
         f"trainsim calibrate, {fit.in_sample.compared} measurements of {files}: "
-        f"MAPE {percent(fit.in_sample.mape)} in sample, {percent(fit.held_out.mape)} held out "
-        "(5 folds)"
+        f"mean absolute error {percent(fit.in_sample.mape)} in sample, "
+        f"{percent(fit.held_out.mape)} held out (5 folds)"
     )
 
 

@@ -28,7 +28,15 @@ TIERS: Final[Mapping[str, str]] = {
     "B": "tier B: something missing or read from a figure",
     "C": "tier C: trend only",
 }
-COLUMNS: Final = ("compared", "bias", "mean", "median", "90 %", "worst", "within 20 %")
+COLUMNS: Final = (
+    "compared",
+    "bias",
+    "mean absolute error",
+    "median",
+    "90 %",
+    "worst",
+    "within 20 %",
+)
 _LARGEST: Final = 20
 
 

@@ -176,7 +176,14 @@ def left_out_errors(
 
 def left_out_table(fitted: ValidationResult, left_out: ValidationResult) -> Table:
     """``left_out_errors`` as a table."""
-    columns = ("source", "test rows", "mean", "bias", "mean left out", "bias left out")
+    columns = (
+        "source",
+        "test rows",
+        "mean absolute error",
+        "bias",
+        "mean absolute error left out",
+        "bias left out",
+    )
     rows = [
         (
             one.source,

@@ -40,7 +40,15 @@ _PATTERNS: Final = (
 )
 _MAX_PATTERNS: Final = 40
 _MAX_PER_SOURCE: Final = 3
-_GROUP_COLUMNS: Final = ("factor", "R^2", "adjusted", "value", "rows", "median", "mean of sizes")
+_GROUP_COLUMNS: Final = (
+    "factor",
+    "R^2",
+    "adjusted",
+    "value",
+    "rows",
+    "median",
+    "mean absolute error",
+)
 
 
 def residual_page(result: ValidationResult, findings: Mapping[str, str]) -> Page:
@@ -77,7 +85,15 @@ def overview_table(found: list[Study]) -> Table:
         )
         for study in found
     ]
-    columns = ("source", "rows", "bias", "median", "mean of sizes", "explained by", "adjusted")
+    columns = (
+        "source",
+        "rows",
+        "bias",
+        "median",
+        "mean absolute error",
+        "explained by",
+        "adjusted",
+    )
     return table(columns, lines, "lrrrrlr")
 
 
@@ -145,7 +161,7 @@ def _group_cells(group: Group) -> tuple[Cell, ...]:
 def _section(study: Study, finding: str) -> Section:
     summary = (
         f"{study.count:,} rows, bias {percent(study.bias, signed=True)}, median "
-        f"{percent(study.median, signed=True)}, mean of sizes {percent(study.mape)}."
+        f"{percent(study.median, signed=True)}, mean absolute error {percent(study.mape)}."
     )
     blocks: list[Block] = [Prose(summary)]
     if finding:

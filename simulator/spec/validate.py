@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar, cast, get_args
 
@@ -65,7 +66,8 @@ def _as_spec_error(
             )
         case "literal_error" | "enum":
             expected = str(context.get("expected", ""))
-            return SpecError(f"{value} is not one of {expected}", where=place)
+            near = _nearest(str(problem["input"]), re.findall(r"'([^']*)'", expected))
+            return SpecError(f"{value} is not one of {expected}", where=place, hint=near)
         case _ if isinstance(cause, TrainsimError):
             return type(cause)(cause.problem, where=cause.where or place, hint=cause.hint)
         case _:
@@ -80,8 +82,13 @@ def _shown(value: object) -> str:
 
 def _near(name: str, known: Sequence[str]) -> str:
     """A hint with the nearest known key, or with all of them."""
+    return _nearest(name, known) or f"known keys: {', '.join(known)}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """A hint with the nearest known word, empty where none is near."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+    return f"did you mean '{near[0]}'?" if near else ""
 
 
 def _path(location: Sequence[int | str], data: object) -> str:

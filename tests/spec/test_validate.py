@@ -38,6 +38,7 @@ class Part(Spec):
 class Machine(Spec):
     rate: Sourced[BytesPerSecond]
     start: Seconds = 0.0
+    colour: Literal["green", "red"] = "red"
     ratio: Oversubscription = 1.0
     parts: tuple[Part, ...] = ()
     by_size: dict[int, Part] = Field(default_factory=dict)
@@ -63,6 +64,14 @@ def test_valid():
     [
         ({}, "'rate' is missing", "a.yaml: rate", "add the key 'rate'"),
         # The typo is reported, not the key that it leaves missing.
+        (
+            {"rate": RATE, "colour": "gren"},
+            "'gren' is not one of 'green' or 'red'", "a.yaml: colour", "did you mean 'green'?",
+        ),
+        (
+            {"rate": RATE, "colour": 7},
+            "7 is not one of 'green' or 'red'", "a.yaml: colour", "",
+        ),
         ({"rat": RATE}, "unknown key 'rat'", "a.yaml: rat", "did you mean 'rate'?"),
         ({"rate": RATE, "zzz": 1}, "unknown key 'zzz'", "a.yaml: zzz", "known keys: by_size"),
         ([], "[] is not a mapping", "a.yaml", "write keys and values"),
