@@ -10,7 +10,7 @@ from typing import Final
 from simulator.calibrate.fit_stack import StackFit, fit_stack
 from simulator.calibrate.job import Job, inheritors
 from simulator.calibrate.observations import Observation, Observations, evenly
-from simulator.calibrate.other_software import as_other_software
+from simulator.calibrate.other_software import OtherSoftware
 from simulator.published.left_out import LeftOutValue
 from simulator.spec.stacks import stack_files
 
@@ -59,7 +59,8 @@ def fit_all(
         inherited = list(rows) if keep_values else _inherited(rows, fits)
         without = _parents_without(job, fits)
         fits.append(fit_stack(job, inherited, pool=pool, on_round=progress.tick, without=without))
-    return tuple(as_other_software(fit, fits, pool) for fit in fits)
+    others = OtherSoftware(fits, pool)
+    return tuple(others.complete(fit) for fit in fits)
 
 
 def _inherited(rows: Sequence[Observation], fits: Sequence[StackFit]) -> list[Observation]:

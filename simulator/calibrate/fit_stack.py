@@ -15,7 +15,7 @@ from simulator.calibrate.job import Job
 from simulator.calibrate.least_squares import solve
 from simulator.calibrate.model import ResidualModel
 from simulator.calibrate.observations import Observation
-from simulator.calibrate.parameters import PARAMETERS
+from simulator.calibrate.parameters import PARAMETERS, log_bounds
 from simulator.calibrate.subsets import Subset, subsets
 from simulator.errors import SpecError
 from simulator.numeric import BoolArray, FloatArray
@@ -186,13 +186,9 @@ def _fitted(
     masks = np.array([counts & ~case.left_out for case in cases])
     enough = masks.sum(axis=-1) >= len(job.names) + _SPARE_ROWS
     enough[0] = masks[0].sum() > len(job.names)
-    bounds = (
-        np.log([PARAMETERS[name].low for name in job.names]),
-        np.log([PARAMETERS[name].high for name in job.names]),
-    )
     # Where too few rows are left the full fit stands in, and is replaced below.
     masks = np.where(enough[:, None], masks, counts)
-    solution = solve(model.at, masks, start_points(job), bounds, on_round)
+    solution = solve(model.at, masks, start_points(job), log_bounds(job.names), on_round)
     known = np.isfinite(solution.relative_errors) & enough[:, None]
     parents = [dict(job.fallback) | dict(without.get(case.name, {})) for case in cases]
     instead = np.array([[values[name] for name in job.names] for values in parents])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulator.calibrate.fit_stack import StackFit
-from simulator.calibrate.other_software import typical_values
+from simulator.calibrate.other_software import OtherSoftware
 from simulator.calibrate.spread import pooled_spread, stack_spreads
 from simulator.calibrate.write_stack import (
     declared_by,
@@ -59,10 +59,10 @@ def stack_texts(fits: Sequence[StackFit], *, values: bool, pooled: bool) -> Text
 
 def _typical(fits: Sequence[StackFit]) -> dict[str, dict[str, float]]:
     """Shipped stack -> its scalars that are those of other software, where that tells them."""
-    values = typical_values(fits)
+    others = OtherSoftware(fits)
     wanted = {name: stack_files(name)[0].fit for name in list_data("stacks")}
     return {
-        name: {scalar: values[scalar] for scalar in fit.typical if scalar in values}
+        name: others.typical(fit.typical)
         for name, fit in wanted.items()
         if fit is not None and fit.typical
     }
