@@ -24,7 +24,7 @@ from simulator.uncertainty import PooledSpread
 from simulator.units import percent
 
 TYPICAL_SOURCE = (
-    "weighted mean over the stacks with rows to fit it on (trainsim calibrate stack all)"
+    "weighted geometric mean over the stacks with rows to fit it on (trainsim calibrate stack all)"
 )
 POOLED_SOURCE = (
     "trainsim calibrate stack all: every source with calibration rows left out of the fits in turn"
