@@ -24,8 +24,9 @@ class Stack:
     Attributes:
         attention: attention kernel it runs.
         fused_softmax: scale, mask and softmax in one kernel (only without flash attention).
-        pads_vocabulary: the output layer has a multiple of 128 rows on every rank, whatever the
-            vocabulary; without it an odd vocabulary makes slow products.
+        pads_vocabulary: the products of the output layer have a multiple of 128 rows on every rank,
+            whatever the vocabulary; without it an odd vocabulary makes slow products. Parameters
+            and memory, which differ by less than a hundredth, count the padded table.
         softmax_multiple: the fused softmax takes score matrices by so many; where a rank has
             another number of heads x sequences, eager kernels in fp32 run instead.
         fused_bias_gelu: bias and activation in one kernel.
@@ -52,16 +53,15 @@ class Stack:
             itself; else it writes 16 bits and another kernel adds them up, every microbatch.
         collective_overhead_s: host time of one blocking tensor-parallel collective, on top of
             ``layer_overhead_s``.
-        host_waits_for_collectives: the host launches nothing while a tensor-parallel collective
-            runs, so that its time hides behind kernels alone.
+        collectives_hide_host: the host launches kernels while a tensor-parallel collective runs;
+            without it its time hides behind kernels alone, as in a simulator that adds collectives
+            to profiled layers.
         layer_stall_s: per layer and pass, time in which the device waits for the host however
             much work it has: synchronisations and allocations that drain its queue.
         optimizer_intermediate_bytes: per parameter a rank updates, tensors that live only while the
             optimizer does.
         partition_activations: the checkpoint of a fully recomputed layer is cut over tp and
             all-gathered before use (ZeRO-R's P_a, arXiv 1910.02054 section 6.1).
-        cast_scale: time of a kernel that casts to fp8 and transposes over that of a copy of its
-            bytes.
         checkpoints_on_host: what full recomputation keeps of a layer lies in host memory; the time
             of the copies is not modelled.
         fragmentation: bytes lost in the allocator as a share of those that come and go, which are
@@ -154,7 +154,7 @@ class Stack:
     recompute_stops_early: bool = False
     softmax_multiple: int = 1
     pads_vocabulary: bool = True
-    host_waits_for_collectives: bool = False
+    collectives_hide_host: bool = True
     sharded_all_reduce: bool = False
     gradient_copy_bytes: float = 0.0
     uncertainty: Uncertainty | None = None
@@ -165,4 +165,3 @@ class Stack:
     fp8_dynamic: bool = False
     checkpoints_on_host: bool = False
     optimizer_intermediate_bytes: float = 0.0
-    cast_scale: Numeric = 1.0

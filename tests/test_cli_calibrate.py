@@ -95,7 +95,7 @@ def test_a_table_of_test_rows_is_refused(table: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("stack", "maxtext"), "does not declare what to fit"),
+        (("stack", "megascale"), "does not declare what to fit"),
         (("stack", "internevo", "--parameter", "gemmscale"), "unknown parameter 'gemmscale'"),
         (("stack", "all", "--parameter", "gemm_scale"), "takes its parameters"),
         (("stack", "internevo", "--source", "nowhere"), "unknown source 'nowhere'"),

@@ -57,7 +57,8 @@ CROSS_ENTROPY: Final[Mapping[CrossEntropy, LossTensors]] = {
   pytorch/triton/cross_entropy.py. The 16-bit logits become their gradient in place.
 * eager: ``torch.nn.functional.cross_entropy`` on an fp32 copy. Autograd holds the log-softmax, the
   caller the 16-bit logits; the backward makes the gradients of both of its steps in fp32.
-* eager_16_bit: the same on the 16-bit logits as they are.
+* eager_16_bit: the same on the 16-bit logits as they are, normalised over the sequence as
+  VIA-Research/vTrain@f8dda84 src/trainer.py calls it (its profile needs the time, not the loss).
 * fused: one kernel on 16-bit logits, Dao-AILab/flash-attention, ops/triton/cross_entropy.py. Only
   the logits and their gradient.
 """

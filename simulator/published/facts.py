@@ -32,7 +32,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Work of a run, and the factors that its error may depend on.
+    """Work of a run, the factors that its error may depend on, and which runs repeat it.
 
     Attributes:
         configuration: the same for runs that repeat one another; each run its own otherwise.

@@ -38,18 +38,7 @@ class Documented:
         return not excepted and named and self.title in row.lower("source")
 
 
-_EARLY_CASTS: Final = (
-    "cast-transpose of 4096 x 4096 on H100: 51.5 us (NVIDIA/TransformerEngine pull request 101), "
-    "a copy of its 67 MB 27.0 us; the kernel was replaced after release 1.6 (pull request 258)"
-)
-_EARLY_CAST_SCALE: Final = 1.91
-
 DOCUMENTED: Final = (
-    Documented(
-        r"megatron-core launcher 2024",
-        f"Transformer Engine up to 1.6: {_EARLY_CASTS}",
-        stack={"cast_scale": _EARLY_CAST_SCALE},
-    ),
     Documented(
         r"megatron-core launcher 2024",
         "NVIDIA/NeMo-Framework-Launcher, launcher_scripts/conf/training: llama2_70b.yaml@0446d2c0, "
@@ -57,18 +46,6 @@ DOCUMENTED: Final = (
         "cross_entropy_loss_fusion, which is off by default in Megatron-Core "
         "(model_parallel_config.py); later versions do",
         stack={"cross_entropy": "vocab_parallel"},
-    ),
-    Documented(
-        r"",
-        f"Transformer Engine of 2023: {_EARLY_CASTS}",
-        stack={"cast_scale": _EARLY_CAST_SCALE},
-        title="training_results_v3.",
-    ),
-    Documented(
-        r"",
-        f"containers of April 2024, Transformer Engine up to 1.6: {_EARLY_CASTS}",
-        stack={"cast_scale": _EARLY_CAST_SCALE},
-        title="training_results_v4.0",
     ),
     Documented(
         r"meta internal",

@@ -92,12 +92,11 @@ class StackSpec(Spec):
     recompute_stops_early: StrictBool = False
     softmax_multiple: Count = 1
     pads_vocabulary: StrictBool = True
-    host_waits_for_collectives: StrictBool = False
+    collectives_hide_host: StrictBool = True
     sharded_all_reduce: StrictBool = False
     gradient_copy_bytes: NotNegative = 0.0
     gemm_scale: Sourced[Scale]
     memory_scale: Sourced[Scale]
-    cast_scale: Sourced[Scale]
     attention_scale: Sourced[Scale]
     layer_overhead: Sourced[Seconds]
     collective_overhead: Sourced[Seconds]

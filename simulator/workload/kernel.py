@@ -27,6 +27,9 @@ def word_bytes(row_bytes: Numeric) -> Numeric:
     """Largest power of two, up to 16, that divides the bytes of a row.
 
     A row of 50,257 numbers of 2 bytes starts at multiples of 2 bytes only, one of 50,304 at 16.
+
+    Assumes: rows are whole bytes; of a fractional size, which a plan may split a layer into, the
+        whole part counts.
     """
     return np.gcd(np.asarray(row_bytes, dtype=np.int64), WIDEST_LOAD_BYTES)
 

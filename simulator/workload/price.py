@@ -43,7 +43,7 @@ MISALIGNED_SLOWDOWN: Final = 3.0
 
 Source: PyTorch, "Accelerating Large Language Models with Accelerated Transformers" (18 April 2023):
     on A100, padding the vocabulary of nanoGPT from 50,257 to 50,304 makes the products of the
-    output layer "nearly 3x" faster, a step of 113 ms 87 ms.
+    output layer "nearly 3x" faster, and a step take 87 instead of 113 ms.
 Assumes: the same on other accelerators; rows at multiples of 4 or 8 bytes cost nothing, as nothing
     measured was found.
 """
@@ -108,15 +108,19 @@ def _product_s(
 ) -> Numeric:
     """``matmul_s`` of the product, slower where its rows do not start where tensor cores load.
 
-    Batched products of such rows run on the CUDA cores, at the fp32 rate (BLOOM's heads of 108 and
-    150 numbers, benchmarks/published/findings.yaml); plain ones on tensor cores, with narrow loads.
+    Batched products of such rows run on the CUDA cores, at the fp32 rate; plain ones stay on tensor
+    cores, with narrow loads.
+
+    Assumes: the former was seen in BLOOM's heads of 108 and 150 numbers alone, rows marked test
+        among them (benchmarks/published/findings.yaml); that cuBLAS pads or copies the operands of
+        plain products, but not of batched ones, would explain the difference.
     """
     seconds = matmul_s(shape, accelerator, precision)
     if not kernel.in_core:
         narrow = np.less(kernel.word_bytes, _ASYNCHRONOUS_COPY_BYTES)
         return seconds * np.where(narrow, MISALIGNED_SLOWDOWN, 1.0)
     misaligned = np.less(kernel.word_bytes, WIDEST_LOAD_BYTES)
-    if "fp32" not in accelerator.peak_flops_per_s or not misaligned.any():
+    if "fp32" not in accelerator.peak_flops_per_s:
         return seconds
     return np.where(misaligned, matmul_s(shape, accelerator, "fp32"), seconds)
 
@@ -162,8 +166,6 @@ def _elementwise_cost(kernel: Elementwise, context: PriceContext) -> KernelCost:
         context.accelerator,
         backward=kernel.backward,
     )
-    if kernel.family == "quantise":
-        seconds = seconds * context.stack.cast_scale
     return KernelCost(kernel.family, seconds * context.stack.memory_scale, 0.0, 0.0, moved)
 
 

@@ -151,7 +151,7 @@ class StagePricer:
             passes, host_s = passes + num_again, host_s + num_again * self._host_s(again)
         layers, _ = parts[0]
         hidden_by = kind.num_layers * layers.device_s + extra
-        if not stack.host_waits_for_collectives:
+        if stack.collectives_hide_host:
             hidden_by = hidden_by + kind.num_layers * layers.exposed_s + extra_comm
         return StageCost(
             compute_s=device,

@@ -6,7 +6,8 @@ import pytest
 
 from simulator.published.facts import Facts, facts_of, power_of_two_in
 from simulator.published.mapping import Case, map_row
-from simulator.published.rows import PublishedRow
+from simulator.published.rows import PublishedRow, read_rows
+from simulator.published.validate import published_paths
 
 MakeRow = Callable[..., PublishedRow]
 
@@ -46,6 +47,22 @@ def test_how_it_is_done_does_not_change_the_work(make_row: MakeRow, cells: dict[
 )
 def test_what_is_done_changes_the_work(make_row: MakeRow, cells: dict[str, str]) -> None:
     assert facts(make_row(**cells)).work != facts(make_row()).work
+
+
+def test_repeated_runs_of_the_shipped_tables_are_of_one_configuration() -> None:
+    """The row that is repeated exists, and all that describes the run is the same."""
+    columns = ("gpu", "n_gpus", "layers", "hidden", "heads", "tp", "pp", "dp", "micro_batch")
+    columns = (*columns, "global_batch", "zero_stage", "precision", "conditions")
+    repeated = 0
+    for path in published_paths():
+        rows = {row.row_id: row for row in read_rows(path)}
+        for row in rows.values():
+            if first := row.text("repeat_of"):
+                assert not rows[first].text("repeat_of")
+                for column in columns:
+                    assert row.text(column) == rows[first].text(column)
+                repeated += 1
+    assert repeated == 9
 
 
 def test_other_conditions_are_other_work(make_row: MakeRow) -> None:

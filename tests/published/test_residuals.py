@@ -24,7 +24,7 @@ def row(error: float, factors: Mapping[str, Level], role: str = "test") -> RowRe
         measured_step_time_s=1.0,
         predicted_step_time_s=1.0 + error,
         error=error,
-        facts=Facts(WORK, factors),
+        facts=Facts(WORK, factors, "r"),
     )
 
 

@@ -65,15 +65,6 @@ def test_only_quantised_products_run_in_fp8() -> None:
     assert 1.8 < ratio < 1.93
 
 
-def test_cast_scale_multiplies_casts_with_a_transpose_only(context: PriceContext) -> None:
-    slow = replace(context, stack=replace(context.stack, cast_scale=2.0))
-    cast = Elementwise("c", "quantise", 1e6)
-    assert kernel_cost(cast, slow).device_s == 2 * kernel_cost(cast, context).device_s
-    for family in ("transpose_fp8", "copy"):
-        other = Elementwise("o", family, 1e6)
-        assert kernel_cost(other, slow).device_s == kernel_cost(other, context).device_s
-
-
 def test_gemm_scale_multiplies_products_only(context: PriceContext) -> None:
     slow = replace(context, stack=replace(context.stack, gemm_scale=2.0))
     product, move = Matmul("m", 4096.0, 4096.0, 4096.0), Elementwise("e", "add", 1e6)
@@ -98,8 +89,9 @@ def test_a_misaligned_output_layer_costs_a_step_what_padding_saved(context: Pric
     """nanoGPT, 12 sequences of 1,024: 113 ms with 50,257 words, 87 ms with 50,304 (PyTorch, 2023).
 
     The three products of the output layer make up for the 26 ms: 3 x 2 x 12,288 x 50,304 x 768 =
-    2.85 TFLOP take about 13 ms at A100's rates, and twice that is added. The tolerance is that of
-    the curve, of "nearly" 3 and of two times printed in whole ms.
+    2.85 TFLOP take about 13 ms at A100's rates, and twice that is added. The post gives both the
+    factor and the two times, so this compares them with one another: with 2.7 or 3.4 it would pass.
+    The tolerance is that of the curve, of "nearly" 3 and of two times printed in whole ms.
     """
     products = [
         Matmul("logits", 12288.0, 50304.0, 768.0),

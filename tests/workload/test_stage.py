@@ -167,7 +167,7 @@ def test_a_host_that_waits_for_collectives_hides_behind_kernels_alone(
     context: PriceContext,
 ) -> None:
     late = replace(context, stack=replace(context.stack, layer_overhead_s=1.0))
-    waits = replace(late, stack=replace(late.stack, host_waits_for_collectives=True))
+    waits = replace(late, stack=replace(late.stack, collectives_hide_host=False))
     runs_on, waiting = (pricer(c, split=CUT).cost(MIDDLE, Phase.F) for c in (late, waits))
     # Four layers of 1 s hide behind compute and collectives, or behind compute alone.
     assert total_s(runs_on) == pytest.approx(4.0)
