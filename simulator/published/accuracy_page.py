@@ -50,7 +50,8 @@ _RANKING: Final = (
     "times are more than 5 % apart; predicted exactly equal (tied) counts as wrong. The regret of "
     "a group of at least two rows is the measured time of the row predicted fastest (of equal ones "
     "their mean) / the best measured time - 1. Rows predicted not to fit take part like any other, "
-    "since they were measured; rows that ran out of memory have no time and do not."
+    "since they were measured; rows that ran out of memory have no time and do not. Runs that "
+    "repeat one configuration (`repeat_of`) are one candidate, with their mean time."
 )
 _LEFT_OUT: Final = (
     "Each source in turn gives no calibration rows: the stacks that were fitted on it are fitted "
