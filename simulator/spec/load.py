@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -55,6 +55,57 @@ def find_scenario(name: str | Path) -> Path:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ScenarioSource:
+    """A scenario as it was written, of which variants can be made.
+
+    Attributes:
+        data: nested mappings as YAML gives them.
+        where: name of the origin, for errors.
+        base_dir: directory against which paths in the data are resolved.
+        assignments: made on top, in order.
+    """
+
+    data: object
+    where: str = "scenario"
+    base_dir: Path = Path()
+    assignments: tuple[Override, ...] = ()
+
+    def having(self, *assignments: Override) -> ScenarioSource:
+        """The same with more assignments."""
+        return replace(self, assignments=(*self.assignments, *assignments))
+
+    def scenario(self) -> Scenario:
+        """The checked scenario.
+
+        Raises:
+            TrainsimError: if anything in the data or the assignments is wrong, with its place.
+        """
+        try:
+            data = apply_overrides(self.data, self.assignments)
+            return parse_scenario(data, self.where, self.base_dir)
+        except TrainsimError as error:
+            raise _blame(error, self.where, self.assignments) from None
+
+
+def scenario_source(path: str | Path, overrides: Sequence[str] = ()) -> ScenarioSource:
+    """What the file of a scenario says, with ``key=value`` assignments on top.
+
+    Args:
+        path: a file, or the name of a shipped scenario.
+        overrides: assignments such as ``plan.tp=8``.
+
+    Raises:
+        TrainsimError: if there is no such file, or it or an assignment is not readable.
+    """
+    file = find_scenario(path)
+    data = read_yaml(file)
+    if isinstance(data, dict):
+        data = {"name": file.stem, **cast("dict[str, object]", data)}
+    assignments = tuple(parse_override(text) for text in overrides)
+    return ScenarioSource(data, str(file), file.parent, assignments)
+
+
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     """The scenario of a file, with ``key=value`` assignments made on top.
 
@@ -65,15 +116,7 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     Raises:
         TrainsimError: if anything in the file or the assignments is wrong, with its place.
     """
-    file = find_scenario(path)
-    data = read_yaml(file)
-    if isinstance(data, dict):
-        data = {"name": file.stem, **cast("dict[str, object]", data)}
-    assignments = [parse_override(text) for text in overrides]
-    try:
-        return parse_scenario(apply_overrides(data, assignments), str(file), file.parent)
-    except TrainsimError as error:
-        raise _blame(error, str(file), assignments) from None
+    return scenario_source(path, overrides).scenario()
 
 
 def parse_scenario(data: object, where: str = "scenario", base_dir: Path = Path()) -> Scenario:

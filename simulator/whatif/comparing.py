@@ -1,0 +1,133 @@
+"""Plans, models and machines side by side, each difference explained term by term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from simulator.errors import SpecError, TrainsimError
+from simulator.report.report import Report
+from simulator.scenario import Scenario
+from simulator.spec.load import ScenarioSource
+from simulator.whatif.axes import Axis, combinations
+from simulator.whatif.runs import Watch, simulate_each
+from simulator.whatif.terms import (
+    cost_difference,
+    memory_difference_bytes,
+    time_difference_s,
+    tokens_per_step,
+)
+
+Reference = Literal["first", "best"]
+
+_ROUNDING: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One scenario of a comparison and how it differs from the reference.
+
+    Attributes:
+        time_s: term -> seconds of a step more than the reference; sums to the difference.
+        cost_s: term -> device-seconds per token more.
+        memory_bytes: term -> bytes more on the worst rank; sums to the difference of the peaks.
+    """
+
+    label: str
+    report: Report
+    time_s: Mapping[str, float]
+    cost_s: Mapping[str, float]
+    memory_bytes: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Candidates in the order in which they were given.
+
+    Attributes:
+        reference: label of the candidate that the others are compared with; empty if none runs.
+        left_out: (label, reason) of those that cannot be run.
+    """
+
+    reference: str
+    candidates: tuple[Candidate, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def same_work(self) -> bool:
+        """Whether all do the same tokens per step on as many devices: steps compare directly."""
+        reports = [candidate.report for candidate in self.candidates]
+        return (
+            len({report.devices for report in reports}) <= 1
+            and len({round(tokens_per_step(report)) for report in reports}) <= 1
+        )
+
+
+def compare(
+    sources: Mapping[str, ScenarioSource],
+    axes: Sequence[Axis] = (),
+    *,
+    to: Reference = "first",
+    watch: Watch = iter,
+) -> Comparison:
+    """Simulates scenarios, with every combination of the axes, and explains their differences.
+
+    Args:
+        sources: label -> scenario.
+        axes: keys to vary in each of them.
+        to: what they are compared with: the first that runs, or the best: most tokens per second
+            and device among those that fit, or among all if none does.
+        watch: shows progress.
+
+    Raises:
+        SpecError: if there is nothing to compare. A scenario that breaks a rule is left out, with
+            the reason, unless it is the only one.
+    """
+    runs: dict[str, Scenario] = {}
+    failed: dict[str, TrainsimError] = {}
+    for label, source in _labelled(sources, axes).items():
+        try:
+            runs[label] = source.scenario()
+        except TrainsimError as error:
+            failed[label] = error
+    if not runs:
+        raise next(iter(failed.values()), SpecError("there is nothing to compare"))
+    reports = dict(zip(runs, simulate_each(list(runs.values()), watch), strict=True))
+    reference = next(iter(reports)) if to == "first" else _best(reports)
+    base = reports[reference]
+    return Comparison(
+        reference,
+        tuple(
+            Candidate(
+                label,
+                report,
+                time_difference_s(report, base),
+                cost_difference(report, base),
+                memory_difference_bytes(report, base),
+            )
+            for label, report in reports.items()
+        ),
+        tuple((label, error.problem) for label, error in failed.items()),
+    )
+
+
+def _labelled(
+    sources: Mapping[str, ScenarioSource], axes: Sequence[Axis]
+) -> dict[str, ScenarioSource]:
+    """Every source with every combination, by a label that tells them apart."""
+    found: dict[str, ScenarioSource] = {}
+    for name, source in sources.items():
+        for combination in combinations(axes):
+            parts = (name if len(sources) > 1 else "", combination.label)
+            label = " ".join(part for part in parts if part) or name
+            found[label] = source.having(*combination.assignments)
+    return found
+
+
+def _best(reports: Mapping[str, Report]) -> str:
+    fitting = {label: report for label, report in reports.items() if report.memory.fits}
+    among = fitting or reports
+    most = max(report.tokens_per_s_per_device for report in among.values())
+    # Equal plans differ by rounding: the first of them is the best.
+    return next(n for n, r in among.items() if r.tokens_per_s_per_device >= most * (1 - _ROUNDING))

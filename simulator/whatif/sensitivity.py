@@ -1,0 +1,161 @@
+"""What a better or a worse machine would bring: one lever at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from simulator.errors import SpecError, TrainsimError, UnknownNameError
+from simulator.report.report import Report
+from simulator.scenario import Scenario
+from simulator.spec.load import ScenarioSource
+from simulator.spec.overrides import Override
+from simulator.whatif.axes import Axis, shown
+from simulator.whatif.hardware import HARDWARE
+from simulator.whatif.runs import Watch, simulate_each
+from simulator.whatif.terms import cost_difference, efficiency
+
+DEFAULT_FACTORS: Final = (0.5, 2.0)
+"""Half and twice of every quantity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One setting of one lever.
+
+    Attributes:
+        setting: ``x2``, or a value of a key.
+        speed_change: tokens per second and device over those of the base - 1.
+        headroom_bytes: memory capacity less the peak of the worst rank; negative if it lacks.
+        cost_s: term -> device-seconds per token more than in the base.
+    """
+
+    setting: str
+    report: Report
+    speed_change: float
+    headroom_bytes: float
+    cost_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A lever with its settings.
+
+    Attributes:
+        name: of a row of ``HARDWARE``, or the key that was varied.
+        what: in words.
+    """
+
+    name: str
+    what: str
+    effects: tuple[Effect, ...]
+
+    @property
+    def reach(self) -> float:
+        """From the slowest to the fastest of its settings and the base, as a share of the base."""
+        changes = [0.0, *(effect.speed_change for effect in self.effects)]
+        return max(changes) - min(changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """All levers, the one with the largest reach first.
+
+    Attributes:
+        left_out: (lever or key, setting, reason) of settings that cannot be run.
+    """
+
+    base: Report
+    bars: tuple[Bar, ...]
+    left_out: tuple[tuple[str, str, str], ...]
+
+
+def sensitivity(
+    source: ScenarioSource,
+    axes: Sequence[Axis] = (),
+    *,
+    factors: Sequence[float] = DEFAULT_FACTORS,
+    levers: Sequence[str] | None = None,
+    watch: Watch = iter,
+) -> Sensitivity:
+    """Changes one quantity at a time and simulates the step.
+
+    Args:
+        source: of the base scenario.
+        axes: keys of the scenario to set to other values, beside the levers.
+        factors: on every lever.
+        levers: names of ``HARDWARE``; None for all.
+        watch: shows progress.
+
+    Raises:
+        SpecError: if a factor is not above 0, or a lever is not known.
+        TrainsimError: if the scenario is wrong. A value of an axis that breaks a rule is left out,
+            with the reason.
+    """
+    names = _checked(HARDWARE if levers is None else levers, factors)
+    base = source.scenario()
+    settings: list[tuple[str, str, Scenario]] = [
+        (name, f"x{factor:g}", HARDWARE[name].pull(base, factor))
+        for name in names
+        for factor in factors
+    ]
+    left_out: list[tuple[str, str, str]] = []
+    for axis in axes:
+        for value, found in _variants(source, axis):
+            if isinstance(found, Scenario):
+                settings.append((axis.path, value, found))
+            else:
+                left_out.append((axis.path, value, found))
+    reports = simulate_each([base, *(scenario for _, _, scenario in settings)], watch)
+    names_and_settings = [(name, setting) for name, setting, _ in settings]
+    bars = _bars(names_and_settings, reports[1:], reports[0])
+    return Sensitivity(reports[0], bars, tuple(left_out))
+
+
+def _bars(
+    settings: Sequence[tuple[str, str]], reports: Sequence[Report], base: Report
+) -> tuple[Bar, ...]:
+    """Levers by reach; among equals in the order of the table."""
+    effects: dict[str, list[Effect]] = {}
+    for (name, setting), report in zip(settings, reports, strict=True):
+        effects.setdefault(name, []).append(_effect(setting, report, base))
+    bars = [
+        Bar(name, HARDWARE[name].what if name in HARDWARE else name, tuple(found))
+        for name, found in effects.items()
+    ]
+    return tuple(sorted(bars, key=lambda bar: -bar.reach))
+
+
+def _checked(levers: Sequence[str] | Mapping[str, object], factors: Sequence[float]) -> list[str]:
+    for name in levers:
+        if name not in HARDWARE:
+            raise UnknownNameError.of("lever", name, HARDWARE, where="--lever")
+    for factor in factors:
+        if not 0 < factor < float("inf"):
+            raise SpecError(
+                f"factor {factor:g} is not above 0 and finite",
+                where="--factor",
+                hint="0.5 halves a quantity, 2 doubles it",
+            )
+    return list(dict.fromkeys(levers))
+
+
+def _variants(source: ScenarioSource, axis: Axis) -> list[tuple[str, Scenario | str]]:
+    found: list[tuple[str, Scenario | str]] = []
+    for value in axis.values:
+        try:
+            found.append((shown(value), source.having(Override(axis.path, value)).scenario()))
+        except TrainsimError as error:
+            found.append((shown(value), error.problem))
+    return found
+
+
+def _effect(setting: str, report: Report, base: Report) -> Effect:
+    return Effect(
+        setting=setting,
+        report=report,
+        speed_change=efficiency(report, base) - 1.0,
+        headroom_bytes=report.memory.capacity_bytes - report.memory.peak_bytes,
+        cost_s=cost_difference(report, base),
+    )
