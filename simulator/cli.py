@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
 from simulator.console import as_json as _as_json
 from simulator.console import busy as _busy
@@ -38,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(calibrate_app)
+cli_whatif.register(app)
 
 
 class Engine(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from simulator.errors import SpecError, TrainsimError
@@ -110,6 +111,19 @@ def compare(
         ),
         tuple((label, error.problem) for label, error in failed.items()),
     )
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """What scenarios are called: files without folder and ending, repeated ones numbered."""
+    stems = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in names]
+    found: list[str] = []
+    for name, stem in zip(names, stems, strict=True):
+        label = (
+            name if len({n for n, s in zip(names, stems, strict=True) if s == stem}) > 1 else stem
+        )
+        again = names[: len(found)].count(name)
+        found.append(f"{label} ({again + 1})" if again else label)
+    return found
 
 
 def _labelled(

@@ -1,0 +1,232 @@
+"""What ``scale``, ``compare`` and ``sensitivity`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from simulator.report.breakdown import TIME_LABELS, count, gigabytes, seconds
+from simulator.report.report import MEMORY_TERMS, TIME_TERMS, Report
+from simulator.report.text import Bar as TextBar
+from simulator.units import percent
+from simulator.views import table
+from simulator.whatif.comparing import Candidate, Comparison
+from simulator.whatif.scaling import HELD, Curve, ScalePoint
+from simulator.whatif.sensitivity import Bar, Sensitivity
+from simulator.whatif.terms import largest_loss
+
+_SHORT: Final[Mapping[str, str]] = {
+    "tp_comm": "tp comm",
+    "cp_comm": "cp comm",
+    "pp_comm": "pp comm",
+    "dp_comm": "dp comm",
+    "master_weights": "master w.",
+}
+"""Heads of columns where the words of the report are too long."""
+_NEGLIGIBLE: Final = 5e-4
+"""Share of the whole that is not shown."""
+_ROUNDING: Final = 1e-9
+_MILLION: Final = 1e6
+
+
+def scaling_view(name: str, curves: Sequence[Curve]) -> RenderableType:
+    """One table per curve, and where it stops paying."""
+    parts: list[RenderableType] = [Text(name, "bold")]
+    for curve in curves:
+        parts += [Text(), Text(f"{curve.mode} scaling: {HELD[curve.mode]} held", "bold")]
+        if curve.points:
+            terms = _present([point.losses for point in curve.points], TIME_TERMS)
+            headers = ("devices", "batch", "step time", "tokens/s", "efficiency", "marginal")
+            rows = [_scale_row(point, terms) for point in curve.points]
+            parts.append(table(rows, (*headers, *(_short(term) for term in terms), "eaten by")))
+        parts.append(Text(_verdict(curve)))
+        if curve.left_out:
+            shown = [(f"{out.devices:,}", out.reason) for out in curve.left_out]
+            parts += [Text("Left out"), table(shown)]
+    return Group(*parts)
+
+
+def _scale_row(point: ScalePoint, terms: Sequence[str]) -> list[str]:
+    batch = f"{point.global_batch_size:,}"
+    if point.micro_batch_size > 1:
+        batch += f" (micro {point.micro_batch_size})"
+    eaten = largest_loss({t: v for t, v in point.losses.items() if v >= _NEGLIGIBLE})
+    return [
+        f"{point.devices:,}",
+        batch,
+        seconds(point.report.step_time_s),
+        count(point.report.tokens_per_s),
+        percent(point.efficiency),
+        percent(point.marginal),
+        *(_lost(point.losses[term]) for term in terms),
+        _short(eaten) if eaten else "-",
+    ]
+
+
+def _lost(share: float) -> str:
+    """What a term takes of the efficiency, with a sign; a dash where it is next to nothing."""
+    return percent(-share, signed=True) if abs(share) >= _NEGLIGIBLE else "-"
+
+
+def _verdict(curve: Curve) -> str:
+    share = percent(curve.pays, digits=0)
+    if curve.pays_to is None:
+        return "No point can be run."
+    to = f"{curve.pays_to.devices:,} devices"
+    if curve.stops_at is None:
+        return f"Pays to the end: up to {to}, each added brings {share} of a first one or more."
+    stop = curve.stops_at
+    return (
+        f"Pays up to {to}: each added after them brings {percent(stop.marginal)} of a first one "
+        f"up to {stop.devices:,}, less than {share}."
+    )
+
+
+def comparison_view(found: Comparison) -> RenderableType:
+    """Side by side; then step time and memory relative to the reference, term by term."""
+    headers = ("", "devices", "step time", "tokens/s", "per device", "MFU", "memory", "")
+    rows = [_candidate_row(c, c.label == found.reference) for c in found.candidates]
+    parts: list[RenderableType] = [table(rows, headers)]
+    others = [c for c in found.candidates if c.label != found.reference]
+    if others:
+        parts += [Text(), *_time_difference(found, others)]
+        parts += [Text(), *_memory_difference(found, others)]
+        parts += [Text(), *(Text(_sentence(c, found)) for c in others)]
+    if found.left_out:
+        parts += [Text("\nCannot be run"), table(found.left_out)]
+    return Group(*parts)
+
+
+def _candidate_row(candidate: Candidate, is_reference: bool) -> list[str]:
+    report = candidate.report
+    marks = ["reference"] if is_reference else []
+    marks += [] if report.memory.fits else ["does NOT fit"]
+    return [
+        candidate.label,
+        f"{report.devices:,}",
+        seconds(report.step_time_s),
+        count(report.tokens_per_s),
+        count(report.tokens_per_s_per_device),
+        percent(report.mfu),
+        gigabytes(report.memory.peak_bytes),
+        ", ".join(marks),
+    ]
+
+
+def _time_difference(found: Comparison, others: Sequence[Candidate]) -> list[RenderableType]:
+    """Seconds where all do the same work on as many devices, else device-seconds per token."""
+    if found.same_work:
+        title, changes = "seconds a step", [c.time_s for c in others]
+    else:
+        title = "device-seconds per million tokens"
+        changes = [{t: v * _MILLION for t, v in c.cost_s.items()} for c in others]
+    heading = Text(f"Longer than {found.reference}, {title}", "bold")
+    return [heading, _terms_table(others, changes, TIME_TERMS)]
+
+
+def _memory_difference(found: Comparison, others: Sequence[Candidate]) -> list[RenderableType]:
+    changes = [{t: v / 1e9 for t, v in c.memory_bytes.items()} for c in others]
+    heading = Text(f"More memory than {found.reference}, GB on the worst rank", "bold")
+    return [heading, _terms_table(others, changes, MEMORY_TERMS)]
+
+
+def _terms_table(
+    others: Sequence[Candidate],
+    changes: Sequence[Mapping[str, float]],
+    order: Sequence[str],
+) -> RenderableType:
+    terms = _present(changes, order)
+    rows = [
+        [
+            candidate.label,
+            *(_signed(change[term]) for term in terms),
+            _signed(sum(change.values())),
+        ]
+        for candidate, change in zip(others, changes, strict=True)
+    ]
+    return table(rows, ("", *(_short(term) for term in terms), "sum"))
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4g}" if abs(value) > _ROUNDING else "0"
+
+
+def _sentence(candidate: Candidate, found: Comparison) -> str:
+    """``zero3 takes 3.2 % longer: +2.9 % exposed data-parallel comm, ...``."""
+    base = next(c.report for c in found.candidates if c.label == found.reference)
+    whole = base.devices * base.step_time_s / (base.tokens_per_s * base.step_time_s)
+    shares = {term: value / whole for term, value in candidate.cost_s.items()}
+    change = sum(shares.values())
+    if abs(change) < _NEGLIGIBLE and all(abs(v) < _NEGLIGIBLE for v in shares.values()):
+        return f"{candidate.label}: as fast as {found.reference}"
+    main = sorted(shares, key=lambda term: -abs(shares[term]))[:3]
+    words = ", ".join(
+        f"{percent(shares[term], signed=True)} {TIME_LABELS.get(term, term)}"
+        for term in main
+        if abs(shares[term]) >= _NEGLIGIBLE
+    )
+    return f"{candidate.label}: {percent(change, signed=True)} device time per token: {words}"
+
+
+def sensitivity_view(found: Sensitivity) -> RenderableType:
+    """A tornado: the lever with the largest reach first."""
+    base = found.base
+    most = max((abs(e.speed_change) for b in found.bars for e in b.effects), default=0.0)
+    parts: list[RenderableType] = [
+        Text(
+            f"base: step time {seconds(base.step_time_s)}, {count(base.tokens_per_s_per_device)} "
+            f"tokens/s per device, headroom {_headroom(base)}"
+        ),
+        Text(),
+        _tornado_table(found.bars, most),
+    ]
+    if found.left_out:
+        rows = [(f"{name} {setting}", reason) for name, setting, reason in found.left_out]
+        parts += [Text("\nCannot be run"), table(rows)]
+    return Group(*parts)
+
+
+def _tornado_table(bars: Sequence[Bar], most: float) -> RenderableType:
+    grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    grid.add_column("lever", style="bold", no_wrap=True)
+    for header in ("setting", "tokens/s per device", "step time", "headroom", "slower | faster"):
+        grid.add_column(header, no_wrap=True)
+    for bar in bars:
+        for index, effect in enumerate(bar.effects):
+            grid.add_row(
+                Text(bar.what if index == 0 else ""),
+                Text(effect.setting),
+                percent(effect.speed_change, signed=True),
+                seconds(effect.report.step_time_s),
+                _headroom(effect.report),
+                _bar(effect.speed_change, most),
+            )
+    return grid
+
+
+def _bar(change: float, most: float) -> TextBar:
+    """From the middle to the right where it is faster, to the left where it is slower."""
+    end = 0.5 + (change / most / 2 if most else 0.0)
+    if change < 0:
+        return TextBar(min(end, 0.5 - 1 / TextBar(0, 0).width), 0.5, "red")
+    return TextBar(0.5, end, "green")
+
+
+def _headroom(report: Report) -> str:
+    memory = report.memory
+    left = memory.capacity_bytes - memory.peak_bytes
+    return gigabytes(left) if left >= 0 else f"lacks {gigabytes(-left)}"
+
+
+def _present(rows: Sequence[Mapping[str, float]], order: Sequence[str]) -> list[str]:
+    """Terms in which a row differs by more than a share of its largest."""
+    largest = max((abs(value) for row in rows for value in row.values()), default=0.0)
+    return [term for term in order if any(abs(row.get(term, 0.0)) > 1e-3 * largest for row in rows)]
+
+
+def _short(term: str) -> str:
+    return _SHORT.get(term, term)

@@ -1,0 +1,158 @@
+"""Drawings: efficiency over devices, what eats it, and a tornado."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from simulator.report.breakdown import TIME_LABELS
+from simulator.report.charts import term_css
+from simulator.report.svg import (
+    WIDTH,
+    coordinate,
+    element,
+    escape,
+    figure,
+    legend,
+    line,
+    rect,
+    text,
+    text_width,
+)
+from simulator.units import percent
+from simulator.whatif.scaling import Curve, ScalePoint
+from simulator.whatif.sensitivity import Bar, Sensitivity
+
+_LEFT: Final = 70.0
+_RIGHT: Final = WIDTH - 30
+_TOP: Final = 30.0
+_BOTTOM: Final = 270.0
+_STYLES: Final = ("time-compute", "time-pp-comm", "time-optimizer")
+"""A colour per curve."""
+
+
+def efficiency_chart(curves: Sequence[Curve]) -> str:
+    """Efficiency of every curve over the number of devices, which is logarithmic."""
+    counts = sorted({point.devices for curve in curves for point in curve.points})
+    if not counts:
+        return ""
+    most = max(1.0, *(p.efficiency for curve in curves for p in curve.points))
+    marks = _grid(counts, most)
+    for css, curve in zip(_STYLES, curves, strict=False):
+        spots = [
+            (_x(point.devices, counts), _y(point.efficiency, most), point) for point in curve.points
+        ]
+        path = "".join(
+            f"{'L' if index else 'M'}{coordinate(x)} {coordinate(y)}"
+            for index, (x, y, _) in enumerate(spots)
+        )
+        marks.append(element("path", d=path, class_=f"curve line-{css}"))
+        marks += [_dot(x, y, css, f"{curve.mode}, {_told(point)}") for x, y, point in spots]
+    marks.append(
+        legend([(css, c.mode) for css, c in zip(_STYLES, curves, strict=False)], _LEFT, 10)
+    )
+    return figure(_BOTTOM + 44, "Scaling efficiency over the number of devices", *marks)
+
+
+def loss_chart(curve: Curve) -> str:
+    """A bar per point: the efficiency, and the terms that take the rest of it."""
+    if not curve.points:
+        return ""
+    row, height = 26.0, 16.0
+    losing = [{t: max(v, 0.0) for t, v in p.losses.items()} for p in curve.points]
+    terms = [t for t in TIME_LABELS if any(loss.get(t, 0.0) > 1e-4 for loss in losing)]
+    longest = max(
+        p.efficiency + sum(loss.values()) for p, loss in zip(curve.points, losing, strict=True)
+    )
+    scale = (_RIGHT - _LEFT - 60) / longest
+    marks = [legend([(term_css("time", t, TIME_LABELS), TIME_LABELS[t]) for t in terms], _LEFT, 10)]
+    for index, (point, loss) in enumerate(bars):
+        middle = _TOP + row * (index + 0.5)
+        marks.append(text(_LEFT - 8, middle, f"{point.devices:,}", anchor="end"))
+        x = _LEFT + point.efficiency * scale
+        marks.append(
+            rect(_LEFT, middle - height / 2, x - _LEFT, height, "idle", title=_told(point))
+        )
+        for term in terms:
+            width = loss[term] * scale
+            title = f"{TIME_LABELS[term]}: {percent(loss[term])}"
+            css = term_css("time", term, TIME_LABELS)
+            marks.append(rect(x, y, width, height, css, title=title))
+            x += width
+        marks.append(text(x + 6, middle, percent(point.efficiency)))
+    label = f"What eats the efficiency, {curve.mode} scaling"
+    return figure(_TOP + row * len(curve.points) + 6, label, *marks)
+
+
+def tornado_chart(found: Sensitivity) -> str:
+    """A bar per lever, from its slowest to its fastest setting, around the base."""
+    if not found.bars:
+        return ""
+    row, left = 30.0, 330.0
+    most = max(abs(e.speed_change) for bar in found.bars for e in bar.effects) or 1.0
+    centre, scale = (left + _RIGHT) / 2, ((_RIGHT - left) / 2 - 80) / most
+    marks: list[str] = []
+    for index, bar in enumerate(found.bars):
+        middle = row * (index + 0.5)
+        marks.append(text(8, middle, bar.what))
+        marks += _around(centre, middle, scale, bar)
+    bottom = row * len(found.bars)
+    marks.append(line(centre, 0, centre, bottom, "axis"))
+    return figure(bottom + 4, "Tokens per second and device against the base", *marks)
+
+
+def _around(centre: float, middle: float, scale: float, bar: Bar) -> list[str]:
+    """The settings of a lever, each from the base to its speed; words at the two ends."""
+    height = 16.0
+    marks: list[str] = []
+    ordered = sorted(bar.effects, key=lambda effect: effect.speed_change)
+    for effect in sorted(ordered, key=lambda effect: -abs(effect.speed_change)):
+        change = effect.speed_change
+        x = centre + change * scale
+        words = f"{effect.setting} {percent(change, signed=True)}"
+        css = "loss" if change < 0 else "gain"
+        wide = abs(x - centre)
+        marks.append(rect(min(x, centre), middle - height / 2, wide, height, css, title=words))
+        if effect is ordered[0] and change < 0:
+            marks.append(text(x - 6, middle, words, anchor="end"))
+        elif effect is ordered[-1] and change > 0:
+            marks.append(text(x + 6, middle, words))
+    return marks
+
+
+def _told(point: ScalePoint) -> str:
+    return f"{point.devices:,} devices: {percent(point.efficiency)}"
+
+
+def _dot(x: float, y: float, css: str, title: str) -> str:
+    tip = element("title", escape(title))
+    return element("circle", tip, cx=x, cy=y, r=4.0, class_=css)
+
+
+def _grid(counts: Sequence[int], most: float) -> list[str]:
+    marks: list[str] = []
+    for tenth in range(0, math.floor(most * 10 + 1e-9) + 1, 2):
+        y = _y(tenth / 10, most)
+        marks.append(line(_LEFT, y, _RIGHT, y, "guide"))
+        marks.append(text(_LEFT - 8, y, percent(tenth / 10, digits=0), anchor="end", css="muted"))
+    free = 0.0
+    for count in counts:
+        x, words = _x(count, counts), f"{count:,}"
+        marks.append(line(x, _BOTTOM, x, _BOTTOM + 4, "axis"))
+        if x - text_width(words) / 2 > free:
+            marks.append(text(x, _BOTTOM + 14, words, anchor="middle", css="muted"))
+            free = x + text_width(words) / 2 + 6
+    marks.append(line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, "axis"))
+    marks.append(text((_LEFT + _RIGHT) / 2, _BOTTOM + 32, "devices", anchor="middle", css="muted"))
+    return marks
+
+
+def _x(count: int, counts: Sequence[int]) -> float:
+    decades = math.log(counts[-1] / counts[0])
+    share = math.log(count / counts[0]) / decades if decades else 0.5
+    return _LEFT + 30 + (_RIGHT - _LEFT - 60) * share
+
+
+def _y(efficiency: float, most: float) -> float:
+    return _BOTTOM - (_BOTTOM - _TOP) * efficiency / most
