@@ -134,8 +134,8 @@ def scale(
     name = source.scenario().name
     curves = curves_of(source, counts, mode_named(mode.value), pays=pays, watch=_watch)
     for path in outputs or ():
-        is_page = path.suffix == ".html"
-        write(path, scaling_page(name, curves) if is_page else csv_text(scaling_records(curves)))
+        page = path.suffix == ".html"
+        write(path, scaling_page(name, curves) if page else csv_text(scaling_records(curves)))
     if as_json:
         typer.echo(json_text(scaling_json(name, curves)))
     else:

@@ -62,18 +62,15 @@ def loss_chart(curve: Curve) -> str:
     row, height = 26.0, 16.0
     losing = [{t: max(v, 0.0) for t, v in p.losses.items()} for p in curve.points]
     terms = [t for t in TIME_LABELS if any(loss.get(t, 0.0) > 1e-4 for loss in losing)]
-    longest = max(
-        p.efficiency + sum(loss.values()) for p, loss in zip(curve.points, losing, strict=True)
-    )
-    scale = (_RIGHT - _LEFT - 60) / longest
+    bars = list(zip(curve.points, losing, strict=True))
+    scale = (_RIGHT - _LEFT - 60) / max(p.efficiency + sum(loss.values()) for p, loss in bars)
     marks = [legend([(term_css("time", t, TIME_LABELS), TIME_LABELS[t]) for t in terms], _LEFT, 10)]
     for index, (point, loss) in enumerate(bars):
         middle = _TOP + row * (index + 0.5)
         marks.append(text(_LEFT - 8, middle, f"{point.devices:,}", anchor="end"))
         x = _LEFT + point.efficiency * scale
-        marks.append(
-            rect(_LEFT, middle - height / 2, x - _LEFT, height, "idle", title=_told(point))
-        )
+        y = middle - height / 2
+        marks.append(rect(_LEFT, y, x - _LEFT, height, "idle", title=_told(point)))
         for term in terms:
             width = loss[term] * scale
             title = f"{TIME_LABELS[term]}: {percent(loss[term])}"

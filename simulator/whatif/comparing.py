@@ -116,11 +116,12 @@ def compare(
 def labels(names: Sequence[str]) -> list[str]:
     """What scenarios are called: files without folder and ending, repeated ones numbered."""
     stems = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in names]
+    files: dict[str, set[str]] = {}
+    for name, stem in zip(names, stems, strict=True):
+        files.setdefault(stem, set()).add(name)
     found: list[str] = []
     for name, stem in zip(names, stems, strict=True):
-        label = (
-            name if len({n for n, s in zip(names, stems, strict=True) if s == stem}) > 1 else stem
-        )
+        label = stem if len(files[stem]) == 1 else name
         again = names[: len(found)].count(name)
         found.append(f"{label} ({again + 1})" if again else label)
     return found
