@@ -14,20 +14,37 @@ from simulator.report.report import Report
 from simulator.report.text import to_text
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
-from simulator.spec.load import list_scenarios, load_scenario, parse_scenario
+from simulator.spec.load import (
+    list_scenarios,
+    load_scenario,
+    parse_scenario,
+    scenario_source,
+)
+from simulator.whatif.axes import parse_axis
+from simulator.whatif.comparing import Comparison, compare
+from simulator.whatif.scaling import Curve, scale
+from simulator.whatif.sensitivity import Sensitivity, sensitivity
 
 __all__ = [
+    "Comparison",
+    "Curve",
     "PlanError",
     "Report",
     "Scenario",
     "ScheduleError",
+    "Sensitivity",
     "SpecError",
     "TrainsimError",
     "UnknownNameError",
+    "compare",
     "from_json",
     "list_scenarios",
     "load_scenario",
+    "parse_axis",
     "parse_scenario",
+    "scale",
+    "scenario_source",
+    "sensitivity",
     "simulate",
     "to_json",
     "to_text",

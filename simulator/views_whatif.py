@@ -29,6 +29,9 @@ _SHORT: Final[Mapping[str, str]] = {
 """Heads of columns where the words of the report are too long."""
 _NEGLIGIBLE: Final = 5e-4
 """Share of the whole that is not shown."""
+_MAX_TERMS: Final = 5
+"""Columns of terms; what the others take is summed up."""
+_OTHER: Final = "other"
 _ROUNDING: Final = 1e-9
 _MILLION: Final = 1e6
 
@@ -37,12 +40,9 @@ def scaling_view(name: str, curves: Sequence[Curve]) -> RenderableType:
     """One table per curve, and where it stops paying."""
     parts: list[RenderableType] = [Text(name, "bold")]
     for curve in curves:
-        parts += [Text(), Text(f"{curve.mode} scaling: {HELD[curve.mode]} held", "bold")]
+        parts += [Text(), Text(HELD[curve.mode].capitalize(), "bold")]
         if curve.points:
-            terms = _present([point.losses for point in curve.points], TIME_TERMS)
-            headers = ("devices", "batch", "step time", "tokens/s", "efficiency", "marginal")
-            rows = [_scale_row(point, terms) for point in curve.points]
-            parts.append(_close(rows, (*headers, *(_short(term) for term in terms), "eaten by")))
+            parts.append(_scale_table(curve.points))
         parts.append(Text(_verdict(curve)))
         if curve.left_out:
             shown = [(f"{out.devices:,}", out.reason) for out in curve.left_out]
@@ -50,21 +50,39 @@ def scaling_view(name: str, curves: Sequence[Curve]) -> RenderableType:
     return Group(*parts)
 
 
-def _scale_row(point: ScalePoint, terms: Sequence[str]) -> list[str]:
-    batch = f"{point.global_batch_size:,}"
-    if point.micro_batch_size > 1:
-        batch += f" (micro {point.micro_batch_size})"
-    eaten = largest_loss({t: v for t, v in point.losses.items() if v >= _NEGLIGIBLE})
-    return [
-        f"{point.devices:,}",
-        batch,
-        seconds(point.report.step_time_s),
-        count(point.report.tokens_per_s),
-        percent(point.efficiency),
-        percent(point.marginal),
-        *(_lost(point.losses[term]) for term in terms),
-        _short(eaten) if eaten else "-",
+def _scale_table(points: Sequence[ScalePoint]) -> RenderableType:
+    """A line per point: what it reaches, and what the terms of the step take of it."""
+    most = {term: max(abs(point.losses[term]) for point in points) for term in TIME_TERMS}
+    seen = [term for term in TIME_TERMS if most[term] >= _NEGLIGIBLE]
+    main = sorted(seen, key=lambda term: -most[term])[:_MAX_TERMS]
+    terms = [term for term in seen if term in main]
+    others = [_OTHER] if len(seen) > len(main) else []
+    headers = ("devices", "batch", "step time", "tokens/s", "efficiency", "marginal")
+    rows = [
+        [
+            f"{point.devices:,}",
+            _batch(point),
+            seconds(point.report.step_time_s),
+            count(point.report.tokens_per_s),
+            percent(point.efficiency),
+            percent(point.marginal),
+            *(_lost(point.losses[term]) for term in terms),
+            *(_lost(sum(point.losses[t] for t in TIME_TERMS if t not in terms)) for _ in others),
+            _eaten_by(point),
+        ]
+        for point in points
     ]
+    return _close(rows, (*headers, *map(_short, terms), *others, "eaten by"))
+
+
+def _batch(point: ScalePoint) -> str:
+    micro = f" by {point.micro_batch_size}" if point.micro_batch_size > 1 else ""
+    return f"{point.global_batch_size:,}{micro}"
+
+
+def _eaten_by(point: ScalePoint) -> str:
+    term = largest_loss({t: share for t, share in point.losses.items() if share >= _NEGLIGIBLE})
+    return _short(term) if term else "-"
 
 
 def _close(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> Table:
@@ -87,12 +105,13 @@ def _verdict(curve: Curve) -> str:
     if curve.pays_to is None:
         return "No point can be run."
     to = f"{curve.pays_to.devices:,} devices"
+    of_first = "of what one of the first does"
     if curve.stops_at is None:
-        return f"Pays to the end: up to {to}, each added brings {share} of a first one or more."
+        return f"Pays to the end, {to}: each one added brings {share} {of_first}, or more."
     stop = curve.stops_at
     return (
-        f"Pays up to {to}: each added after them brings {percent(stop.marginal)} of a first one "
-        f"up to {stop.devices:,}, less than {share}."
+        f"Pays up to {to}: up to {stop.devices:,}, each one added brings {percent(stop.marginal)} "
+        f"{of_first}, less than {share}."
     )
 
 

@@ -25,9 +25,8 @@ def scaling_page(name: str, curves: Sequence[Curve]) -> str:
     """The scaling curves of a scenario."""
     sections = [_section("Efficiency", _drawing(efficiency_chart(curves)))]
     for curve in curves:
-        body = element("p", escape(f"Held: {HELD[curve.mode]}."), class_="note")
-        body += _drawing(loss_chart(curve)) + _points(curve)
-        sections.append(_section(f"{curve.mode.capitalize()} scaling", body))
+        body = _drawing(loss_chart(curve)) + _points(curve)
+        sections.append(_section(HELD[curve.mode].capitalize(), body))
     return _page(f"Scaling of {name}", sections)
 
 

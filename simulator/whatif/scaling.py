@@ -20,9 +20,9 @@ from simulator.whatif.terms import efficiency, losses
 
 Mode = Literal["weak", "strong", "largest"]
 HELD: Final[Mapping[Mode, str]] = {
-    "weak": "sequences per replica",
-    "strong": "global batch",
-    "largest": "microbatches per replica, each the largest that fits",
+    "weak": "weak scaling: sequences per replica held",
+    "strong": "strong scaling: global batch held",
+    "largest": "largest microbatch that fits: number of microbatches held",
 }
 """What stays the same along a curve."""
 DEFAULT_PAYS: Final = 0.5
