@@ -29,6 +29,8 @@ _SHORT: Final[Mapping[str, str]] = {
 """Heads of columns where the words of the report are too long."""
 _NEGLIGIBLE: Final = 5e-4
 """Share of the whole that is not shown."""
+_MAX_LABEL: Final = 30
+"""Longer names of candidates are written once and numbered."""
 _MAX_TERMS: Final = 5
 """Columns of terms; what the others take is summed up."""
 _OTHER: Final = "other"
@@ -117,25 +119,44 @@ def _verdict(curve: Curve) -> str:
 
 def comparison_view(found: Comparison) -> RenderableType:
     """Side by side; then step time and memory relative to the reference, term by term."""
+    names = _names([candidate.label for candidate in found.candidates])
+    reference = names[found.reference]
     headers = ("", "devices", "step time", "tokens/s", "per device", "MFU", "memory", "")
-    rows = [_candidate_row(c, c.label == found.reference) for c in found.candidates]
-    parts: list[RenderableType] = [table(rows, headers)]
+    rows = [
+        [names[c.label], *_candidate_cells(c, found.reference == c.label)] for c in found.candidates
+    ]
+    parts: list[RenderableType] = []
+    if any(name != label for label, name in names.items()):
+        parts += [table([(name, label) for label, name in names.items()]), Text()]
+    parts.append(_close(rows, headers))
     others = [c for c in found.candidates if c.label != found.reference]
     if others:
-        parts += [Text(), *_time_difference(found, others)]
-        parts += [Text(), *_memory_difference(found, others)]
-        parts += [Text(), *(Text(_sentence(c, found)) for c in others)]
+        labels = [names[candidate.label] for candidate in others]
+        title, changes = _time_changes(found, others)
+        parts += [Text(), Text(f"Longer than {reference}, {title}", "bold")]
+        parts.append(_terms_table(labels, changes, TIME_TERMS))
+        changes = [{t: v / 1e9 for t, v in c.memory_bytes.items()} for c in others]
+        parts += [Text(), Text(f"More memory than {reference}, GB on the worst rank", "bold")]
+        parts.append(_terms_table(labels, changes, MEMORY_TERMS))
+        parts.append(Text())
+        parts += [Text(f"{names[c.label]}: {_sentence(c, found, reference)}") for c in others]
     if found.left_out:
         parts += [Text("\nCannot be run"), table(found.left_out)]
     return Group(*parts)
 
 
-def _candidate_row(candidate: Candidate, is_reference: bool) -> list[str]:
+def _names(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> what it is called in tables: itself, or a number where it is long."""
+    if all(len(label) <= _MAX_LABEL for label in labels):
+        return {label: label for label in labels}
+    return {label: f"#{index}" for index, label in enumerate(labels, 1)}
+
+
+def _candidate_cells(candidate: Candidate, is_reference: bool) -> list[str]:
     report = candidate.report
     marks = ["reference"] if is_reference else []
     marks += [] if report.memory.fits else ["does NOT fit"]
     return [
-        candidate.label,
         f"{report.devices:,}",
         seconds(report.step_time_s),
         count(report.tokens_per_s),
@@ -146,59 +167,44 @@ def _candidate_row(candidate: Candidate, is_reference: bool) -> list[str]:
     ]
 
 
-def _time_difference(found: Comparison, others: Sequence[Candidate]) -> list[RenderableType]:
+def _time_changes(
+    found: Comparison, others: Sequence[Candidate]
+) -> tuple[str, list[Mapping[str, float]]]:
     """Seconds where all do the same work on as many devices, else device-seconds per token."""
     if found.same_work:
-        title, changes = "seconds a step", [c.time_s for c in others]
-    else:
-        title = "device-seconds per million tokens"
-        changes = [{t: v * _MILLION for t, v in c.cost_s.items()} for c in others]
-    heading = Text(f"Longer than {found.reference}, {title}", "bold")
-    return [heading, _terms_table(others, changes, TIME_TERMS)]
-
-
-def _memory_difference(found: Comparison, others: Sequence[Candidate]) -> list[RenderableType]:
-    changes = [{t: v / 1e9 for t, v in c.memory_bytes.items()} for c in others]
-    heading = Text(f"More memory than {found.reference}, GB on the worst rank", "bold")
-    return [heading, _terms_table(others, changes, MEMORY_TERMS)]
+        return "seconds a step", [candidate.time_s for candidate in others]
+    changes = [{t: v * _MILLION for t, v in c.cost_s.items()} for c in others]
+    return "device-seconds per million tokens", [*changes]
 
 
 def _terms_table(
-    others: Sequence[Candidate],
-    changes: Sequence[Mapping[str, float]],
-    order: Sequence[str],
+    labels: Sequence[str], changes: Sequence[Mapping[str, float]], order: Sequence[str]
 ) -> RenderableType:
     terms = _present(changes, order)
     rows = [
-        [
-            candidate.label,
-            *(_signed(change[term]) for term in terms),
-            _signed(sum(change.values())),
-        ]
-        for candidate, change in zip(others, changes, strict=True)
+        [label, *(_signed(change[term]) for term in terms), _signed(sum(change.values()))]
+        for label, change in zip(labels, changes, strict=True)
     ]
-    return table(rows, ("", *(_short(term) for term in terms), "sum"))
+    return _close(rows, ("", *(_short(term) for term in terms), "sum"))
 
 
 def _signed(value: float) -> str:
     return f"{value:+.4g}" if abs(value) > _ROUNDING else "0"
 
 
-def _sentence(candidate: Candidate, found: Comparison) -> str:
-    """``zero3 takes 3.2 % longer: +2.9 % exposed data-parallel comm, ...``."""
+def _sentence(candidate: Candidate, found: Comparison, reference: str) -> str:
+    """``+3.2 % device time per token: +2.9 % exposed data-parallel comm, ...``."""
     base = next(c.report for c in found.candidates if c.label == found.reference)
-    whole = base.devices * base.step_time_s / (base.tokens_per_s * base.step_time_s)
-    shares = {term: value / whole for term, value in candidate.cost_s.items()}
-    change = sum(shares.values())
-    if abs(change) < _NEGLIGIBLE and all(abs(v) < _NEGLIGIBLE for v in shares.values()):
-        return f"{candidate.label}: as fast as {found.reference}"
+    shares = {t: v * base.tokens_per_s_per_device for t, v in candidate.cost_s.items()}
+    if all(abs(share) < _NEGLIGIBLE for share in (*shares.values(), sum(shares.values()))):
+        return f"as fast as {reference}"
     main = sorted(shares, key=lambda term: -abs(shares[term]))[:3]
     words = ", ".join(
         f"{percent(shares[term], signed=True)} {TIME_LABELS.get(term, term)}"
         for term in main
         if abs(shares[term]) >= _NEGLIGIBLE
     )
-    return f"{candidate.label}: {percent(change, signed=True)} device time per token: {words}"
+    return f"{percent(sum(shares.values()), signed=True)} device time per token: {words}"
 
 
 def sensitivity_view(found: Sensitivity) -> RenderableType:
@@ -208,7 +214,7 @@ def sensitivity_view(found: Sensitivity) -> RenderableType:
     parts: list[RenderableType] = [
         Text(
             f"base: step time {seconds(base.step_time_s)}, {count(base.tokens_per_s_per_device)} "
-            f"tokens/s per device, headroom {_headroom(base)}"
+            f"tokens/s per device, headroom {_headroom(base)}; speed: tokens/s per device"
         ),
         Text(),
         _tornado_table(found.bars, most),
@@ -220,21 +226,25 @@ def sensitivity_view(found: Sensitivity) -> RenderableType:
 
 
 def _tornado_table(bars: Sequence[Bar], most: float) -> RenderableType:
-    grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     grid.add_column("lever", style="bold", no_wrap=True)
-    for header in ("setting", "tokens/s per device", "step time", "headroom", "slower | faster"):
+    for header in ("setting", "speed", "step time", "headroom", "slower | faster"):
         grid.add_column(header, no_wrap=True)
     for bar in bars:
         for index, effect in enumerate(bar.effects):
             grid.add_row(
                 Text(bar.what if index == 0 else ""),
                 Text(effect.setting),
-                percent(effect.speed_change, signed=True),
+                _change(effect.speed_change),
                 seconds(effect.report.step_time_s),
                 _headroom(effect.report),
                 _bar(effect.speed_change, most),
             )
     return grid
+
+
+def _change(share: float) -> str:
+    return percent(share, signed=True) if abs(share) >= _NEGLIGIBLE else "0.0 %"
 
 
 def _bar(change: float, most: float) -> TextBar:
