@@ -1,8 +1,9 @@
 """Writes the generated pages: ``python -m docs.generate``.
 
-docs/catalogue.md (from hardware/), docs/model.md (from docstrings), and in README.md the output of
-its commands and the headline of docs/accuracy.md. ``--accuracy`` first runs every published row,
-which takes minutes, and writes docs/accuracy and docs/residuals as .md and .html.
+docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md the output of
+its commands, and in README.md that and the headline of docs/accuracy.md. ``--accuracy`` first runs
+every published row, which takes minutes, and writes docs/accuracy and docs/residuals as .md and
+.html.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from simulator.views import write_whole
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
+WHATIF: Final = ROOT / "docs" / "whatif.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
@@ -58,11 +60,16 @@ def prepare(folder: Path, page: str) -> None:
 
 def readme() -> str:
     """README.md with the output of its commands and the accuracy of today."""
-    page = README.read_text(encoding="utf-8")
+    page = with_outputs(README)
+    return with_headline(page, headline_of(ACCURACY.read_text(encoding="utf-8")))
+
+
+def with_outputs(path: Path) -> str:
+    """A page with the output of its commands of today."""
+    page = path.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as name:
         prepare(Path(name), page)
-        page = console.refreshed(page, Path(name))
-    return with_headline(page, headline_of(ACCURACY.read_text(encoding="utf-8")))
+        return console.refreshed(page, Path(name))
 
 
 def main(arguments: list[str]) -> None:
@@ -80,7 +87,7 @@ def main(arguments: list[str]) -> None:
     for path, text in pages.items():
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
-    pages[README] = readme()
+    pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))

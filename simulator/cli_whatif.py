@@ -48,10 +48,7 @@ Vary = Annotated[
     typer.Option("--vary", metavar="KEY=V1,V2", help="Values that a key takes; repeat as needed."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Tables = Annotated[
-    list[Path] | None, typer.Option("--csv", metavar="FILE.csv", help="Write a line per result.")
-]
-TablesAndPages = Annotated[
+Outputs = Annotated[
     list[Path] | None,
     typer.Option(
         "--csv",
@@ -76,6 +73,7 @@ def register(app: typer.Typer) -> None:
             "compare mine.yaml theirs.yaml",
             "compare llama2-7b-fsdp --vary plan.sharding=zero1,zero2,zero3",
             "compare my.yaml --vary plan.tp=2,4,8 --vary training.precision=bf16,fp8 --to best",
+            "compare my.yaml --vary training.recompute=none,selective,full --html compare.html",
         )
     )(compare)
     app.command(
@@ -113,7 +111,7 @@ def scale(
         ),
     ] = 0.5,
     as_json: AsJson = False,
-    outputs: TablesAndPages = None,
+    outputs: Outputs = None,
 ) -> None:
     """Scaling curves: what more devices bring, what eats the rest, where it stops paying.
 
@@ -159,17 +157,18 @@ def compare(
         typer.Option(help="What others are compared with; best: most tokens/s per device."),
     ] = Reference.first,
     as_json: AsJson = False,
-    outputs: Tables = None,
+    outputs: Outputs = None,
 ) -> None:
     """Plans, models, clusters side by side, each difference explained term by term.
 
     With --vary, every combination of the values on every scenario. Terms sum to the difference.
     """
-    _check_outputs(scenarios, outputs, (".csv",))
+    _check_outputs(scenarios, outputs)
     from simulator.spec.load import scenario_source
     from simulator.whatif.axes import parse_axis
     from simulator.whatif.comparing import compare as compared
     from simulator.whatif.comparing import labels
+    from simulator.whatif.page import comparison_page
     from simulator.whatif.records import comparison_json, comparison_records, csv_text
 
     sources = {
@@ -179,7 +178,8 @@ def compare(
     axes = [parse_axis(text) for text in vary or ()]
     found = compared(sources, axes, to=to.value, watch=_watch)
     for path in outputs or ():
-        write(path, csv_text(comparison_records(found)))
+        page = path.suffix == ".html"
+        write(path, comparison_page(found) if page else csv_text(comparison_records(found)))
     if as_json:
         typer.echo(json_text(comparison_json(found)))
     else:
@@ -202,7 +202,7 @@ def sensitivity(
         typer.Option(help="Only this lever, such as nic_bandwidth; repeat as needed."),
     ] = None,
     as_json: AsJson = False,
-    outputs: TablesAndPages = None,
+    outputs: Outputs = None,
 ) -> None:
     """What a faster NIC, more memory, less latency ... would bring: one lever at a time.
 
@@ -250,19 +250,15 @@ def _watch(scenarios: Sequence[CheckedScenario]) -> Iterable[CheckedScenario]:
     )
 
 
-def _check_outputs(
-    scenarios: Sequence[str],
-    outputs: Sequence[Path] | None,
-    suffixes: Sequence[str] = (".csv", ".html"),
-) -> None:
+def _check_outputs(scenarios: Sequence[str], outputs: Sequence[Path] | None) -> None:
     """An output has a form that is known, and replaces neither a scenario nor another one."""
     written = [path.resolve() for path in outputs or ()]
     read = [Path(name).resolve() for name in scenarios]
     for path in written:
-        if path.suffix not in suffixes:
+        if path.suffix not in (".csv", ".html"):
             raise SpecError(
-                f"'{path.name[:80]}' does not end in {' or '.join(suffixes)}",
-                hint=f"name it for example '{path.stem[:40]}{suffixes[0]}'",
+                f"'{path.name[:80]}' does not end in .csv or .html",
+                hint=f"name it for example '{path.stem[:40]}.csv'",
             )
         if path in read or written.count(path) > 1:
             raise SpecError(

@@ -103,7 +103,11 @@ def test_what_lacks_memory_says_how_much() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "outputs"),
-    [(SCALE, ("a.csv", "b.html")), (COMPARE, ("a.csv",)), (SENSITIVITY, ("a.csv", "b.html"))],
+    [
+        (SCALE, ("a.csv", "b.html")),
+        (COMPARE, ("a.csv", "b.html")),
+        (SENSITIVITY, ("a.csv", "b.html")),
+    ],
     ids=lambda value: value[0],
 )
 def test_files_are_written_whole_and_reported_on_stderr(
@@ -131,7 +135,7 @@ def test_files_are_written_whole_and_reported_on_stderr(
         (("scale", "gpt2-xl-on-gpu", "--devices", "1"), "gpt2-xl-one-gpu"),
         ((*SCALE, "--html", "out.txt"), "does not end in .csv or .html"),
         ((*SCALE, "--csv", "a.csv", "--html", "a.csv"), "would replace"),
-        ((*COMPARE, "--csv", "a.html"), "does not end in .csv"),
+        ((*COMPARE, "--csv", "a.json"), "does not end in .csv"),
         (("compare", "gpt2-xl-one-gpu", "--vary", "plan.tp"), "--vary plan.sharding=zero1,zero3"),
         (("compare", "gpt2-xl-one-gpu", "--vary", "plan.pt=1,2"), "did you mean"),
         ((*SENSITIVITY, "--lever", "nic"), "nic_bandwidth"),

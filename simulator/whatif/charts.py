@@ -21,8 +21,10 @@ from simulator.report.svg import (
     text_width,
 )
 from simulator.units import percent
+from simulator.whatif.comparing import Comparison
 from simulator.whatif.scaling import Curve, ScalePoint
 from simulator.whatif.sensitivity import Bar, Sensitivity
+from simulator.whatif.terms import device_seconds_per_token
 
 _LEFT: Final = 70.0
 _RIGHT: Final = WIDTH - 30
@@ -30,6 +32,7 @@ _TOP: Final = 30.0
 _BOTTOM: Final = 270.0
 _STYLES: Final = ("time-compute", "time-pp-comm", "time-optimizer")
 """A colour per curve."""
+_SHORT_LABELS: Final = {term: words.removeprefix("exposed ") for term, words in TIME_LABELS.items()}
 
 
 def efficiency_chart(curves: Sequence[Curve]) -> str:
@@ -80,6 +83,31 @@ def loss_chart(curve: Curve) -> str:
         marks.append(text(x + 6, middle, percent(point.efficiency)))
     label = f"What eats the efficiency, {curve.mode} scaling"
     return figure(_TOP + row * len(curve.points) + 6, label, *marks)
+
+
+def comparison_chart(found: Comparison) -> str:
+    """A bar per candidate: device-seconds per million tokens, cut into the terms of the step."""
+    row, height, left = 30.0, 16.0, 330.0
+    costs = [device_seconds_per_token(candidate.report) for candidate in found.candidates]
+    longest = max((sum(cost.values()) for cost in costs), default=0.0)
+    if not longest:
+        return ""
+    scale = (_RIGHT - left - 90) / longest
+    terms = [term for term in TIME_LABELS if any(cost[term] for cost in costs)]
+    marks = [legend([(term_css("time", t, TIME_LABELS), _SHORT_LABELS[t]) for t in terms], 8, 10)]
+    for index, (candidate, cost) in enumerate(zip(found.candidates, costs, strict=True)):
+        middle = _TOP + row * (index + 0.5)
+        marks.append(text(8, middle, candidate.label[:50]))
+        x = left
+        for term in terms:
+            title = f"{candidate.label}, {TIME_LABELS[term]}: {1e6 * cost[term]:,.4g} s"
+            css = term_css("time", term, TIME_LABELS)
+            width = cost[term] * scale
+            marks.append(rect(x, middle - height / 2, width, height, css, title=title))
+            x += width
+        marks.append(text(x + 6, middle, f"{1e6 * sum(cost.values()):,.4g} s"))
+    label = "Device-seconds per million tokens"
+    return figure(_TOP + row * len(costs) + 6, label, *marks)
 
 
 def tornado_chart(found: Sensitivity) -> str:

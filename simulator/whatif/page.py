@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
-from simulator.report.breakdown import TIME_LABELS, count, gigabytes, seconds
+from simulator.report.breakdown import MEMORY_LABELS, TIME_LABELS, count, gigabytes, seconds
 from simulator.report.svg import element, escape
 from simulator.units import percent
-from simulator.whatif.charts import efficiency_chart, loss_chart, tornado_chart
+from simulator.whatif.charts import (
+    comparison_chart,
+    efficiency_chart,
+    loss_chart,
+    tornado_chart,
+)
+from simulator.whatif.comparing import Comparison
 from simulator.whatif.scaling import HELD, Curve
 from simulator.whatif.sensitivity import Sensitivity
 from simulator.whatif.terms import largest_loss
 
+_ROUNDING: Final = 1e-9
 _STYLE: Final = """
 .line-time-compute { stroke: var(--blue); }
 .line-time-pp-comm { stroke: var(--coral); }
@@ -28,6 +35,50 @@ def scaling_page(name: str, curves: Sequence[Curve]) -> str:
         body = _drawing(loss_chart(curve)) + _points(curve)
         sections.append(_section(HELD[curve.mode].capitalize(), body))
     return _page(f"Scaling of {name}", sections)
+
+
+def comparison_page(found: Comparison) -> str:
+    """Candidates side by side, and their differences from the reference by term."""
+    rows = [
+        (
+            candidate.label,
+            f"{candidate.report.devices:,}",
+            seconds(candidate.report.step_time_s),
+            count(candidate.report.tokens_per_s),
+            percent(candidate.report.mfu),
+            gigabytes(candidate.report.memory.peak_bytes),
+            "" if candidate.report.memory.fits else "does not fit",
+        )
+        for candidate in found.candidates
+    ]
+    rows += [(label, "", "cannot be run", reason, "", "", "") for label, reason in found.left_out]
+    headers = ("candidate", "devices", "step time", "tokens/s", "MFU", "memory", "")
+    times = [(c.label, {t: 1e6 * v for t, v in c.cost_s.items()}) for c in found.candidates]
+    memories = [
+        (c.label, {t: v / 1e9 for t, v in c.memory_bytes.items()}) for c in found.candidates
+    ]
+    drawn = _drawing(comparison_chart(found))
+    more = f"more than {found.reference}"
+    sections = [
+        _section("Device-seconds per million tokens", drawn + _table(headers, rows)),
+        _section(f"Device-seconds per million tokens {more}", _differences(times, TIME_LABELS)),
+        _section(f"GB on the worst rank {more}", _differences(memories, MEMORY_LABELS)),
+    ]
+    return _page("Comparison", sections)
+
+
+def _differences(rows: Sequence[tuple[str, Mapping[str, float]]], words: Mapping[str, str]) -> str:
+    """A line per candidate; terms that are the same for all are left out."""
+    terms = [term for term in words if any(abs(change[term]) > _ROUNDING for _, change in rows)]
+    cells = [
+        (label, *(_signed(change[term]) for term in terms), _signed(sum(change.values())))
+        for label, change in rows
+    ]
+    return _table(("candidate", *(words[term] for term in terms), "sum"), cells)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4g}" if abs(value) > _ROUNDING else "0"
 
 
 def sensitivity_page(name: str, found: Sensitivity) -> str:

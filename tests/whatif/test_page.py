@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from simulator.whatif.axes import Axis
-from simulator.whatif.charts import efficiency_chart, loss_chart, tornado_chart
-from simulator.whatif.page import scaling_page, sensitivity_page
+from simulator.whatif.charts import comparison_chart, efficiency_chart, loss_chart, tornado_chart
+from simulator.whatif.comparing import Comparison, compare
+from simulator.whatif.page import comparison_page, scaling_page, sensitivity_page
 from simulator.whatif.scaling import Curve, scale
 from simulator.whatif.sensitivity import Sensitivity, sensitivity
 from tests.whatif.made import small
@@ -16,11 +17,13 @@ from tests.whatif.made import small
 CURVES = scale(small("training.micro_batch_size=1"), [4, 7, 8, 16, 64], ["weak", "strong"])
 FOUND = sensitivity(small("plan.sharding=zero3"), [Axis("training.micro_batch_size", (2, 3))])
 
+COMPARED = compare({"<b>&co": small(), "b": small("plan.dp=1")}, [Axis("plan.tp", (1, 3))])
+
 
 @pytest.mark.parametrize(
     "page",
-    [scaling_page("<b>&co", CURVES), sensitivity_page("<b>&co", FOUND)],
-    ids=["scale", "sensitivity"],
+    [scaling_page("<b>&co", CURVES), sensitivity_page("<b>&co", FOUND), comparison_page(COMPARED)],
+    ids=["scale", "sensitivity", "compare"],
 )
 def test_a_page_is_whole_and_loads_nothing(page: str) -> None:
     assert page.startswith("<!DOCTYPE html>")
@@ -32,7 +35,12 @@ def test_a_page_is_whole_and_loads_nothing(page: str) -> None:
 
 def test_drawings_are_xml_and_coloured_by_the_page() -> None:
     page = scaling_page("small", CURVES) + sensitivity_page("small", FOUND)
-    drawings = [efficiency_chart(CURVES), *map(loss_chart, CURVES), tornado_chart(FOUND)]
+    drawings = [
+        comparison_chart(COMPARED),
+        efficiency_chart(CURVES),
+        *map(loss_chart, CURVES),
+        tornado_chart(FOUND),
+    ]
     for svg in drawings:
         root = ElementTree.fromstring(svg)
         used = {c for e in root.iter() for c in (e.get("class") or "").split()}
@@ -61,6 +69,18 @@ def test_a_bar_is_as_long_as_the_first_points_device_time() -> None:
     assert max(widths.values()) == pytest.approx(min(widths.values()), rel=0.005)
 
 
+def test_bars_of_a_comparison_are_as_long_as_a_token_is_dear() -> None:
+    svg = ElementTree.fromstring(comparison_chart(COMPARED))
+    widths: dict[str, float] = {}
+    for box in svg.iter("rect"):
+        if float(box.get("height") or 0) == 16:
+            y = box.get("y") or ""
+            widths[y] = widths.get(y, 0.0) + float(box.get("width") or 0)
+    dear = [1 / candidate.report.tokens_per_s_per_device for candidate in COMPARED.candidates]
+    first, then = widths.values()
+    assert first / then == pytest.approx(dear[0] / dear[1], rel=1e-3)
+
+
 def test_slower_is_left_of_the_base_and_faster_right() -> None:
     svg = ElementTree.fromstring(tornado_chart(FOUND))
     (axis,) = svg.iter("line")
@@ -74,6 +94,7 @@ def test_slower_is_left_of_the_base_and_faster_right() -> None:
 def test_nothing_to_draw_draws_nothing() -> None:
     empty = Curve("weak", (), (), 0.5)
     assert efficiency_chart([empty]) == loss_chart(empty) == ""
+    assert comparison_chart(Comparison("", (), ())) == ""
     assert tornado_chart(Sensitivity(FOUND.base, (), ())) == ""
     assert "</html>" in scaling_page("none", [empty])
 
