@@ -16,6 +16,8 @@ import typer
 
 from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
+from simulator.cli_planning import register as register_planning
+from simulator.cli_understanding import register as register_understanding
 from simulator.console import as_json as _as_json
 from simulator.console import busy as _busy
 from simulator.console import examples as _examples
@@ -286,6 +288,10 @@ def schema() -> None:
     from simulator.spec.scenario import ScenarioSpec
 
     typer.echo(_as_json(ScenarioSpec.model_json_schema()))
+
+
+register_planning(app)
+register_understanding(app)
 
 
 def main() -> None:

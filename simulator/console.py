@@ -87,6 +87,18 @@ def busy(what: str) -> Generator[None]:
         yield
 
 
+@contextmanager
+def counted() -> Generator[Callable[[str], None]]:
+    """Gives a function that says on a terminal what is being done."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("Loading") as status:
+        yield status.update
+
+
 def write(path: Path, text: str) -> None:
     """Writes a whole file or none, and says so."""
     from simulator.views import write_whole

@@ -1,0 +1,267 @@
+"""``plan``, ``tradeoff`` and ``hardware``: many simulations, one question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, overload
+
+import typer
+
+from simulator.console import as_json as json_text
+from simulator.console import counted, examples, guarded, show, write
+from simulator.errors import TrainsimError
+
+if TYPE_CHECKING:
+    from simulator.planning.budget import Rates
+    from simulator.planning.variant import Job
+
+T = TypeVar("T")
+
+Scenario = Annotated[
+    str, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
+Pue = Annotated[
+    float | None, typer.Option(help="Power usage effectiveness; else that of hardware/prices.yaml.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command(
+        epilog=examples(
+            "plan llama3-405b-16384 --tokens 15T --deadline 60d --price 2.5",
+            "plan my.yaml --tokens 300B --devices 64:1024:x2 --budget 500k --goodput 0.9",
+            "plan my.yaml --tokens 2T --power '900 W' --pue 1.2 --carbon 0.05 --csv plan.csv",
+        )
+    )(plan)
+    app.command(
+        epilog=examples(
+            "tradeoff llama2-7b-fsdp --seq-length 4k:32k:x2 --recompute none,selective,full",
+            "tradeoff my.yaml --sharding ddp,zero1,zero3 --micro-batch-size 1,2,4 --json",
+            "tradeoff my.yaml --seq-length 8k:128k:x2 --same-tokens --csv lengths.csv",
+        )
+    )(tradeoff)
+    app.command(
+        epilog=examples(
+            "hardware llama2-7b-fsdp --clusters dgx-a100-cluster,dgx-h100-superpod",
+            "hardware my.yaml --clusters dgx-h100-superpod,hgx-b200-cluster "
+            "--prices dgx-h100-superpod=2.5 --prices hgx-b200-cluster=4",
+            "hardware my.yaml --clusters dgx-h100-superpod --prices prices.yaml --pue 1.2",
+        )
+    )(hardware)
+
+
+@guarded
+def plan(
+    scenario: Scenario,
+    tokens: Annotated[str, typer.Option(help="To train on, for example 15T or 300B.")],
+    deadline: Annotated[str | None, typer.Option(help="For example 60d or 12h.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Dollars, for example 5M.")] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="Counts to try: 1024:16384:x2 or 64,96; else 1/16 to 16 times its own."),
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(help="Dollars per device and hour; else of hardware/prices.yaml, if any."),
+    ] = None,
+    power: Annotated[
+        str, typer.Option(help="Per device with its share of the host, for example '900 W'.")
+    ] = "catalogue",
+    pue: Pue = None,
+    carbon: Annotated[
+        float | None, typer.Option(help="kg CO2e per kWh; else that of hardware/prices.yaml.")
+    ] = None,
+    goodput: Annotated[
+        float, typer.Option(help="Share of the time that makes steps which count.")
+    ] = 1.0,
+    overrides: Overrides = None,
+    csv: CsvFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find devices, days, device-hours, dollars, MWh and tCO2e for a number of tokens.
+
+    The global batch stays, data parallelism grows with the devices; every count is simulated.
+    """
+    from simulator.planning.budget import explained
+    from simulator.planning.capacity import Goal, capacity_plan
+    from simulator.planning.records import csv_text
+    from simulator.planning.variant import Job
+    from simulator.spec.ranges import parse_amount, parse_duration, parse_range
+    from simulator.views_planning import plan_view
+
+    goal = Goal(
+        option_value("--tokens", tokens, lambda text: parse_amount(text, "tokens")),
+        option_value("--deadline", deadline, parse_duration),
+        option_value("--budget", budget, lambda text: parse_amount(text, "dollars")),
+    )
+    counts = option_value("--devices", devices, parse_range) or ()
+    job = Job(scenario, tuple(overrides or ()))
+    rates = _rates(job, (price, power), (pue, carbon), goodput)
+    with counted() as progress:
+        found = capacity_plan(job, goal, rates, counts, progress)
+    rows = [asdict(option) for option in found.options]
+    if csv is not None:
+        write(csv, csv_text(rows))
+    if as_json:
+        for row, option in zip(rows, found.options, strict=True):
+            if option.prediction and option.cost:
+                work = (goal.tokens, option.prediction.tokens_per_step)
+                step_s = option.prediction.step_time_s
+                figures = explained(option.cost, step_s, option.devices, work, rates)
+                row["figures"] = [asdict(figure) for figure in figures]
+        typer.echo(json_text(asdict(found) | {"options": rows}))
+    else:
+        show(plan_view(found))
+
+
+@guarded
+def tradeoff(
+    scenario: Scenario,
+    seq_length: Annotated[
+        str | None, typer.Option(help="Tokens of a sequence: 8k:128k:x2 (k is 1024).")
+    ] = None,
+    recompute: Annotated[
+        str | None, typer.Option(help="Modes: none,selective,alternate,full.")
+    ] = None,
+    sharding: Annotated[str | None, typer.Option(help="Policies: ddp,zero1,zero2,zero3.")] = None,
+    micro_batch_size: Annotated[str | None, typer.Option(help="Sequences: 1,2,4.")] = None,
+    same_tokens: Annotated[
+        bool, typer.Option("--same-tokens", help="Change the batch so that steps are as large.")
+    ] = False,
+    overrides: Overrides = None,
+    csv: CsvFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what sequence length, recomputation, sharding and microbatch cost in time and memory.
+
+    Every combination is simulated; those that no other one beats in both are marked.
+    """
+    from simulator.planning.records import csv_text
+    from simulator.planning.tradeoff import Axes, tradeoff
+    from simulator.planning.variant import Job
+    from simulator.spec.ranges import parse_range, parse_words
+    from simulator.views_planning import tradeoff_view
+
+    axes = Axes(
+        option_value("--seq-length", seq_length, parse_range) or (),
+        option_value("--recompute", recompute, parse_words) or (),
+        option_value("--sharding", sharding, parse_words) or (),
+        option_value("--micro-batch-size", micro_batch_size, parse_range) or (),
+        same_tokens,
+    )
+    with counted() as progress:
+        points = tradeoff(Job(scenario, tuple(overrides or ())), axes, progress)
+    rows = [asdict(point) for point in points]
+    if csv is not None:
+        write(csv, csv_text(rows))
+    if as_json:
+        typer.echo(json_text(rows))
+    else:
+        show(tradeoff_view(points))
+
+
+@guarded
+def hardware(
+    scenario: Scenario,
+    clusters: Annotated[str, typer.Option(help="Names or files, between commas.")],
+    prices: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE.yaml|NAME=USD",
+            help="Dollars per device and hour of a cluster or accelerator; repeatable. "
+            "Else those of hardware/prices.yaml.",
+        ),
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="Devices on every machine; else those of the plan.")
+    ] = None,
+    pue: Pue = None,
+    overrides: Overrides = None,
+    csv: CsvFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the same work on other machines: tokens/s per device, dollars and energy per token.
+
+    Plan, training and software stay; cheapest token first, or fastest device without prices.
+    """
+    from simulator.planning.budget import Sourced
+    from simulator.planning.hardware import compare_machines, ranked
+    from simulator.planning.records import csv_text
+    from simulator.planning.variant import Job
+    from simulator.spec.prices import parse_prices, shipped_prices
+    from simulator.spec.ranges import parse_words
+    from simulator.views_planning import hardware_view
+
+    table = parse_prices(prices or [], shipped_prices())
+    known = {n: Sourced(p.value, p.source) for n, p in table.usd_per_device_hour.items()}
+    factor = table.pue.value if pue is None else pue
+    names = option_value("--clusters", clusters, parse_words)
+    with counted() as progress:
+        job = Job(scenario, tuple(overrides or ()))
+        found = ranked(compare_machines(job, names, known, factor, devices, progress))
+    rows = [asdict(machine) for machine in found]
+    if csv is not None:
+        write(csv, csv_text(rows))
+    if as_json:
+        typer.echo(json_text({"pue": factor, "machines": rows}))
+    else:
+        show(hardware_view(found, factor))
+
+
+@overload
+def option_value(name: str, text: str, parse: Callable[[str], T]) -> T: ...
+@overload
+def option_value(name: str, text: str | None, parse: Callable[[str], T]) -> T | None: ...
+def option_value(name: str, text: str | None, parse: Callable[[str], T]) -> T | None:
+    """What the text of an option means, None if it is not given; errors name the option."""
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except TrainsimError as error:
+        raise error.at(name) from None
+
+
+def _rates(
+    job: Job,
+    money_and_power: tuple[str | None, str],
+    energy: tuple[float | None, float | None],
+    goodput: float,
+) -> Rates:
+    """Price, power, PUE, carbon intensity and goodput: as given, else from the catalogue."""
+    from simulator.planning.budget import Rates, Sourced
+    from simulator.planning.power import catalogue_power
+    from simulator.spec.prices import shipped_prices
+    from simulator.spec.ranges import parse_amount
+    from simulator.units import parse_quantity
+
+    (price, power), (pue, carbon) = money_and_power, energy
+    node, known = job.load().cluster.node, shipped_prices()
+
+    def figure(value: float | None, shipped: Sourced) -> Sourced:
+        return shipped if value is None else Sourced(value, "given")
+
+    shipped = known.usd_per_device_hour.get(node.accelerator.name)
+    rate = Sourced(shipped.value, shipped.source) if shipped else None
+    usd = option_value("--price", price, lambda text: parse_amount(text, "dollars"))
+    watts = None
+    if power != "catalogue":
+        watts = option_value("--power", power, lambda text: parse_quantity(text, "power"))
+    return Rates(
+        usd_per_device_hour=rate if usd is None else Sourced(usd, "given"),
+        power_w=figure(watts, catalogue_power(node)),
+        pue=figure(pue, Sourced(known.pue.value, known.pue.source)),
+        carbon_kg_per_kwh=figure(
+            carbon, Sourced(known.carbon_kg_per_kwh.value, known.carbon_kg_per_kwh.source)
+        ),
+        goodput=Sourced(goodput, "no time lost, default" if goodput == 1 else "given"),
+    )

@@ -1,0 +1,301 @@
+"""``mfu`` and ``schedule``: what a number means, what a pipeline does."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from simulator.cli_planning import option_value
+from simulator.console import as_json as json_text
+from simulator.console import counted, examples, guarded, show, write
+from simulator.errors import ScheduleError, SpecError
+
+if TYPE_CHECKING:
+    from simulator.planning.grid import Grid
+    from simulator.planning.utilisation import Measurement
+    from simulator.planning.variant import Job, Progress
+    from simulator.scenario import Scenario as LoadedScenario
+
+MAX_GRIDS: Final = 64
+"""Most combinations of one command."""
+DEFAULT_SEQ_LENGTH: Final = 2048
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeatable."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command(
+        epilog=examples(
+            "mfu --model llama2-7b --accelerator h100-sxm5-80gb --tokens-per-s 9600",
+            "mfu --model llama3-405b-16384 --tokens-per-s 2.88M",
+            "mfu --model llama2-7b --accelerator a100-sxm4-80gb --tokens-per-s 26k "
+            "--reported 65%    which convention that is",
+        )
+    )(mfu)
+    app.command(
+        epilog=examples(
+            "schedule --pp 4 --microbatches 8 --kinds 1f1b,interleaved,zb-h1",
+            "schedule --pp 8 --microbatches 8,16,32 --kinds 1f1b --json",
+            "schedule gpt3-175b-a100-64 --html schedule.html    with its simulated times",
+        )
+    )(schedule)
+
+
+@guarded
+def mfu(
+    model: Annotated[str, typer.Option(help="A model preset or a scenario.")],
+    tokens_per_s: Annotated[str, typer.Option(help="Measured, of all devices together.")],
+    accelerator: Annotated[
+        str | None, typer.Option(help="Where it was measured; else that of the scenario.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="Devices; else those of the scenario, or 1.", min=1)
+    ] = None,
+    seq_length: Annotated[
+        str | None, typer.Option(help="Tokens of a sequence; else of the scenario, or 2048.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the peak; else of the scenario, or bf16.")
+    ] = None,
+    reported: Annotated[
+        str | None, typer.Option(help="A utilisation that somebody printed, to be explained.")
+    ] = None,
+    csv: CsvFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Express a measured throughput as a utilisation, under every way of counting FLOPs.
+
+    Utilisations are of the dense peak; impossible ones come with the mistakes that explain them.
+    """
+    from simulator.planning.records import csv_text
+    from simulator.planning.utilisation import (
+        faster_accelerators,
+        origins_of,
+        parse_fraction,
+        utilisations,
+        warnings,
+    )
+    from simulator.spec.hardware import load_accelerator
+    from simulator.spec.yaml_file import list_data
+    from simulator.views_understanding import mfu_view
+
+    share = None if reported is None else parse_fraction(reported)
+    measured = _measurement(model, accelerator, tokens_per_s, (devices, seq_length, precision))
+    rows = utilisations(measured)
+    known = [load_accelerator(name) for name in list_data("accelerators")]
+    doubts = warnings(measured, faster_accelerators(measured, known))
+    origins = None if share is None else origins_of(measured, share)
+    if csv is not None:
+        write(csv, csv_text([asdict(row) for row in rows]))
+    if as_json:
+        data = {
+            "model": measured.model.name,
+            "accelerator": measured.accelerator.name,
+            "devices": measured.devices,
+            "seq_length": measured.seq_length,
+            "precision": measured.precision,
+            "tokens_per_s": measured.tokens_per_s,
+            "dense_peak_flops_per_s": measured.peak_flops_per_s,
+            "conventions": [asdict(row) for row in rows],
+            "warnings": list(doubts),
+            "reported": None if origins is None else [asdict(hint) for hint in origins],
+        }
+        typer.echo(json_text(data))
+    else:
+        show(mfu_view(measured, rows, doubts, origins))
+
+
+def _measurement(
+    model: str,
+    accelerator: str | None,
+    tokens_per_s: str,
+    given: tuple[int | None, str | None, str | None],
+) -> Measurement:
+    """What was measured; a scenario gives what the options leave out."""
+    from simulator.planning.utilisation import Measurement
+    from simulator.spec.hardware import load_accelerator
+    from simulator.spec.models import ModelInput, load_model, model_presets
+    from simulator.spec.ranges import parse_amount, parse_range
+
+    devices, seq_length, precision = given
+    scenario: LoadedScenario | None = None
+    if model.lower().replace("_", "-") in model_presets():
+        shape, _ = load_model(ModelInput(preset=model), "--model", Path())
+    else:
+        scenario = _scenario(model)
+        shape = scenario.model
+    if accelerator is not None:
+        device = load_accelerator(accelerator)
+    elif scenario is not None:
+        device = scenario.cluster.node.accelerator
+    else:
+        raise SpecError(
+            "the accelerator is missing",
+            where="mfu",
+            hint="give --accelerator, for example h100-sxm5-80gb (trainsim list accelerators)",
+        )
+    lengths = option_value("--seq-length", seq_length, parse_range)
+    own_length = scenario.training.seq_length if scenario else DEFAULT_SEQ_LENGTH
+    return Measurement(
+        model=shape,
+        seq_length=lengths[0] if lengths else own_length,
+        accelerator=device,
+        precision=precision or (scenario.training.precision if scenario else "bf16"),
+        tokens_per_s=option_value(
+            "--tokens-per-s", tokens_per_s, lambda text: parse_amount(text, "tokens")
+        ),
+        devices=devices or (scenario.plan.num_devices if scenario else 1),
+    )
+
+
+def _scenario(name: str) -> LoadedScenario:
+    from simulator.errors import UnknownNameError
+    from simulator.spec.load import list_scenarios, load_scenario
+    from simulator.spec.models import model_presets
+
+    if not Path(name).exists() and Path(name).stem not in list_scenarios():
+        known = [*model_presets(), *list_scenarios()]
+        raise UnknownNameError.of("model or scenario", name, known, where="--model")
+    return load_scenario(name)
+
+
+@guarded
+def schedule(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(help="A scenario, for its simulated times; else --pp.", show_default=False),
+    ] = None,
+    pp: Annotated[int | None, typer.Option(help="Pipeline ranks, without a scenario.")] = None,
+    microbatches: Annotated[str | None, typer.Option(help="8,16,32 or 8:64:x2.")] = None,
+    kinds: Annotated[
+        str | None, typer.Option(help="Schedules between commas (trainsim list schedules).")
+    ] = None,
+    virtual_stages: Annotated[
+        int | None, typer.Option(help="Chunks per rank of interleaved schedules.", min=1)
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the drawings as one page.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the drawing, if it is only one.")] = None,
+    overrides: Overrides = None,
+    csv: CsvFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw pipeline schedules: who runs what when, the bubble beside its closed form, what is held.
+
+    Without a scenario F = 1, B = 2 (B = W = 1 where split) and messages are free.
+    """
+    from simulator.planning.records import csv_text
+    from simulator.planning.variant import Job
+    from simulator.report.drawing import drawing_page, standalone_svg
+    from simulator.spec.ranges import parse_range, parse_words
+    from simulator.views import PLAIN_WIDTH
+    from simulator.views_understanding import schedule_view, sections
+
+    counts = option_value("--microbatches", microbatches, parse_range)
+    names = option_value("--kinds", kinds, parse_words)
+    if scenario is None:
+        if overrides:
+            raise SpecError("--set needs a scenario", hint="name one, or leave --set out")
+        grids = _unit_grids(pp, counts, names, virtual_stages)
+    else:
+        if pp is not None:
+            raise SpecError("--pp is that of the scenario", hint="use --set plan.pp=...")
+        job = Job(scenario, tuple(overrides or ()))
+        with counted() as progress:
+            grids = _real_grids(job, (counts, names, virtual_stages), progress)
+    if svg is not None:
+        if len(grids) > 1:
+            raise SpecError(f"{len(grids)} drawings are no single SVG", hint="use --html")
+        write(svg, standalone_svg(sections(grids)[0].svg))
+    if html is not None:
+        title = f"Pipeline schedule of {scenario}" if scenario else "Pipeline schedules"
+        write(html, drawing_page(title, sections(grids)))
+    rows = [_row(grid) for grid in grids]
+    if csv is not None:
+        write(csv, csv_text(rows))
+    if as_json:
+        typer.echo(json_text(rows))
+    else:
+        coloured = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if coloured else PLAIN_WIDTH
+        show(schedule_view(grids, width, coloured=coloured))
+
+
+def _unit_grids(
+    pp: int | None,
+    counts: tuple[int, ...] | None,
+    names: tuple[str, ...] | None,
+    chunks: int | None,
+) -> list[Grid]:
+    from simulator.planning.grid import chunks_for, unit_grid
+
+    if pp is None:
+        raise SpecError(
+            "there is neither a scenario nor a number of pipeline ranks",
+            where="schedule",
+            hint="write for example: schedule --pp 4 --microbatches 8 --kinds 1f1b,zb-h1",
+        )
+    wanted = [(kind, m) for kind in names or ("1f1b",) for m in counts or (2 * pp,)]
+    _check_number(len(wanted))
+    return [unit_grid(kind, pp, m, chunks_for(kind, chunks)) for kind, m in wanted]
+
+
+def _real_grids(
+    job: Job,
+    axes: tuple[tuple[int, ...] | None, tuple[str, ...] | None, int | None],
+    progress: Progress,
+) -> list[Grid]:
+    """The scenario's schedule, or others and other numbers of microbatches on the same stages."""
+    from simulator.planning.grid import chunks_for, scenario_grid
+
+    counts, names, chunks = axes
+    base = job.load()
+    per_pass = base.plan.dp * base.training.micro_batch_size
+    own = (base.training.global_batch_size // per_pass,)
+    wanted = [(kind, m) for kind in names or (base.plan.schedule,) for m in counts or own]
+    _check_number(len(wanted))
+    grids: list[Grid] = []
+    for kind, m in wanted:
+        progress(f"Simulating {kind} with {m} microbatches")
+        v = chunks_for(kind, chunks or base.plan.virtual_stages)
+        overrides: tuple[str, ...] = (f"training.global_batch_size={m * per_pass}",)
+        if (kind, v) != (base.plan.schedule, base.plan.virtual_stages):
+            overrides += (f"plan.schedule={kind}", f"plan.virtual_stages={v}")
+        grids.append(scenario_grid(job, overrides))
+    return grids
+
+
+def _check_number(count: int) -> None:
+    if count > MAX_GRIDS:
+        raise ScheduleError(
+            f"{count} combinations are more than {MAX_GRIDS}", hint="give fewer kinds or counts"
+        )
+
+
+def _row(grid: Grid) -> dict[str, object]:
+    form = grid.closed_form
+    return {
+        "schedule": grid.kind,
+        "pp": grid.ranks,
+        "microbatches": grid.microbatches,
+        "virtual_stages": grid.chunks,
+        "simulated": grid.is_real,
+        "length": grid.length,
+        "bubble_share": grid.bubble_share,
+        "closed_form_bubble_share": grid.closed_form_share,
+        "closed_form": None if form is None else asdict(form),
+        "pass_times": asdict(grid.times),
+        "inflight_microbatches": list(grid.inflight),
+        "stage_time": list(grid.stage_time),
+        "worst_stage": grid.worst_stage,
+    }

@@ -1,0 +1,148 @@
+"""Step time and memory over sequence length, recomputation, sharding and microbatch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final, get_args
+
+from simulator.errors import SpecError, UnknownNameError
+from simulator.plan import RecomputeMode
+from simulator.planning.variant import Job, Prediction, Progress, attempt, silent
+from simulator.scenario import Scenario
+from simulator.sharding import SHARDING, SHARDING_ALIASES
+
+MAX_POINTS: Final = 2000
+"""Largest grid: every point is a simulation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Values tried; an empty axis keeps the scenario's own value.
+
+    Attributes:
+        same_tokens: the global batch is changed so that every step trains the same tokens;
+            otherwise it keeps its number of sequences.
+    """
+
+    seq_lengths: tuple[int, ...] = ()
+    recompute: tuple[str, ...] = ()
+    sharding: tuple[str, ...] = ()
+    micro_batch_sizes: tuple[int, ...] = ()
+    same_tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One combination.
+
+    Attributes:
+        best: no other point of its sequence length is as fast with less memory, or faster with as
+            much; among points that fit.
+        reason: why there is no prediction.
+    """
+
+    seq_length: int
+    global_batch_size: int
+    recompute: str
+    sharding: str
+    micro_batch_size: int
+    prediction: Prediction | None
+    best: bool = False
+    reason: str = ""
+
+
+def tradeoff(job: Job, axes: Axes, progress: Progress = silent) -> tuple[Point, ...]:
+    """Simulates every combination, in the order of the axes.
+
+    Raises:
+        UnknownNameError: for a mode of recomputation or a sharding that does not exist.
+        SpecError: if the grid is too large.
+    """
+    scenario = job.load()
+    _check_names(axes)
+    training, plan = scenario.training, scenario.plan
+    grid = list(
+        product(
+            axes.seq_lengths or (training.seq_length,),
+            axes.recompute or ("",),
+            axes.sharding or ("",),
+            axes.micro_batch_sizes or (training.micro_batch_size,),
+        )
+    )
+    if len(grid) > MAX_POINTS:
+        raise SpecError(
+            f"the grid has {len(grid):,} points, more than {MAX_POINTS:,}",
+            hint="give fewer values of an axis",
+        )
+    points: list[Point] = []
+    for number, (seq_length, recompute, sharding, micro) in enumerate(grid, start=1):
+        progress(f"Simulating {number} of {len(grid)}")
+        point = Point(
+            seq_length=seq_length,
+            global_batch_size=_batch(scenario, seq_length, axes),
+            recompute=recompute or training.recompute.mode,
+            sharding=sharding or plan.sharding.name,
+            micro_batch_size=micro,
+            prediction=None,
+        )
+        changed = (("recompute", recompute), ("sharding", sharding))
+        found, reason = attempt(job, _assignments(point, [k for k, v in changed if v]))
+        points.append(replace(point, prediction=found, reason=reason))
+    return _marked(points)
+
+
+def _check_names(axes: Axes) -> None:
+    modes = get_args(RecomputeMode)
+    for name in axes.recompute:
+        if name not in modes:
+            raise UnknownNameError.of("recompute mode", name, modes, where="--recompute")
+    for name in axes.sharding:
+        if name not in SHARDING and name not in SHARDING_ALIASES:
+            known = [*SHARDING, *SHARDING_ALIASES]
+            raise UnknownNameError.of("sharding", name, known, where="--sharding")
+
+
+def _batch(scenario: Scenario, seq_length: int, axes: Axes) -> int:
+    """Sequences of a global batch: as they are, or of the same tokens (at least one)."""
+    training = scenario.training
+    if not axes.same_tokens:
+        return training.global_batch_size
+    return max(training.global_batch_size * training.seq_length // seq_length, 1)
+
+
+def _assignments(point: Point, changed: Sequence[str]) -> list[str]:
+    """What makes the scenario this point; a value that is not an axis stays as it is written."""
+    texts = [
+        f"training.seq_length={point.seq_length}",
+        f"training.global_batch_size={point.global_batch_size}",
+        f"training.micro_batch_size={point.micro_batch_size}",
+    ]
+    if "recompute" in changed:
+        texts.append(f"training.recompute={point.recompute}")
+    if "sharding" in changed:
+        texts.append(f"plan.sharding={point.sharding}")
+    return texts
+
+
+def _marked(points: Sequence[Point]) -> tuple[Point, ...]:
+    return tuple(replace(point, best=_is_best(point, points)) for point in points)
+
+
+def _is_best(point: Point, points: Sequence[Point]) -> bool:
+    """Whether a point is on the front of tokens per second and memory of its sequence length."""
+    own = point.prediction
+    if own is None or not own.fits:
+        return False
+    others = [
+        other.prediction
+        for other in points
+        if other.seq_length == point.seq_length and other.prediction and other.prediction.fits
+    ]
+    return not any(
+        other.tokens_per_s >= own.tokens_per_s
+        and other.peak_bytes <= own.peak_bytes
+        and (other.tokens_per_s > own.tokens_per_s or other.peak_bytes < own.peak_bytes)
+        for other in others
+    )

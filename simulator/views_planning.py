@@ -1,0 +1,218 @@
+"""Tables of ``plan``, ``tradeoff`` and ``hardware``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from simulator.planning.budget import SECONDS_PER_DAY, explained
+from simulator.planning.capacity import CapacityPlan, Option
+from simulator.planning.hardware import Machine
+from simulator.planning.tradeoff import Point
+from simulator.planning.variant import Prediction
+from simulator.report.breakdown import gigabytes
+from simulator.units import format_seconds, percent
+from simulator.views import table
+
+MARK = "*"
+
+
+def range_text(value: str, low: str | None, high: str | None) -> str:
+    """A value with its 90 % range: ``51.2 (48.0 to 55.1)``."""
+    return value if low is None or high is None else f"{value} ({low} to {high})"
+
+
+def plan_view(plan: CapacityPlan) -> RenderableType:
+    """The device counts, the answers, and the arithmetic of one of them."""
+    headers = ("devices", "dp", "step", "MFU", "days", "device-hours", "dollars", "MWh", "tCO2e")
+    parts: list[RenderableType] = [
+        Text(_goal_line(plan)),
+        Text(),
+        table([_option_row(plan, option) for option in plan.options], (*headers, "")),
+        Text("In brackets: 90 % range of the step time, carried through."),
+        Text(),
+        *(Text(line) for line in _answers(plan)),
+    ]
+    chosen = plan.cheapest or plan.smallest or plan.fastest
+    for option in plan.options:
+        if option.devices == chosen and option.prediction and option.cost:
+            found = option.prediction
+            work = (plan.goal.tokens, found.tokens_per_step)
+            figures = explained(option.cost, found.step_time_s, option.devices, work, plan.rates)
+            rows = [(f.name, f.value, f"= {f.formula}", f.source) for f in figures]
+            parts += [Text(), Text(f"How the figures of {chosen:,} devices come about")]
+            parts.append(table(rows))
+    return Group(*parts)
+
+
+def _goal_line(plan: CapacityPlan) -> str:
+    goal, rates = plan.goal, plan.rates
+    words = [f"{goal.tokens:.4g} tokens"]
+    if goal.deadline_s is not None:
+        words.append(f"within {goal.deadline_s / SECONDS_PER_DAY:g} days")
+    if goal.budget_usd is not None:
+        words.append(f"for at most ${goal.budget_usd:,.0f}")
+    price = rates.usd_per_device_hour
+    words.append(f"goodput {rates.goodput.value:g}")
+    words.append(f"${price.value:g} per device-hour" if price else "no price: give --price")
+    return ", ".join(words)
+
+
+def _option_row(plan: CapacityPlan, option: Option) -> list[str]:
+    found, cost = option.prediction, option.cost
+    if found is None or cost is None:
+        return [f"{option.devices:,}", str(option.dp), *["-"] * 7, option.reason]
+    low, high = option.cost_low, option.cost_high
+    days = [None if c is None else f"{c.time_s / SECONDS_PER_DAY:,.1f}" for c in (cost, low, high)]
+    usd = [None if c is None or c.usd is None else _money(c.usd) for c in (cost, low, high)]
+    marks = [name for name in ("smallest", "cheapest", "fastest") if _is(plan, name, option)]
+    if not found.fits:
+        marks = [f"does not fit: {gigabytes(found.peak_bytes)}"]
+    return [
+        f"{option.devices:,}",
+        str(option.dp),
+        format_seconds(found.step_time_s, digits=4),
+        percent(found.mfu),
+        range_text(days[0] or "-", days[1], days[2]),
+        f"{cost.device_hours:,.0f}",
+        range_text(usd[0] or "-", usd[1], usd[2]),
+        f"{cost.energy_mwh:,.0f}",
+        f"{cost.carbon_t:,.0f}",
+        ", ".join(marks),
+    ]
+
+
+def _is(plan: CapacityPlan, name: str, option: Option) -> bool:
+    answer = {"smallest": plan.smallest, "cheapest": plan.cheapest, "fastest": plan.fastest}[name]
+    return answer == option.devices
+
+
+def _money(usd: float) -> str:
+    for unit, factor in (("M", 1e6), ("k", 1e3)):
+        if usd >= factor:
+            return f"${usd / factor:,.2f}{unit}"
+    return f"${usd:,.2f}"
+
+
+def _answers(plan: CapacityPlan) -> list[str]:
+    goal = plan.goal
+    lines: list[str] = []
+    if goal.deadline_s is not None:
+        sure = "none does" if plan.smallest_sure is None else f"{plan.smallest_sure:,} do"
+        lines.append(
+            "smallest  none of these meets the deadline"
+            if plan.smallest is None
+            else f"smallest  {plan.smallest:,} devices meet the deadline; at the slow end of the "
+            f"range {sure}"
+        )
+    kind = "dollars" if plan.rates.usd_per_device_hour else "device-hours"
+    limits = [w for w, v in (("in time", goal.deadline_s), ("in budget", goal.budget_usd)) if v]
+    where = " and ".join(limits)
+    lines.append(
+        f"cheapest  none of these is {where or 'possible'}"
+        if plan.cheapest is None
+        else f"cheapest  {plan.cheapest:,} devices take fewest {kind}" + f" {where}".rstrip()
+    )
+    if plan.fastest is not None:
+        within = " in budget" if goal.budget_usd is not None else ""
+        lines.append(f"fastest   {plan.fastest:,} devices take least time{within}")
+    return lines
+
+
+def tradeoff_view(points: Sequence[Point]) -> RenderableType:
+    """The grid; points on the front of speed and memory of their sequence length are marked."""
+    axes = ("seq length", "batch", "recompute", "sharding", "micro")
+    headers = (*axes, "step", "tokens/s", "per device", "MFU", "memory", "")
+    note = f"{MARK} fits, and no other of that sequence length is faster with as little memory"
+    return Group(table([_point_row(point) for point in points], headers), Text(note))
+
+
+def _point_row(point: Point) -> list[str]:
+    axes = [
+        f"{point.seq_length:,}",
+        str(point.global_batch_size),
+        point.recompute,
+        point.sharding,
+        str(point.micro_batch_size),
+    ]
+    found = point.prediction
+    if found is None:
+        return [*axes, *["-"] * 5, point.reason]
+    return [
+        *axes,
+        format_seconds(found.step_time_s, digits=4),
+        f"{found.tokens_per_s:,.0f}",
+        f"{found.tokens_per_s_per_device:,.0f}",
+        percent(found.mfu),
+        gigabytes(found.peak_bytes),
+        _verdict(found, best=point.best),
+    ]
+
+
+def _verdict(found: Prediction, *, best: bool) -> str:
+    if not found.fits:
+        return "too large"
+    return MARK if best else ""
+
+
+def hardware_view(machines: Sequence[Machine], pue: float) -> RenderableType:
+    """A line per machine, then where prices and powers come from."""
+    headers = (
+        "cluster",
+        "devices",
+        "step",
+        "tokens/s per device",
+        "MFU",
+        "memory",
+        "$/M tokens",
+        "MWh/G tokens",
+        "",
+    )
+    sources = [(m.cluster, f"{m.power_w.value:,.0f} W", m.power_w.source) for m in machines]
+    prices = [
+        (m.cluster, f"${m.price.value:g}/h", m.price.source)
+        for m in machines
+        if m.price is not None
+    ]
+    parts: list[RenderableType] = [
+        table([_machine_row(machine) for machine in machines], headers),
+        Text("In brackets: 90 % range of the step time, carried through."),
+        Text(),
+        Text(f"Power per device, times PUE {pue:g}"),
+        table(sources),
+    ]
+    if prices:
+        parts += [Text(), Text("Price per device and hour"), table(prices)]
+    return Group(*parts)
+
+
+def _machine_row(machine: Machine) -> list[str]:
+    found = machine.prediction
+    if found is None:
+        return [machine.cluster, *["-"] * 7, machine.reason]
+    usd, low, high = (
+        None if value is None else f"{value:.3f}"
+        for value in (
+            machine.usd_per_million_tokens,
+            machine.usd_per_million_tokens_low,
+            machine.usd_per_million_tokens_high,
+        )
+    )
+    return [
+        machine.cluster,
+        f"{found.devices:,}",
+        format_seconds(found.step_time_s, digits=4),
+        _speed(found),
+        percent(found.mfu),
+        gigabytes(found.peak_bytes),
+        range_text(usd or "-", low, high),
+        f"{machine.mwh_per_billion_tokens or 0.0:.3f}",
+        "" if found.fits else f"does not fit {gigabytes(found.capacity_bytes)}",
+    ]
+
+
+def _speed(found: Prediction) -> str:
+    speed = found.tokens_per_s_per_device
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:,.1f}"
