@@ -16,7 +16,7 @@ from simulator.console import counted, examples, guarded, show, write
 from simulator.errors import ScheduleError, SpecError
 
 if TYPE_CHECKING:
-    from simulator.planning.grid import Grid
+    from simulator.planning.grid import Grid, Skipped
     from simulator.planning.utilisation import Measurement
     from simulator.planning.variant import Job, Progress
     from simulator.scenario import Scenario as LoadedScenario
@@ -135,11 +135,10 @@ def _measurement(
     else:
         scenario = _scenario(model)
         shape = scenario.model
-    if accelerator is not None:
-        device = load_accelerator(accelerator)
-    elif scenario is not None:
+    device = option_value("--accelerator", accelerator, load_accelerator)
+    if device is None and scenario is not None:
         device = scenario.cluster.node.accelerator
-    else:
+    if device is None:
         raise SpecError(
             "the accelerator is missing",
             where="mfu",
@@ -165,7 +164,7 @@ def _scenario(name: str) -> LoadedScenario:
     from simulator.spec.models import model_presets
 
     if not Path(name).exists() and Path(name).stem not in list_scenarios():
-        known = [*model_presets(), *list_scenarios()]
+        known = {*model_presets(), *list_scenarios()}
         raise UnknownNameError.of("model or scenario", name, known, where="--model")
     return load_scenario(name)
 
@@ -206,13 +205,13 @@ def schedule(
     if scenario is None:
         if overrides:
             raise SpecError("--set needs a scenario", hint="name one, or leave --set out")
-        grids = _unit_grids(pp, counts, names, virtual_stages)
+        grids, skipped = _unit_grids(pp, counts, names, virtual_stages)
     else:
         if pp is not None:
             raise SpecError("--pp is that of the scenario", hint="use --set plan.pp=...")
         job = Job(scenario, tuple(overrides or ()))
         with counted() as progress:
-            grids = _real_grids(job, (counts, names, virtual_stages), progress)
+            grids, skipped = _real_grids(job, (counts, names, virtual_stages), progress)
     if svg is not None:
         if len(grids) > 1:
             raise SpecError(f"{len(grids)} drawings are no single SVG", hint="use --html")
@@ -220,7 +219,7 @@ def schedule(
     if html is not None:
         title = f"Pipeline schedule of {scenario}" if scenario else "Pipeline schedules"
         write(html, drawing_page(title, sections(grids)))
-    rows = [_row(grid) for grid in grids]
+    rows = [_row(grid) for grid in grids] + [asdict(left_out) for left_out in skipped]
     if csv is not None:
         write(csv, csv_text(rows))
     if as_json:
@@ -228,7 +227,7 @@ def schedule(
     else:
         coloured = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if coloured else PLAIN_WIDTH
-        show(schedule_view(grids, width, coloured=coloured))
+        show(schedule_view(grids, skipped, width, coloured=coloured))
 
 
 def _unit_grids(
@@ -236,8 +235,8 @@ def _unit_grids(
     counts: tuple[int, ...] | None,
     names: tuple[str, ...] | None,
     chunks: int | None,
-) -> list[Grid]:
-    from simulator.planning.grid import chunks_for, unit_grid
+) -> tuple[list[Grid], list[Skipped]]:
+    from simulator.planning.grid import chunks_for, laid_out, unit_grid
 
     if pp is None:
         raise SpecError(
@@ -247,16 +246,16 @@ def _unit_grids(
         )
     wanted = [(kind, m) for kind in names or ("1f1b",) for m in counts or (2 * pp,)]
     _check_number(len(wanted))
-    return [unit_grid(kind, pp, m, chunks_for(kind, chunks)) for kind, m in wanted]
+    return laid_out(wanted, lambda kind, m: unit_grid(kind, pp, m, chunks_for(kind, chunks)))
 
 
 def _real_grids(
     job: Job,
     axes: tuple[tuple[int, ...] | None, tuple[str, ...] | None, int | None],
     progress: Progress,
-) -> list[Grid]:
+) -> tuple[list[Grid], list[Skipped]]:
     """The scenario's schedule, or others and other numbers of microbatches on the same stages."""
-    from simulator.planning.grid import chunks_for, scenario_grid
+    from simulator.planning.grid import chunks_for, laid_out, scenario_grid
 
     counts, names, chunks = axes
     base = job.load()
@@ -264,15 +263,16 @@ def _real_grids(
     own = (base.training.global_batch_size // per_pass,)
     wanted = [(kind, m) for kind in names or (base.plan.schedule,) for m in counts or own]
     _check_number(len(wanted))
-    grids: list[Grid] = []
-    for kind, m in wanted:
+
+    def lay_out(kind: str, m: int) -> Grid:
         progress(f"Simulating {kind} with {m} microbatches")
         v = chunks_for(kind, chunks or base.plan.virtual_stages)
         overrides: tuple[str, ...] = (f"training.global_batch_size={m * per_pass}",)
         if (kind, v) != (base.plan.schedule, base.plan.virtual_stages):
             overrides += (f"plan.schedule={kind}", f"plan.virtual_stages={v}")
-        grids.append(scenario_grid(job, overrides))
-    return grids
+        return scenario_grid(job, overrides)
+
+    return laid_out(wanted, lay_out)
 
 
 def _check_number(count: int) -> None:

@@ -20,8 +20,8 @@ MARK = "*"
 
 
 def range_text(value: str, low: str | None, high: str | None) -> str:
-    """A value with its 90 % range: ``51.2 (48.0 to 55.1)``."""
-    return value if low is None or high is None else f"{value} ({low} to {high})"
+    """A value with its 90 % range: ``51.2 (48.0-55.1)``."""
+    return value if low is None or high is None else f"{value} ({low}-{high})"
 
 
 def plan_view(plan: CapacityPlan) -> RenderableType:
@@ -32,6 +32,7 @@ def plan_view(plan: CapacityPlan) -> RenderableType:
         Text(),
         table([_option_row(plan, option) for option in plan.options], (*headers, "")),
         Text("In brackets: 90 % range of the step time, carried through."),
+        *(Text(f"{o.devices:,} devices: {o.reason}") for o in plan.options if o.reason),
         Text(),
         *(Text(line) for line in _answers(plan)),
     ]
@@ -63,20 +64,20 @@ def _goal_line(plan: CapacityPlan) -> str:
 def _option_row(plan: CapacityPlan, option: Option) -> list[str]:
     found, cost = option.prediction, option.cost
     if found is None or cost is None:
-        return [f"{option.devices:,}", str(option.dp), *["-"] * 7, option.reason]
+        return [f"{option.devices:,}", str(option.dp), *["-"] * 7, "cannot run"]
     low, high = option.cost_low, option.cost_high
     days = [None if c is None else f"{c.time_s / SECONDS_PER_DAY:,.1f}" for c in (cost, low, high)]
-    usd = [None if c is None or c.usd is None else _money(c.usd) for c in (cost, low, high)]
+    usd = [None if c is None or c.usd is None else large(c.usd) for c in (cost, low, high)]
     marks = [name for name in ("smallest", "cheapest", "fastest") if _is(plan, name, option)]
     if not found.fits:
-        marks = [f"does not fit: {gigabytes(found.peak_bytes)}"]
+        marks = ["too large"]
     return [
         f"{option.devices:,}",
         str(option.dp),
         format_seconds(found.step_time_s, digits=4),
         percent(found.mfu),
         range_text(days[0] or "-", days[1], days[2]),
-        f"{cost.device_hours:,.0f}",
+        large(cost.device_hours),
         range_text(usd[0] or "-", usd[1], usd[2]),
         f"{cost.energy_mwh:,.0f}",
         f"{cost.carbon_t:,.0f}",
@@ -89,23 +90,26 @@ def _is(plan: CapacityPlan, name: str, option: Option) -> bool:
     return answer == option.devices
 
 
-def _money(usd: float) -> str:
+def large(value: float) -> str:
+    """A number in thousands or millions: ``1.15M``."""
     for unit, factor in (("M", 1e6), ("k", 1e3)):
-        if usd >= factor:
-            return f"${usd / factor:,.2f}{unit}"
-    return f"${usd:,.2f}"
+        if value >= factor:
+            return f"{value / factor:,.4g}{unit}"
+    return f"{value:,.4g}"
 
 
 def _answers(plan: CapacityPlan) -> list[str]:
     goal = plan.goal
     lines: list[str] = []
-    if goal.deadline_s is not None:
+    if goal.deadline_s is not None and plan.smallest is None:
+        times = [o.cost.time_s for o in plan.options if o.runs and o.cost]
+        nearest = f"; {min(times) / SECONDS_PER_DAY:,.1f} days is the least" if times else ""
+        lines.append(f"smallest  none of these meets the deadline{nearest}")
+    elif goal.deadline_s is not None:
         sure = "none does" if plan.smallest_sure is None else f"{plan.smallest_sure:,} do"
         lines.append(
-            "smallest  none of these meets the deadline"
-            if plan.smallest is None
-            else f"smallest  {plan.smallest:,} devices meet the deadline; at the slow end of the "
-            f"range {sure}"
+            f"smallest  {plan.smallest:,} devices meet the deadline; at the slow end of the range "
+            f"{sure}"
         )
     kind = "dollars" if plan.rates.usd_per_device_hour else "device-hours"
     limits = [w for w, v in (("in time", goal.deadline_s), ("in budget", goal.budget_usd)) if v]
@@ -193,7 +197,7 @@ def _machine_row(machine: Machine) -> list[str]:
     if found is None:
         return [machine.cluster, *["-"] * 7, machine.reason]
     usd, low, high = (
-        None if value is None else f"{value:.3f}"
+        None if value is None else f"{value:.4g}"
         for value in (
             machine.usd_per_million_tokens,
             machine.usd_per_million_tokens_low,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from simulator.planning.grid import Grid
+from simulator.planning.grid import Grid, Skipped
 from simulator.planning.utilisation import Hint, Measurement, Utilisation
 from simulator.report.characters import MAX_LINES, fitting_scale, lines
 from simulator.report.drawing import Section
@@ -59,8 +59,10 @@ def mfu_view(
     return Group(*parts)
 
 
-def schedule_view(grids: Sequence[Grid], width: int, *, coloured: bool) -> RenderableType:
-    """Every grid drawn, then a table of all."""
+def schedule_view(
+    grids: Sequence[Grid], skipped: Sequence[Skipped], width: int, *, coloured: bool
+) -> RenderableType:
+    """Every grid drawn, a table of all, and what does not exist."""
     parts: list[RenderableType] = []
     for grid in grids:
         scale = fitting_scale(grid.timeline, width - _MARGIN)
@@ -82,6 +84,7 @@ def schedule_view(grids: Sequence[Grid], width: int, *, coloured: bool) -> Rende
         "worst stage",
     )
     parts.append(table([_grid_row(grid) for grid in grids], headers))
+    parts += [Text(f"{s.schedule}, {s.microbatches} microbatches: {s.reason}") for s in skipped]
     parts.append(Text(_legend(grids)))
     return Group(*parts)
 

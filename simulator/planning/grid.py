@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from simulator.engine.timeline import Timeline
+from simulator.errors import TrainsimError, UnknownNameError
 from simulator.numeric import FloatArray, IntArray
 from simulator.plan import num_microbatches
 from simulator.planning.variant import Job
@@ -194,6 +195,40 @@ def scenario_grid(job: Job, overrides: tuple[str, ...] = ()) -> Grid:
         inflight=tuple(inflight_ranks(schedule).tolist()),
         stage_time=tuple(per_stage.sum(axis=1).tolist()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A schedule that does not exist for these numbers, and why."""
+
+    schedule: str
+    microbatches: int
+    reason: str
+
+
+def laid_out(
+    wanted: Sequence[tuple[str, int]], lay_out: Callable[[str, int], Grid]
+) -> tuple[list[Grid], list[Skipped]]:
+    """Grids of (schedule, microbatches) pairs, and those that do not exist.
+
+    Raises:
+        UnknownNameError: if there is no such schedule.
+        TrainsimError: if none of them exists: the reason of the first.
+    """
+    grids: list[Grid] = []
+    errors: list[TrainsimError] = []
+    skipped: list[Skipped] = []
+    for kind, microbatches in wanted:
+        try:
+            grids.append(lay_out(kind, microbatches))
+        except UnknownNameError:
+            raise
+        except TrainsimError as error:
+            errors.append(error)
+            skipped.append(Skipped(kind, microbatches, error.problem))
+    if not grids:
+        raise errors[0]
+    return grids, skipped
 
 
 def _closed_form(kind: str, ranks: int, chunks: int, times: PassTimes) -> ClosedForm | None:
