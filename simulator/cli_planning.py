@@ -182,7 +182,7 @@ def hardware(
         ),
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(help="Devices on every machine; else those of the plan.")
+        int | None, typer.Option(help="Devices on every machine; else those of the plan.", min=1)
     ] = None,
     pue: Pue = None,
     overrides: Overrides = None,

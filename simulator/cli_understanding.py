@@ -175,7 +175,9 @@ def schedule(
         str | None,
         typer.Argument(help="A scenario, for its simulated times; else --pp.", show_default=False),
     ] = None,
-    pp: Annotated[int | None, typer.Option(help="Pipeline ranks, without a scenario.")] = None,
+    pp: Annotated[
+        int | None, typer.Option(help="Pipeline ranks, without a scenario.", min=1)
+    ] = None,
     microbatches: Annotated[str | None, typer.Option(help="8,16,32 or 8:64:x2.")] = None,
     kinds: Annotated[
         str | None, typer.Option(help="Schedules between commas (trainsim list schedules).")

@@ -86,13 +86,16 @@ def job_cost(steps: int, step_s: float, devices: int, rates: Rates) -> JobCost:
     Assumes: devices draw ``power_w`` whatever they do, also in time lost to goodput.
 
     Raises:
-        SpecError: if the goodput is not above 0 and at most 1, or the PUE is below 1.
+        SpecError: if the goodput is not above 0 and at most 1, the PUE is below 1 or the carbon
+            intensity negative.
     """
     if not 0 < rates.goodput.value <= 1:
         raise SpecError(
             f"goodput {rates.goodput.value:g} is not above 0 and at most 1", where="--goodput"
         )
     check_pue(rates.pue.value)
+    if rates.carbon_kg_per_kwh.value < 0:
+        raise SpecError("the carbon intensity is negative", where="--carbon")
     time_s = steps * step_s / rates.goodput.value
     device_hours = devices * time_s / SECONDS_PER_HOUR
     price = rates.usd_per_device_hour

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from simulator.engine.timeline import Timeline
-from simulator.errors import TrainsimError, UnknownNameError
+from simulator.errors import ScheduleError, TrainsimError, UnknownNameError
 from simulator.numeric import FloatArray, IntArray
 from simulator.plan import num_microbatches
 from simulator.planning.variant import Job
@@ -21,6 +21,8 @@ from simulator.schedule.table import build_schedule
 from simulator.simulate import simulate
 from simulator.workload.op import OpGraph, Stream
 
+MAX_PASSES: Final = 200_000
+"""Most forwards of a schedule that is drawn; more take seconds and show nothing."""
 _TWO_CHUNKS: Final = ("zb-v",)
 _MANY_CHUNKS: Final = ("interleaved", "interleaved-steady")
 
@@ -144,6 +146,12 @@ def unit_grid(kind: str, ranks: int, microbatches: int, chunks: int) -> Grid:
     Raises:
         UnknownNameError, ScheduleError: if there is no such schedule for these numbers.
     """
+    if ranks * chunks * microbatches > MAX_PASSES:
+        raise ScheduleError(
+            f"{ranks} ranks x {chunks} chunks x {microbatches} microbatches are more than "
+            f"{MAX_PASSES:,} passes",
+            hint="take fewer microbatches",
+        )
     schedule = build_schedule(kind, ranks, microbatches, chunks)
     times = PassTimes(1.0, 1.0, 1.0) if schedule.splits_backward else PassTimes(1.0, 2.0, 0.0)
     per_chunk = [value / chunks for value in (times.forward, times.backward, times.weight)]

@@ -74,8 +74,9 @@ def fitting_scale(timeline: Timeline, width: int) -> Scale:
 def lines(timeline: Timeline, scale: Scale, *, coloured: bool) -> list[Text]:
     """A line of characters per pipeline rank.
 
-    A pass shows its letter and the number of its microbatch where there is room for both; in one
-    column its letter, or with colours, which tell the letters apart, the number's last digit.
+    A pass shows its letter and the number of its microbatch, of which the last digits where there
+    is no room for all; in one column its letter, or with colours, which tell letters apart, the
+    last digit.
 
     Args:
         timeline: executed graph.
@@ -114,10 +115,10 @@ def _line(process: int, ops: DrawnOps, scale: Scale, *, coloured: bool) -> Text:
 def _label(letter: str, microbatch: int, width: int, *, coloured: bool) -> str:
     """Characters of one op: its letter, its number, and dashes up to its end."""
     number = str(microbatch) if microbatch >= 0 else ""
-    if width > len(number):
-        return f"{letter}{number}".ljust(width, "-")
-    short = number[-1:] if coloured and number else letter
-    return short.ljust(width, "-")[:width]
+    if width == 1:
+        return number[-1:] if coloured and number else letter
+    # Without room for the whole number its last digits tell neighbours apart.
+    return f"{letter}{number[-(width - 1) :]}".ljust(width, "-") if width else ""
 
 
 def _passes(timeline: Timeline) -> DrawnOps:

@@ -1,0 +1,88 @@
+"""Grids of sequence length, recomputation, sharding and microbatch."""
+
+import pytest
+
+from simulator.errors import SpecError, UnknownNameError
+from simulator.planning.tradeoff import Axes, Point, tradeoff
+from simulator.planning.variant import Job
+from simulator.simulate import simulate
+from simulator.spec.load import load_scenario
+
+JOB = Job("llama2-7b-fsdp")
+
+
+def test_without_axes_it_is_the_scenario() -> None:
+    (point,) = tradeoff(JOB, Axes())
+    report = simulate(load_scenario("llama2-7b-fsdp"))
+    assert point.prediction is not None
+    assert point.prediction.step_time_s == report.step_time_s
+    assert point.prediction.peak_bytes == report.memory.peak_bytes
+    assert point.best
+
+
+def test_every_combination_once_in_order() -> None:
+    told: list[str] = []
+    axes = Axes((4096, 8192), ("none", "full"), (), (1, 2))
+    points = tradeoff(JOB, axes, told.append)
+    keys = [(p.seq_length, p.recompute, p.micro_batch_size) for p in points]
+    assert keys == sorted(keys, key=lambda k: (k[0], ("none", "full").index(k[1]), k[2]))
+    assert len(set(keys)) == len(told) == 8
+
+
+def test_recomputing_and_longer_sequences_do_what_they_must() -> None:
+    points = tradeoff(JOB, Axes((4096, 8192), ("none", "full")))
+    found = {(p.seq_length, p.recompute): p.prediction for p in points}
+    for length in (4096, 8192):
+        kept, again = found[length, "none"], found[length, "full"]
+        assert kept is not None
+        assert again is not None
+        assert again.step_time_s > kept.step_time_s
+        assert again.peak_bytes < kept.peak_bytes
+    short, long = found[4096, "none"], found[8192, "none"]
+    assert short is not None
+    assert long is not None
+    assert long.peak_bytes > short.peak_bytes
+    assert long.tokens_per_s < short.tokens_per_s
+
+
+def test_the_same_tokens_by_hand() -> None:
+    """256 sequences of 4,096 are 2^20 tokens: 128 of 8,192."""
+    points = tradeoff(JOB, Axes((4096, 8192), micro_batch_sizes=(1,), same_tokens=True))
+    assert [p.global_batch_size for p in points] == [256, 128]
+    assert {p.prediction.tokens_per_step for p in points if p.prediction} == {2**20}
+
+
+def dominated(point: Point, points: tuple[Point, ...]) -> bool:
+    own = point.prediction
+    assert own is not None
+    return any(
+        p.prediction.tokens_per_s >= own.tokens_per_s and p.prediction.peak_bytes < own.peak_bytes
+        for p in points
+        if p.prediction and p.prediction.fits and p.seq_length == point.seq_length
+    )
+
+
+def test_marked_points_are_those_that_no_other_beats() -> None:
+    points = tradeoff(JOB, Axes((4096, 16384), ("none", "full"), ("zero1", "zero3"), (1, 2)))
+    fitting = [p for p in points if p.prediction and p.prediction.fits]
+    assert any(p.best for p in fitting)
+    assert any(not p.best for p in fitting)
+    assert all(p.best != dominated(p, points) for p in fitting)
+    assert not any(p.best for p in points if p not in fitting)
+
+
+def test_what_cannot_run_says_why() -> None:
+    (point,) = tradeoff(Job("gpt3-175b-a100-64"), Axes((4096,)))
+    assert point.prediction is None
+    assert "learned positions" in point.reason
+
+
+def test_misspelt_names_are_refused_before_anything_runs() -> None:
+    told: list[str] = []
+    with pytest.raises(UnknownNameError, match="recompute mode"):
+        tradeoff(JOB, Axes(recompute=("some",)), told.append)
+    with pytest.raises(UnknownNameError, match="sharding"):
+        tradeoff(JOB, Axes(sharding=("zero9",)), told.append)
+    with pytest.raises(SpecError, match="more than 2,000"):
+        tradeoff(JOB, Axes(tuple(range(1, 2002))), told.append)
+    assert told == []
