@@ -18,6 +18,23 @@ OPTIONS = {
     "check": {"--json"},
     "schema": set[str](),
     "calibrate": set[str](),
+    "plan": {
+        *("--tokens", "--deadline", "--budget", "--devices", "--price", "--power", "--pue"),
+        *("--carbon", "--goodput", "--set", "--csv", "--json"),
+    },
+    "tradeoff": {
+        *("--seq-length", "--recompute", "--sharding", "--micro-batch-size", "--same-tokens"),
+        *("--set", "--csv", "--json"),
+    },
+    "hardware": {"--clusters", "--prices", "--devices", "--pue", "--set", "--csv", "--json"},
+    "mfu": {
+        *("--model", "--tokens-per-s", "--accelerator", "--devices", "--seq-length"),
+        *("--precision", "--reported", "--csv", "--json"),
+    },
+    "schedule": {
+        *("--pp", "--microbatches", "--kinds", "--virtual-stages", "--html", "--svg"),
+        *("--set", "--csv", "--json"),
+    },
 }
 ARGUMENTS = {
     "run": ["scenario"],
@@ -27,6 +44,11 @@ ARGUMENTS = {
     "check": ["file"],
     "schema": list[str](),
     "calibrate": list[str](),
+    "plan": ["scenario"],
+    "tradeoff": ["scenario"],
+    "hardware": ["scenario"],
+    "mfu": list[str](),
+    "schedule": ["scenario"],
 }
 
 
