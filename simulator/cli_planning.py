@@ -205,8 +205,8 @@ def hardware(
     known = {n: Sourced(p.value, p.source) for n, p in table.usd_per_device_hour.items()}
     factor = table.pue.value if pue is None else pue
     names = option_value("--clusters", clusters, parse_words)
+    job = Job(scenario, tuple(overrides or ()))
     with counted() as progress:
-        job = Job(scenario, tuple(overrides or ()))
         found = ranked(compare_machines(job, names, known, factor, devices, progress))
     rows = [asdict(machine) for machine in found]
     if csv is not None:
@@ -214,7 +214,7 @@ def hardware(
     if as_json:
         typer.echo(json_text({"pue": factor, "machines": rows}))
     else:
-        show(hardware_view(found, factor))
+        show(hardware_view(found, factor, job.load().stack.name))
 
 
 @overload

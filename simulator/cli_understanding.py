@@ -16,6 +16,7 @@ from simulator.console import counted, examples, guarded, show, write
 from simulator.errors import ScheduleError, SpecError
 
 if TYPE_CHECKING:
+    from simulator.model import TransformerConfig
     from simulator.planning.grid import Grid, Skipped
     from simulator.planning.utilisation import Measurement
     from simulator.planning.variant import Job, Progress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MAX_GRIDS: Final = 64
 """Most combinations of one command."""
 DEFAULT_SEQ_LENGTH: Final = 2048
+DEFAULT_PRECISION: Final = "bf16"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
@@ -91,7 +93,8 @@ def mfu(
     from simulator.views_understanding import mfu_view
 
     share = None if reported is None else parse_fraction(reported)
-    measured = _measurement(model, accelerator, tokens_per_s, (devices, seq_length, precision))
+    given = (devices, seq_length, precision)
+    measured, defaults = _measurement(model, accelerator, tokens_per_s, given)
     rows = utilisations(measured)
     known = [load_accelerator(name) for name in list_data("accelerators")]
     doubts = warnings(measured, faster_accelerators(measured, known))
@@ -106,6 +109,7 @@ def mfu(
             "seq_length": measured.seq_length,
             "precision": measured.precision,
             "tokens_per_s": measured.tokens_per_s,
+            "defaults_taken": list(defaults),
             "dense_peak_flops_per_s": measured.peak_flops_per_s,
             "conventions": [asdict(row) for row in rows],
             "warnings": list(doubts),
@@ -113,7 +117,7 @@ def mfu(
         }
         typer.echo(json_text(data))
     else:
-        show(mfu_view(measured, rows, doubts, origins))
+        show(mfu_view(measured, rows, doubts, origins, defaults))
 
 
 def _measurement(
@@ -121,20 +125,14 @@ def _measurement(
     accelerator: str | None,
     tokens_per_s: str,
     given: tuple[int | None, str | None, str | None],
-) -> Measurement:
-    """What was measured; a scenario gives what the options leave out."""
+) -> tuple[Measurement, tuple[str, ...]]:
+    """What was measured, and the options that took a default; a scenario gives what they omit."""
     from simulator.planning.utilisation import Measurement
     from simulator.spec.hardware import load_accelerator
-    from simulator.spec.models import ModelInput, load_model, model_presets
     from simulator.spec.ranges import parse_amount, parse_range
 
     devices, seq_length, precision = given
-    scenario: LoadedScenario | None = None
-    if model.lower().replace("_", "-") in model_presets():
-        shape, _ = load_model(ModelInput(preset=model), "--model", Path())
-    else:
-        scenario = _scenario(model)
-        shape = scenario.model
+    shape, scenario = _model(model, is_alone=accelerator is not None)
     device = option_value("--accelerator", accelerator, load_accelerator)
     if device is None and scenario is not None:
         device = scenario.cluster.node.accelerator
@@ -145,28 +143,45 @@ def _measurement(
             hint="give --accelerator, for example h100-sxm5-80gb (trainsim list accelerators)",
         )
     lengths = option_value("--seq-length", seq_length, parse_range)
-    own_length = scenario.training.seq_length if scenario else DEFAULT_SEQ_LENGTH
-    return Measurement(
+    own = (DEFAULT_SEQ_LENGTH, DEFAULT_PRECISION, 1)
+    if scenario is not None:
+        training = scenario.training
+        own = (training.seq_length, training.precision, scenario.plan.num_devices)
+    measured = Measurement(
         model=shape,
-        seq_length=lengths[0] if lengths else own_length,
+        seq_length=lengths[0] if lengths else own[0],
         accelerator=device,
-        precision=precision or (scenario.training.precision if scenario else "bf16"),
+        precision=precision or own[1],
         tokens_per_s=option_value(
             "--tokens-per-s", tokens_per_s, lambda text: parse_amount(text, "tokens")
         ),
-        devices=devices or (scenario.plan.num_devices if scenario else 1),
+        devices=devices or own[2],
     )
+    options = (("--seq-length", seq_length), ("--precision", precision), ("--devices", devices))
+    return measured, () if scenario else tuple(name for name, value in options if value is None)
 
 
-def _scenario(name: str) -> LoadedScenario:
+def _model(name: str, *, is_alone: bool) -> tuple[TransformerConfig, LoadedScenario | None]:
+    """A preset, or the model of a scenario, which is meant where both have the name.
+
+    Args:
+        name: what the user wrote.
+        is_alone: a preset suffices, for the accelerator is known.
+    """
     from simulator.errors import UnknownNameError
-    from simulator.spec.load import list_scenarios, load_scenario
-    from simulator.spec.models import model_presets
+    from simulator.spec.load import find_scenario, list_scenarios, load_scenario
+    from simulator.spec.models import ModelInput, load_model, model_presets
 
-    if not Path(name).exists() and Path(name).stem not in list_scenarios():
+    is_preset = name.lower().replace("_", "-") in model_presets()
+    if is_preset and (is_alone or name not in list_scenarios()):
+        return load_model(ModelInput(preset=name), "--model", Path())[0], None
+    try:
+        find_scenario(name)
+    except UnknownNameError:
         known = {*model_presets(), *list_scenarios()}
-        raise UnknownNameError.of("model or scenario", name, known, where="--model")
-    return load_scenario(name)
+        raise UnknownNameError.of("model or scenario", name, known, where="--model") from None
+    scenario = load_scenario(name)
+    return scenario.model, scenario
 
 
 @guarded

@@ -30,7 +30,7 @@ def plan_view(plan: CapacityPlan) -> RenderableType:
     parts: list[RenderableType] = [
         Text(_goal_line(plan)),
         Text(),
-        table([_option_row(plan, option) for option in plan.options], (*headers, "")),
+        table([_option_row(option) for option in plan.options], (*headers, "")),
         Text("In brackets: 90 % range of the step time, carried through."),
         *(Text(f"{o.devices:,} devices: {o.reason}") for o in plan.options if o.reason),
         Text(),
@@ -61,16 +61,13 @@ def _goal_line(plan: CapacityPlan) -> str:
     return ", ".join(words)
 
 
-def _option_row(plan: CapacityPlan, option: Option) -> list[str]:
+def _option_row(option: Option) -> list[str]:
     found, cost = option.prediction, option.cost
     if found is None or cost is None:
         return [f"{option.devices:,}", str(option.dp), *["-"] * 7, "cannot run"]
     low, high = option.cost_low, option.cost_high
     days = [None if c is None else f"{c.time_s / SECONDS_PER_DAY:,.1f}" for c in (cost, low, high)]
     usd = [None if c is None or c.usd is None else large(c.usd) for c in (cost, low, high)]
-    marks = [name for name in ("smallest", "cheapest", "fastest") if _is(plan, name, option)]
-    if not found.fits:
-        marks = ["too large"]
     return [
         f"{option.devices:,}",
         str(option.dp),
@@ -81,21 +78,16 @@ def _option_row(plan: CapacityPlan, option: Option) -> list[str]:
         range_text(usd[0] or "-", usd[1], usd[2]),
         f"{cost.energy_mwh:,.0f}",
         f"{cost.carbon_t:,.0f}",
-        ", ".join(marks),
+        "" if found.fits else "too large",
     ]
-
-
-def _is(plan: CapacityPlan, name: str, option: Option) -> bool:
-    answer = {"smallest": plan.smallest, "cheapest": plan.cheapest, "fastest": plan.fastest}[name]
-    return answer == option.devices
 
 
 def large(value: float) -> str:
     """A number in thousands or millions: ``1.15M``."""
     for unit, factor in (("M", 1e6), ("k", 1e3)):
         if value >= factor:
-            return f"{value / factor:,.4g}{unit}"
-    return f"{value:,.4g}"
+            return f"{value / factor:,.3g}{unit}"
+    return f"{value:,.3g}"
 
 
 def _answers(plan: CapacityPlan) -> list[str]:
@@ -108,8 +100,8 @@ def _answers(plan: CapacityPlan) -> list[str]:
     elif goal.deadline_s is not None:
         sure = "none does" if plan.smallest_sure is None else f"{plan.smallest_sure:,} do"
         lines.append(
-            f"smallest  {plan.smallest:,} devices meet the deadline; at the slow end of the range "
-            f"{sure}"
+            f"smallest  {plan.smallest:,} devices meet the deadline, of those tried; at the slow end of "
+            f"the range {sure}"
         )
     kind = "dollars" if plan.rates.usd_per_device_hour else "device-hours"
     limits = [w for w, v in (("in time", goal.deadline_s), ("in budget", goal.budget_usd)) if v]
@@ -161,7 +153,7 @@ def _verdict(found: Prediction, *, best: bool) -> str:
     return MARK if best else ""
 
 
-def hardware_view(machines: Sequence[Machine], pue: float) -> RenderableType:
+def hardware_view(machines: Sequence[Machine], pue: float, stack: str) -> RenderableType:
     """A line per machine, then where prices and powers come from."""
     headers = (
         "cluster",
@@ -183,6 +175,7 @@ def hardware_view(machines: Sequence[Machine], pue: float) -> RenderableType:
     parts: list[RenderableType] = [
         table([_machine_row(machine) for machine in machines], headers),
         Text("In brackets: 90 % range of the step time, carried through."),
+        Text(f"The software is {stack} on all; the range says how well it is known there."),
         Text(),
         Text(f"Power per device, times PUE {pue:g}"),
         table(sources),

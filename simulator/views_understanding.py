@@ -23,8 +23,12 @@ def mfu_view(
     rows: Sequence[Utilisation],
     warnings: Sequence[str],
     origins: Sequence[Hint] | None,
+    defaults: Sequence[str],
 ) -> RenderableType:
-    """Every convention, then what is wrong with the number."""
+    """Every convention, then what is wrong with the number.
+
+    ``defaults`` are the options that nobody gave.
+    """
     peak = measured.peak_flops_per_s
     parts: list[RenderableType] = [
         Text(
@@ -33,6 +37,7 @@ def mfu_view(
             f"{measured.accelerator.name}"
         ),
         Text(f"dense {measured.precision} peak {format_si(peak, 'FLOP/s', digits=4)} per device"),
+        *([Text(f"taken by default: {', '.join(defaults)}")] if defaults else []),
         Text(),
         table(
             [

@@ -25,6 +25,7 @@ def test_mfu_shows_every_convention_and_the_dense_peak() -> None:
         assert f"\n{name} " in result.stdout
     assert "39.2 %" in result.stdout  # 6 x 6.738 G x 9,600 / 989.4 T
     assert "warning" not in result.stdout
+    assert "taken by default: --seq-length, --precision, --devices" in result.stdout
 
 
 def test_mfu_of_a_scenario_takes_what_it_says() -> None:
@@ -37,6 +38,14 @@ def test_mfu_of_a_scenario_takes_what_it_says() -> None:
     assert (data["devices"], data["seq_length"], data["precision"]) == (128, 4096, "bf16")
     shares = {row["convention"]: row["utilisation"] for row in data["conventions"]}
     assert shares["palm"] == pytest.approx(report["mfu"], rel=1e-12)
+
+
+def test_a_name_of_both_means_the_scenario_unless_the_accelerator_is_given() -> None:
+    both = ("mfu", "--model", "frontier-175b", "--tokens-per-s", "100k", "--json")
+    assert json.loads(invoke(*both).stdout)["devices"] == 1024
+    alone = json.loads(invoke(*both, "--accelerator", "mi250x-gcd").stdout)
+    assert alone["devices"] == 1
+    assert alone["defaults_taken"] == ["--seq-length", "--precision", "--devices"]
 
 
 def test_mfu_explains_impossible_and_reported_numbers() -> None:

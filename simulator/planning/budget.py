@@ -76,7 +76,7 @@ def steps_needed(tokens: float, tokens_per_step: int) -> int:
 
 
 def job_cost(steps: int, step_s: float, devices: int, rates: Rates) -> JobCost:
-    """The whole job from one step.
+    """The whole job: time, device-hours, dollars, energy and carbon from the time of one step.
 
     time = steps * step / goodput; device-hours = devices * time / 3600 s; dollars = device-hours *
     price; energy = device-hours * power * PUE; carbon = energy * intensity (kg/kWh = t/MWh).

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from simulator.errors import SpecError, TrainsimError
+from simulator.errors import SpecError
 from simulator.flops import CONVENTIONS, FlopsConvention, megatron_causal_flops
 from simulator.machine import Accelerator
 from simulator.model import TransformerConfig
@@ -171,15 +171,15 @@ def origins_of(measured: Measurement, reported: float) -> tuple[Hint, ...]:
     """Conventions and mistakes under which this throughput gives a reported utilisation.
 
     Every convention, with the dense peak, with the sparse one (twice), with multiply-adds counted
-    as one operation (half the FLOPs), as two of two (twice), and with the peaks of the other
-    precisions.
+    as one operation (half the FLOPs), as two of two (twice), with the peaks of the other
+    precisions, and with the tokens of all devices over the peak of one.
 
     Args:
         measured: throughput and where it was measured.
         reported: the utilisation that somebody printed, as a fraction.
     """
     peak = measured.peak_flops_per_s
-    factors = {
+    factors: dict[str, float] = {
         "dense peak": 1.0,
         "sparse peak, twice the dense one": 0.5,
         "multiply-adds counted as one operation": 0.5,
@@ -189,6 +189,8 @@ def origins_of(measured: Measurement, reported: float) -> tuple[Hint, ...]:
         for name, rate in measured.accelerator.peak_flops_per_s.items()
         if abs(rate / peak - 1) > _SAME
     }
+    if measured.devices > 1:
+        factors[f"tokens of all {measured.devices} devices over the peak of one"] = measured.devices
     found = [
         Hint(f"{row.convention}, {words}", row.utilisation * factor)
         for row, (words, factor) in product(utilisations(measured), factors.items())
@@ -209,7 +211,7 @@ def parse_fraction(text: str) -> float:
     except ValueError:
         value = 0.0
     if rest.strip() or not 0 < value < 1e3:
-        raise TrainsimError(
+        raise SpecError(
             f"'{text[:40]}' is no utilisation", where="--reported", hint="write 45% or 0.45"
         )
     return value
