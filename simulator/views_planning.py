@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from simulator.planning.budget import SECONDS_PER_DAY, explained
+from simulator.planning.budget import SECONDS_PER_DAY, JobCost, explained
 from simulator.planning.capacity import CapacityPlan, Option
 from simulator.planning.hardware import Machine
 from simulator.planning.tradeoff import Point
@@ -67,7 +67,6 @@ def _option_row(option: Option) -> list[str]:
         return [f"{option.devices:,}", str(option.dp), *["-"] * 7, "cannot run"]
     low, high = option.cost_low, option.cost_high
     days = [None if c is None else f"{c.time_s / SECONDS_PER_DAY:,.1f}" for c in (cost, low, high)]
-    usd = [None if c is None or c.usd is None else large(c.usd) for c in (cost, low, high)]
     return [
         f"{option.devices:,}",
         str(option.dp),
@@ -75,7 +74,7 @@ def _option_row(option: Option) -> list[str]:
         percent(found.mfu),
         range_text(days[0] or "-", days[1], days[2]),
         large(cost.device_hours),
-        range_text(usd[0] or "-", usd[1], usd[2]),
+        _dollars(cost, low, high),
         f"{cost.energy_mwh:,.0f}",
         f"{cost.carbon_t:,.0f}",
         "" if found.fits else "too large",
@@ -84,10 +83,21 @@ def _option_row(option: Option) -> list[str]:
 
 def large(value: float) -> str:
     """A number in thousands or millions: ``1.15M``."""
-    for unit, factor in (("M", 1e6), ("k", 1e3)):
-        if value >= factor:
-            return f"{value / factor:,.3g}{unit}"
-    return f"{value:,.3g}"
+    unit, factor = _unit(value)
+    return f"{value / factor:,.3g}{unit}"
+
+
+def _unit(value: float) -> tuple[str, float]:
+    return next((u, f) for u, f in (("M", 1e6), ("k", 1e3), ("", 1.0)) if value >= f or f == 1)
+
+
+def _dollars(cost: JobCost, low: JobCost | None, high: JobCost | None) -> str:
+    """``62.4M (49.9-77.9)``: the range in the unit of the value."""
+    if cost.usd is None:
+        return "-"
+    factor = _unit(cost.usd)[1]
+    ends = (None if c is None or c.usd is None else f"{c.usd / factor:,.3g}" for c in (low, high))
+    return range_text(large(cost.usd), *ends)
 
 
 def _answers(plan: CapacityPlan) -> list[str]:
@@ -100,8 +110,8 @@ def _answers(plan: CapacityPlan) -> list[str]:
     elif goal.deadline_s is not None:
         sure = "none does" if plan.smallest_sure is None else f"{plan.smallest_sure:,} do"
         lines.append(
-            f"smallest  {plan.smallest:,} devices meet the deadline, of those tried; at the slow end of "
-            f"the range {sure}"
+            f"smallest  {plan.smallest:,} devices meet the deadline, of those tried; at the slow end "
+            f"of the range {sure}"
         )
     kind = "dollars" if plan.rates.usd_per_device_hour else "device-hours"
     limits = [w for w, v in (("in time", goal.deadline_s), ("in budget", goal.budget_usd)) if v]

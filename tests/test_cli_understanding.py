@@ -52,7 +52,7 @@ def test_mfu_explains_impossible_and_reported_numbers() -> None:
     result = invoke(*LLAMA, "--tokens-per-s", "76.8k", "--reported", "157%")
     assert "warning: " in result.stdout
     assert "is impossible" in result.stdout
-    assert "with 8 devices" in result.stdout
+    assert "those of 8 devices, not of 1" in result.stdout
     assert "6n, sparse peak" in result.stdout
     nothing = invoke(*LLAMA, "--tokens-per-s", "9600", "--reported", "1%")
     assert "none of these" in nothing.stdout

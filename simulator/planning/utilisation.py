@@ -23,6 +23,8 @@ CONVENTION_LABELS: Final[Mapping[str, str]] = {
 }
 _SAME: Final = 0.02
 """Relative difference up to which two utilisations count as the same number."""
+_SPARSE: Final = frozenset({"ampere", "ada", "hopper", "blackwell", "cdna3"})
+"""Architectures whose data sheets also state a peak for 2:4 sparse products."""
 _MOST_DEVICES: Final = 1024
 
 
@@ -139,8 +141,8 @@ def explanations(measured: Measurement, others: Sequence[Accelerator]) -> tuple[
     )
     hints = [
         Hint(
-            f"the tokens of all devices over the peak of {measured.devices}: with "
-            f"{measured.devices * devices} devices",
+            f"the tokens are those of {measured.devices * devices:,} devices, not of "
+            f"{measured.devices:,}",
             share / devices,
         ),
         *(
@@ -149,11 +151,14 @@ def explanations(measured: Measurement, others: Sequence[Accelerator]) -> tuple[
             if rate > peak * (1 + _SAME)
         ),
         Hint("only forward passes were timed, a third of the work", share / 3),
-        Hint("products used 2:4 sparsity, whose peak is twice the dense one", share / 2),
         *(
-            Hint(f"it ran on {other.name}", share * peak / other.peak_flops_per_s[precision])
-            for other in others[:1]
-            for precision in (measured.precision,)
+            [Hint("products used 2:4 sparsity, whose peak is twice the dense one", share / 2)]
+            if measured.accelerator.architecture in _SPARSE
+            else []
+        ),
+        *(
+            Hint(f"it ran on {a.name}", share * peak / a.peak_flops_per_s[measured.precision])
+            for a in others[:1]
         ),
     ]
     return tuple(hint for hint in hints if hint.utilisation <= limit)
@@ -170,7 +175,7 @@ def faster_accelerators(measured: Measurement, known: Sequence[Accelerator]) -> 
 def origins_of(measured: Measurement, reported: float) -> tuple[Hint, ...]:
     """Conventions and mistakes under which this throughput gives a reported utilisation.
 
-    Every convention, with the dense peak, with the sparse one (twice), with multiply-adds counted
+    Every convention, with the dense peak, with the sparse one (twice, where there is one), with multiply-adds counted
     as one operation (half the FLOPs), as two of two (twice), with the peaks of the other
     precisions, and with the tokens of all devices over the peak of one.
 
@@ -181,7 +186,6 @@ def origins_of(measured: Measurement, reported: float) -> tuple[Hint, ...]:
     peak = measured.peak_flops_per_s
     factors: dict[str, float] = {
         "dense peak": 1.0,
-        "sparse peak, twice the dense one": 0.5,
         "multiply-adds counted as one operation": 0.5,
         "multiply-adds counted twice over": 2.0,
     } | {
@@ -189,6 +193,8 @@ def origins_of(measured: Measurement, reported: float) -> tuple[Hint, ...]:
         for name, rate in measured.accelerator.peak_flops_per_s.items()
         if abs(rate / peak - 1) > _SAME
     }
+    if measured.accelerator.architecture in _SPARSE:
+        factors["sparse peak, twice the dense one"] = 0.5
     if measured.devices > 1:
         factors[f"tokens of all {measured.devices} devices over the peak of one"] = measured.devices
     found = [
