@@ -28,6 +28,7 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
+HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write drawings as one page.")]
 Pue = Annotated[
     float | None, typer.Option(help="Power usage effectiveness; else that of hardware/prices.yaml.")
 ]
@@ -85,6 +86,7 @@ def plan(
     ] = 1.0,
     overrides: Overrides = None,
     csv: CsvFile = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Find devices, days, device-hours, dollars, MWh and tCO2e for a number of tokens.
@@ -95,8 +97,9 @@ def plan(
     from simulator.planning.capacity import Goal, capacity_plan
     from simulator.planning.records import csv_text
     from simulator.planning.variant import Job
+    from simulator.report.drawing import drawing_page
     from simulator.spec.ranges import parse_amount, parse_duration, parse_range
-    from simulator.views_planning import plan_view
+    from simulator.views_planning import plan_sections, plan_view
 
     goal = Goal(
         option_value("--tokens", tokens, lambda text: parse_amount(text, "tokens")),
@@ -111,6 +114,8 @@ def plan(
     rows = [asdict(option) for option in found.options]
     if csv is not None:
         write(csv, csv_text(rows))
+    if html is not None:
+        write(html, drawing_page(f"Capacity plan of {scenario}", plan_sections(found)))
     if as_json:
         for row, option in zip(rows, found.options, strict=True):
             if option.prediction and option.cost:
@@ -139,6 +144,7 @@ def tradeoff(
     ] = False,
     overrides: Overrides = None,
     csv: CsvFile = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what sequence length, recomputation, sharding and microbatch cost in time and memory.
@@ -148,8 +154,9 @@ def tradeoff(
     from simulator.planning.records import csv_text
     from simulator.planning.tradeoff import Axes, tradeoff
     from simulator.planning.variant import Job
+    from simulator.report.drawing import drawing_page
     from simulator.spec.ranges import parse_range, parse_words
-    from simulator.views_planning import tradeoff_view
+    from simulator.views_planning import tradeoff_sections, tradeoff_view
 
     axes = Axes(
         option_value("--seq-length", seq_length, parse_range) or (),
@@ -163,6 +170,8 @@ def tradeoff(
     rows = [asdict(point) for point in points]
     if csv is not None:
         write(csv, csv_text(rows))
+    if html is not None:
+        write(html, drawing_page(f"Trade-offs of {scenario}", tradeoff_sections(points)))
     if as_json:
         typer.echo(json_text(rows))
     else:
@@ -187,6 +196,7 @@ def hardware(
     pue: Pue = None,
     overrides: Overrides = None,
     csv: CsvFile = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the same work on other machines: tokens/s per device, dollars and energy per token.
@@ -197,9 +207,10 @@ def hardware(
     from simulator.planning.hardware import compare_machines, ranked
     from simulator.planning.records import csv_text
     from simulator.planning.variant import Job
+    from simulator.report.drawing import drawing_page
     from simulator.spec.prices import parse_prices, shipped_prices
     from simulator.spec.ranges import parse_words
-    from simulator.views_planning import hardware_view
+    from simulator.views_planning import hardware_sections, hardware_view
 
     table = parse_prices(prices or [], shipped_prices())
     known = {n: Sourced(p.value, p.source) for n, p in table.usd_per_device_hour.items()}
@@ -211,6 +222,8 @@ def hardware(
     rows = [asdict(machine) for machine in found]
     if csv is not None:
         write(csv, csv_text(rows))
+    if html is not None:
+        write(html, drawing_page(f"{scenario} on other machines", hardware_sections(found)))
     if as_json:
         typer.echo(json_text({"pue": factor, "machines": rows}))
     else:

@@ -13,6 +13,8 @@ from simulator.planning.hardware import Machine
 from simulator.planning.tradeoff import Point
 from simulator.planning.variant import Prediction
 from simulator.report.breakdown import gigabytes
+from simulator.report.drawing import Section
+from simulator.report.scatter import Axis, Mark, scatter
 from simulator.units import format_seconds, percent
 from simulator.views import table
 
@@ -110,8 +112,8 @@ def _answers(plan: CapacityPlan) -> list[str]:
     elif goal.deadline_s is not None:
         sure = "none does" if plan.smallest_sure is None else f"{plan.smallest_sure:,} do"
         lines.append(
-            f"smallest  {plan.smallest:,} devices meet the deadline, of those tried; at the slow end "
-            f"of the range {sure}"
+            f"smallest  {plan.smallest:,} devices meet the deadline, of those tried; at the slow "
+            f"end of the range {sure}"
         )
     kind = "dollars" if plan.rates.usd_per_device_hour else "device-hours"
     limits = [w for w, v in (("in time", goal.deadline_s), ("in budget", goal.budget_usd)) if v]
@@ -125,6 +127,82 @@ def _answers(plan: CapacityPlan) -> list[str]:
         within = " in budget" if goal.budget_usd is not None else ""
         lines.append(f"fastest   {plan.fastest:,} devices take least time{within}")
     return lines
+
+
+def plan_sections(plan: CapacityPlan) -> list[Section]:
+    """Days and dollars over devices, as drawings."""
+    days: list[Mark] = []
+    usd: list[Mark] = []
+    for option in plan.options:
+        cost = option.cost
+        if cost is None:
+            continue
+        css, where = "total" if option.runs else "loss", float(option.devices)
+        ends = [cost if end is None else end for end in (option.cost_low, option.cost_high)]
+        low, high = (end.time_s / SECONDS_PER_DAY for end in ends)
+        label = f"{option.devices:,}" + ("" if option.runs else " (too large)")
+        days.append(Mark(where, cost.time_s / SECONDS_PER_DAY, label, css, low, high))
+        if cost.usd is not None:
+            low, high = (end.usd or cost.usd for end in ends)
+            usd.append(Mark(where, cost.usd, label, css, low, high))
+    deadline_s, budget = plan.goal.deadline_s, plan.goal.budget_usd
+    limit = None if deadline_s is None else deadline_s / SECONDS_PER_DAY
+    note = "Bars: 90 % range of the step time, carried through. Line: what is allowed."
+    drawn = [("Days over devices", days, "days", limit)]
+    drawn += [("Dollars over devices", usd, "dollars", budget)] if usd else []
+    return [
+        Section(title, note, scatter(marks, Axis("devices", large), Axis(name, large, bound)))
+        for title, marks, name, bound in drawn
+        if marks
+    ]
+
+
+def tradeoff_sections(points: Sequence[Point]) -> list[Section]:
+    """Tokens per second over memory, a drawing per sequence length."""
+    sections: list[Section] = []
+    for length in dict.fromkeys(point.seq_length for point in points):
+        found = [(p, p.prediction) for p in points if p.seq_length == length and p.prediction]
+        marks = [
+            Mark(
+                of.peak_bytes,
+                of.tokens_per_s,
+                f"{p.recompute}, {p.sharding}, {p.micro_batch_size}",
+                "gain" if p.best else "total" if of.fits else "loss",
+            )
+            for p, of in found
+        ]
+        if marks:
+            memory = Axis("memory", gigabytes, found[0][1].capacity_bytes)
+            title = f"Sequences of {length:,}: tokens/s over memory"
+            note = "Labels: recompute, sharding, microbatch. Line: memory of a device."
+            svg = scatter(marks, memory, Axis("tokens/s", large))
+            sections.append(Section(title, note, svg))
+    return sections
+
+
+def hardware_sections(machines: Sequence[Machine]) -> list[Section]:
+    """Energy and dollars over speed, as drawings."""
+    found = [(m, m.prediction.tokens_per_s_per_device) for m in machines if m.prediction]
+    energy = [Mark(v, m.mwh_per_billion_tokens or 0.0, m.cluster, "total") for m, v in found]
+    usd = [
+        Mark(
+            speed,
+            m.usd_per_million_tokens,
+            m.cluster,
+            "total",
+            m.usd_per_million_tokens_low,
+            m.usd_per_million_tokens_high,
+        )
+        for m, speed in found
+        if m.usd_per_million_tokens is not None
+    ]
+    speed_axis = Axis("tokens/s per device", large)
+    drawn = (("MWh per billion tokens", energy), ("Dollars per million tokens", usd))
+    return [
+        Section(f"{title} over speed", "", scatter(marks, speed_axis, Axis(title, "{:.3g}".format)))
+        for title, marks in drawn
+        if marks
+    ]
 
 
 def tradeoff_view(points: Sequence[Point]) -> RenderableType:

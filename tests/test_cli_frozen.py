@@ -20,13 +20,15 @@ OPTIONS = {
     "calibrate": set[str](),
     "plan": {
         *("--tokens", "--deadline", "--budget", "--devices", "--price", "--power", "--pue"),
-        *("--carbon", "--goodput", "--set", "--csv", "--json"),
+        *("--carbon", "--goodput", "--set", "--csv", "--html", "--json"),
     },
     "tradeoff": {
         *("--seq-length", "--recompute", "--sharding", "--micro-batch-size", "--same-tokens"),
-        *("--set", "--csv", "--json"),
+        *("--set", "--csv", "--html", "--json"),
     },
-    "hardware": {"--clusters", "--prices", "--devices", "--pue", "--set", "--csv", "--json"},
+    "hardware": {
+        *("--clusters", "--prices", "--devices", "--pue", "--set", "--csv", "--html", "--json"),
+    },
     "mfu": {
         *("--model", "--tokens-per-s", "--accelerator", "--devices", "--seq-length"),
         *("--precision", "--reported", "--csv", "--json"),

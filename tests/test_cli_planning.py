@@ -144,3 +144,22 @@ def test_help_teaches_by_example(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"trainsim {command}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "drawings", "marks"),
+    [
+        (("plan", "--tokens", "1T", "--price", "2", "--devices", "32,64,96"), 2, 4),
+        (("tradeoff", "--seq-length", "4k,8k", "--recompute", "none,full"), 2, 4),
+        (("hardware", "--clusters", "dgx-a100-cluster", "--prices", "dgx-a100-cluster=2"), 2, 2),
+    ],
+)
+def test_drawings_hold_a_mark_per_prediction(
+    arguments: tuple[str, ...], drawings: int, marks: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "page.html"
+    command, *options = arguments
+    assert invoke(command, SCENARIO, *options, "--html", str(file)).exit_code == 0
+    page = file.read_text()
+    assert page.count("<svg") == drawings
+    assert page.count("<circle") == marks

@@ -175,9 +175,9 @@ def faster_accelerators(measured: Measurement, known: Sequence[Accelerator]) -> 
 def origins_of(measured: Measurement, reported: float) -> tuple[Hint, ...]:
     """Conventions and mistakes under which this throughput gives a reported utilisation.
 
-    Every convention, with the dense peak, with the sparse one (twice, where there is one), with multiply-adds counted
-    as one operation (half the FLOPs), as two of two (twice), with the peaks of the other
-    precisions, and with the tokens of all devices over the peak of one.
+    Every convention, with the dense peak, with the sparse one (twice, where there is one), with
+    multiply-adds counted as one operation (half the FLOPs) or twice over, with the peaks of the
+    other precisions, and with the tokens of all devices over the peak of one.
 
     Args:
         measured: throughput and where it was measured.
