@@ -131,9 +131,8 @@ def parse_scenario(data: object, where: str = "scenario", base_dir: Path = Path(
         TrainsimError: if anything in it is wrong, with its place.
     """
     spec = validate(ScenarioSpec, data, where)
-    model, model_notes = load_model(spec.model, f"{where}: model", base_dir)
-    stack = _stack(spec.stack, f"{where}: stack", base_dir)
-    cluster = _cluster(spec.cluster, f"{where}: cluster", base_dir)
+    parts = load_parts(spec, where, base_dir)
+    model, stack, cluster = parts.model, parts.stack, parts.cluster
     training = _training(spec.training, stack, where)
     try:
         plan = _plan(spec.plan, cluster, stack)
@@ -145,7 +144,7 @@ def parse_scenario(data: object, where: str = "scenario", base_dir: Path = Path(
             cluster=cluster,
             stack=stack,
             normalised=_normalised(spec, model, training, plan, cluster),
-            assumptions=(*_defaults(spec, training, plan), *model_notes),
+            assumptions=(*_defaults(spec, training, plan), *parts.model_notes),
             stragglers=tuple((s.rank, s.speed) for s in spec.stragglers),
         )
         check(scenario)
@@ -153,6 +152,31 @@ def parse_scenario(data: object, where: str = "scenario", base_dir: Path = Path(
         place = f"{where}: {error.where}" if error.where else where
         raise type(error)(error.problem, where=place, hint=error.hint) from None
     return scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a scenario takes from elsewhere, read.
+
+    Attributes:
+        model_notes: what had to be assumed for the model.
+    """
+
+    model: TransformerConfig
+    model_notes: tuple[Assumption, ...]
+    stack: Stack
+    cluster: Cluster
+
+
+def load_parts(spec: ScenarioSpec, where: str, base_dir: Path) -> Parts:
+    """Model, stack and cluster of a scenario.
+
+    Raises:
+        TrainsimError: if one of them is unknown or wrong, with its place.
+    """
+    model, notes = load_model(spec.model, f"{where}: model", base_dir)
+    stack = _stack(spec.stack, f"{where}: stack", base_dir)
+    return Parts(model, notes, stack, _cluster(spec.cluster, f"{where}: cluster", base_dir))
 
 
 def _blame(error: TrainsimError, file: str, assignments: Sequence[Override]) -> TrainsimError:

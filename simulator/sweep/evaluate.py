@@ -1,0 +1,67 @@
+"""Points in, rows out: what runs on the workers of a sweep. Pure, so that any worker may do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulator.errors import TrainsimError
+from simulator.report.report import Report
+from simulator.simulate import simulate
+from simulator.spec.load import parse_scenario
+from simulator.sweep.columns import (
+    DOES_NOT_FIT,
+    ERROR,
+    INFEASIBLE,
+    OK,
+    REASON,
+    STATUS,
+    Column,
+    Row,
+    value_cells,
+)
+from simulator.sweep.metrics import METRICS
+from simulator.sweep.points import Point, assigned
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all points of a sweep share; travels to the workers with every batch.
+
+    Attributes:
+        base: the scenario as data, before the values of a point.
+        base_dir: directory against which paths in it are resolved, the same on every worker.
+    """
+
+    base: Mapping[str, object]
+    base_dir: Path
+    columns: tuple[Column, ...]
+    metrics: tuple[str, ...]
+
+
+def evaluate_points(job: Job, points: Sequence[Point]) -> list[Row]:
+    """One row per point, in order, whatever becomes of it. The same row for the same point."""
+    return [_row(job, point) for point in points]
+
+
+def _row(job: Job, point: Point) -> Row:
+    row = value_cells(point, job.columns)
+    try:
+        data = assigned(job.base, dict(point.values))
+        report = simulate(parse_scenario(data, base_dir=job.base_dir), levers=False)
+        cells: Row = {name: METRICS[name](report) for name in job.metrics}
+        status, reason = (OK, "") if report.memory.fits else (DOES_NOT_FIT, _excess(report))
+    except TrainsimError as error:
+        cells, status, reason = {}, INFEASIBLE, error.problem
+    except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
+        cells, status, reason = {}, ERROR, f"{type(error).__name__}: {error}"[:200]
+    return {**row, STATUS: status, REASON: reason, **dict.fromkeys(job.metrics), **cells}
+
+
+def _excess(report: Report) -> str:
+    memory = report.memory
+    return (
+        f"{memory.peak_bytes / 1e9:.4g} GB of {memory.capacity_bytes / 1e9:.4g} GB "
+        f"on {memory.worst_rank_class}"
+    )

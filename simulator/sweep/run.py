@@ -1,0 +1,189 @@
+"""A sweep from its file to a directory of rows: what is missing is computed, nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from simulator.errors import SpecError, UnknownNameError
+from simulator.spec.sweep import Sweep
+from simulator.sweep.columns import STATUS, STATUSES, Row, columns_of
+from simulator.sweep.evaluate import Job, evaluate_points
+from simulator.sweep.executors import EXECUTORS, Place, Request
+from simulator.sweep.metrics import chosen_metrics
+from simulator.sweep.points import Point, Shard, Space
+from simulator.sweep.store import Store, read
+
+MAX_BATCH: Final = 1024
+"""Most points of a batch."""
+MAX_LOSSES: Final = 5
+"""Batches lost in a row, without a finished one between them, after which a sweep gives up."""
+_IN_FLIGHT: Final = 2
+"""Batches handed out per worker, so that none waits for the next one."""
+
+Batch: TypeAlias = tuple[Point, ...]
+Progress: TypeAlias = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run of a sweep did.
+
+    Attributes:
+        points: of this shard, all of which have a row now.
+        evaluated: by this run; the others were there.
+        statuses: rows of the directory by status.
+        lost_batches: batches whose worker died, and which ran again.
+    """
+
+    folder: Path
+    points: int
+    evaluated: int
+    statuses: dict[str, int]
+    lost_batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a sweep runs; none of it changes a row.
+
+    Attributes:
+        address: of a running Dask or Ray, instead of an own one.
+    """
+
+    workers: int = 1
+    executor: str = "process"
+    shard: Shard = Shard()
+    address: str = ""
+
+
+def run_sweep(
+    sweep: Sweep,
+    folder: Path,
+    plan: Plan,
+    *,
+    started: Callable[[int, int], Progress] = lambda total, done: lambda more: None,
+) -> Outcome:
+    """Computes the rows that the directory does not hold yet.
+
+    Args:
+        sweep: what to compute.
+        folder: where the rows are, or will be.
+        plan: on what.
+        started: called with the number of points and of those that were there; what it returns is
+            called with the number of further rows whenever some are on disk.
+
+    Raises:
+        TrainsimError: if the sweep is wrong or the directory holds another one.
+    """
+    if plan.executor not in EXECUTORS:
+        raise UnknownNameError.of("executor", plan.executor, EXECUTORS, where="--executor")
+    metrics = chosen_metrics(sweep.metrics, sweep.where)
+    space = Space(sweep)
+    everything = list(space.points())
+    columns = columns_of(sweep, metrics, everything)
+    points = [point for point in everything if plan.shard.holds(point.id)]
+    store = Store(folder, columns, space.base_digest())
+    present = store.open()
+    missing = deque(point for point in points if point.id not in present)
+    progress = started(len(points), len(points) - len(missing))
+    evaluated = len(missing)
+    place = EXECUTORS[plan.executor]
+    work = _Work(Job(sweep.base, sweep.base_dir, columns, metrics), missing, place)
+    request = Request(plan.workers, plan.address, folder.resolve())
+    while work.unfinished:
+        with place.open(request) as executor:
+            for rows in work.results(executor, _IN_FLIGHT * plan.workers):
+                store.append(rows)
+                progress(len(rows))
+    return Outcome(folder, len(points), evaluated, _statuses(folder), work.lost)
+
+
+@dataclass(slots=True)
+class _Work:
+    """Points without a row yet, handed out in batches and taken back when a worker dies."""
+
+    job: Job
+    missing: deque[Point]
+    place: Place
+    lost: int = 0
+    losses_in_a_row: int = 0
+    point_s: float | None = None
+    running: dict[Future[tuple[list[Row], float]], Batch] = field(
+        default_factory=dict[Future[tuple[list[Row], float]], Batch]
+    )
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some point has no row."""
+        return bool(self.missing or self.running)
+
+    def results(self, executor: Executor, in_flight: int) -> Iterator[list[Row]]:
+        """Rows of one batch after another, until none is missing or the executor is broken."""
+        try:
+            while self.unfinished:
+                while self.missing and len(self.running) < in_flight:
+                    batch = self._next_batch()
+                    self.running[executor.submit(timed_points, self.job, batch)] = batch
+                done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield from self._finished(future)
+        except BrokenExecutor as error:
+            # Every batch of a broken pool is lost; another pool is opened for them.
+            self._take_back(error, *self.running)
+
+    def _next_batch(self) -> Batch:
+        size = min(self._batch_size(), len(self.missing))
+        return tuple(self.missing.popleft() for _ in range(size))
+
+    def _batch_size(self) -> int:
+        if self.point_s is None:
+            return self.place.first_points
+        wanted = round(self.place.batch_s / max(self.point_s, 1e-9))
+        return max(1, min(wanted, MAX_BATCH))
+
+    def _finished(self, future: Future[tuple[list[Row], float]]) -> Iterator[list[Row]]:
+        error = future.exception()
+        if isinstance(error, BrokenExecutor):
+            raise error
+        if error is not None:
+            # Whatever a point does becomes a row: this is the worker's death, not the point's.
+            self._take_back(error, future)
+            return
+        rows, seconds = future.result()
+        del self.running[future]
+        self.losses_in_a_row = 0
+        self.point_s = seconds / len(rows)
+        yield rows
+
+    def _take_back(self, error: BaseException, *futures: Future[tuple[list[Row], float]]) -> None:
+        batches = [self.running.pop(future) for future in futures]
+        for batch in reversed(batches):
+            self.missing.extendleft(reversed(batch))
+        self.lost += len(batches)
+        self.losses_in_a_row += 1
+        if self.losses_in_a_row > MAX_LOSSES:
+            raise SpecError(
+                f"{self.losses_in_a_row} times in a row a worker was lost before it finished "
+                f"anything: {type(error).__name__}: {str(error)[:200]}",
+                hint="is there memory for them? give fewer --workers; the same command resumes",
+            ) from error
+
+
+def timed_points(job: Job, points: Sequence[Point]) -> tuple[list[Row], float]:
+    """The rows of some points, and the seconds that they took."""
+    began_s = time.perf_counter()
+    rows = evaluate_points(job, points)
+    return rows, time.perf_counter() - began_s
+
+
+def _statuses(folder: Path) -> dict[str, int]:
+    """Rows of a directory by status, those without a row left out."""
+    counted = read(folder, f"SELECT {STATUS} FROM rows").rows
+    counts = Counter(str(status) for (status,) in counted)
+    return {status: counts[status] for status in STATUSES if counts[status]}

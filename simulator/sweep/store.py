@@ -1,0 +1,166 @@
+"""A directory of rows: part files that appear whole or not at all, and are never changed.
+
+A batch of rows is written under a temporary name, synchronised to the disk, and renamed to
+``part-<content>.parquet``. A process killed at any moment leaves the parts that were there, and
+at most a temporary file that nobody reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from simulator.errors import SpecError
+from simulator.sweep.columns import POINT, Column, Row
+from simulator.sweep.extras import needs
+from simulator.views import write_whole
+
+with needs("sweep", "a sweep"):
+    import duckdb
+
+MANIFEST: Final = "sweep.json"
+PARTS: Final = "part-*.parquet"
+_FORMAT: Final = 1
+_TYPES: Final = {"int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "text": "VARCHAR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Rows of one sweep.
+
+    Attributes:
+        base: digest of what all rows share (``Space.base_digest``).
+    """
+
+    folder: Path
+    columns: tuple[Column, ...]
+    base: str
+
+    def open(self) -> set[str]:
+        """Makes the directory, or finds out which rows it holds.
+
+        Returns:
+            Ids of the points whose rows are there.
+
+        Raises:
+            SpecError: if it holds rows of another sweep, or files that are none of ours.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        manifest = self.folder / MANIFEST
+        if manifest.exists():
+            self._check(manifest)
+        elif any(self.folder.iterdir()):
+            raise SpecError(
+                f"'{self.folder}' is not empty and holds no sweep", hint="name a new directory"
+            )
+        else:
+            write_whole(manifest, self._manifest())
+        return {point for (point,) in read(self.folder, f"SELECT {POINT} FROM rows").rows}
+
+    def append(self, rows: Sequence[Row]) -> Path:
+        """Adds one part file, all or nothing.
+
+        The name is that of the content: the same rows written twice are one file.
+        """
+        names = [column.name for column in self.columns]
+        text = "".join(json.dumps({name: row.get(name) for name in names}) + "\n" for row in rows)
+        content = hashlib.sha256(text.encode()).hexdigest()[:32]
+        temporary = self.folder / f".tmp-{uuid.uuid4().hex}"
+        lines = temporary.with_suffix(".jsonl")
+        try:
+            lines.write_text(text, encoding="utf-8")
+            self._to_parquet(lines, temporary)
+            _synchronise(temporary)
+            part = self.folder / f"part-{content}.parquet"
+            temporary.replace(part)
+        finally:
+            lines.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+        _synchronise(self.folder)
+        return part
+
+    def _to_parquet(self, lines: Path, parquet: Path) -> None:
+        types = ", ".join(f"{_quoted(c.name)}: {_text(_TYPES[c.kind])}" for c in self.columns)
+        source = f"read_json({_text(str(lines))}, format='newline_delimited', columns={{{types}}})"
+        with duckdb.connect() as connection:
+            connection.execute(f"COPY (SELECT * FROM {source}) TO {_text(str(parquet))} (FORMAT parquet)")
+
+    def _manifest(self) -> str:
+        columns = [asdict(column) for column in self.columns]
+        data = {"format": _FORMAT, "base": self.base, "columns": columns}
+        return json.dumps(data, indent=2) + "\n"
+
+    def _check(self, manifest: Path) -> None:
+        if manifest.read_text(encoding="utf-8") != self._manifest():
+            raise SpecError(
+                f"'{self.folder}' holds rows of another sweep: of another scenario, other columns "
+                "or another version of trainsim",
+                where=str(manifest),
+                hint="give another --out; values may be added to an axis, all else makes new rows",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The answer to a query."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+
+def read(folder: Path, sql: str) -> Selection:
+    """Runs SQL over the rows of a sweep, which are the table ``rows``.
+
+    Raises:
+        SpecError: if the directory holds no sweep, or for what the database says of the SQL.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise SpecError(
+            f"'{folder}' holds no sweep",
+            hint="run trainsim sweep FILE --out DIR first",
+        )
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE VIEW rows AS {_source(folder, manifest)}")
+        try:
+            result = connection.execute(sql)
+            names = tuple(str(column[0]) for column in result.description or ())
+            return Selection(names, tuple(tuple(row) for row in result.fetchall()))
+        except duckdb.Error as error:
+            raise SpecError(
+                str(error).strip(),
+                where="SQL",
+                hint="the table is called rows; 'DESCRIBE rows' lists its columns",
+            ) from None
+
+
+def _source(folder: Path, manifest: Path) -> str:
+    """All parts as one table. A point that two processes ran at once has equal rows: one is kept."""
+    if any(folder.glob(PARTS)):
+        parts = _text(str(folder / PARTS))
+        return f"SELECT DISTINCT ON ({POINT}) * FROM read_parquet({parts})"
+    columns = json.loads(manifest.read_text(encoding="utf-8"))["columns"]
+    empty = [f"NULL::{_TYPES[column['kind']]} AS {_quoted(column['name'])}" for column in columns]
+    return f"SELECT {', '.join(empty)} WHERE false"
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,103 @@
+"""What ``trainsim sweep`` and ``trainsim query`` print, and the progress they show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from simulator.views import table
+
+if TYPE_CHECKING:
+    from simulator.sweep.run import Outcome
+    from simulator.sweep.store import Selection
+
+Started: TypeAlias = Callable[[int, int], Callable[[int], None]]
+
+
+def outcome_view(outcome: Outcome) -> RenderableType:
+    """How many rows there are, of which kind, and what to do with them."""
+    there = outcome.points - outcome.evaluated
+    parts: list[RenderableType] = [
+        Text(f"{outcome.points:,} points: {outcome.evaluated:,} simulated, {there:,} there before")
+    ]
+    if outcome.lost_batches:
+        parts.append(Text(f"{outcome.lost_batches} batches ran again: their worker was lost"))
+    parts.append(table([(status, f"{count:,}") for status, count in outcome.statuses.items()]))
+    example = "SELECT * FROM rows WHERE status = 'ok' ORDER BY tokens_per_s DESC LIMIT 5"
+    parts.append(Text(f'trainsim query {outcome.folder} "{example}"', "dim"))
+    return Group(*parts)
+
+
+def selection_view(selection: Selection) -> RenderableType:
+    """The answer as a table; numbers with six digits."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for index, column in enumerate(selection.columns):
+        numbers = all(isinstance(row[index], (int, float)) for row in selection.rows)
+        grid.add_column(column, justify="right" if numbers and selection.rows else "left")
+    for row in selection.rows:
+        grid.add_row(*(Text(_shown(value)) for value in row))
+    return grid
+
+
+def csv_text(selection: Selection) -> str:
+    """The answer as CSV with a header, numbers in full; what is missing is empty."""
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(selection.columns)
+    writer.writerows(selection.rows)
+    return page.getvalue()
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:.6g}"
+        case _:
+            return str(value)
+
+
+@contextmanager
+def shown_progress(on_terminal: bool) -> Generator[Started]:
+    """On a terminal a bar with the rows that are on disk, their rate and the time left."""
+    if not on_terminal:
+        yield lambda total, done: lambda more: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def started(total: int, done: int) -> Callable[[int], None]:
+            task = bars.add_task("points", total=total, completed=done, rate="")
+            return lambda more: _advance(bars, task, more)
+
+        yield started
+
+
+def _advance(bars: Progress, task: TaskID, more: int) -> None:
+    bars.advance(task, more)
+    speed = next(one.speed for one in bars.tasks if one.id == task)
+    bars.update(task, rate=f"{speed:,.0f}/s" if speed else "")
