@@ -17,8 +17,9 @@ import typer
 from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
 from simulator.cli_planning import register as register_planning
-from simulator.cli_understanding import register as register_understanding
+from simulator.cli_samples import add_samples_command
 from simulator.cli_sweep import add_sweep_commands
+from simulator.cli_understanding import register as register_understanding
 from simulator.console import as_json as _as_json
 from simulator.console import busy as _busy
 from simulator.console import examples as _examples
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.add_typer(calibrate_app)
 cli_whatif.register(app)
 add_sweep_commands(app)
+add_samples_command(app)
 
 
 class Engine(StrEnum):

@@ -1,4 +1,4 @@
-"""``trainsim sweep`` and ``trainsim query``: many points as rows of a directory, and SQL on them."""
+"""``trainsim sweep`` and ``trainsim query``: points as rows of a directory, and SQL on them."""
 
 from __future__ import annotations
 
@@ -136,6 +136,6 @@ def add_sweep_commands(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "query plans \"SELECT tp, pp, step_time_s FROM rows WHERE status = 'ok' ORDER BY 3\"",
-            "query plans \"SELECT status, count(*) FROM rows GROUP BY status\" --csv counts.csv",
+            'query plans "SELECT status, count(*) FROM rows GROUP BY status" --csv counts.csv',
         )
     )(query)

@@ -198,12 +198,13 @@ def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> St
     )
 
 
-def build_step(scenario: Scenario, *, fold: bool = True) -> Step:
+def build_step(scenario: Scenario, *, fold: bool = True, as_batch: bool = False) -> Step:
     """Lowers a scenario.
 
     Args:
         scenario: checked (``scenario.check``).
         fold: simulate replicas that behave alike once.
+        as_batch: one graph per class of replicas, however few there are.
 
     Raises:
         PlanError: if the plan does not fit the model or the machine.
@@ -225,7 +226,7 @@ def build_step(scenario: Scenario, *, fold: bool = True) -> Step:
     )
     passes = 2 * schedule.num_stages * count * len(replicas)
     few = len(replicas) <= MAX_SIDE_BY_SIDE and passes <= MAX_SIDE_BY_SIDE_PASSES
-    if len(replicas) == 1 or few or not fold:
+    if not as_batch and (len(replicas) == 1 or few or not fold):
         graph = lower(schedule, costs, [replica.paths for replica in replicas])
         return Step(scenario, schedule, costs, graph, costs.table.build(), replicas, True)
     different = dict.fromkeys(replica.paths for replica in replicas)

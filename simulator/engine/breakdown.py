@@ -9,7 +9,7 @@ import numpy as np
 from simulator.engine.timeline import Timeline
 from simulator.numeric import FloatArray, IntArray
 from simulator.workload.classes import SPEED_SCALED, TERMS, CostTable
-from simulator.workload.op import OpPhase
+from simulator.workload.op import OpGraph, OpPhase
 
 _COMM_TERM: Final = {
     OpPhase.SEND_ACTIVATION: "pp_comm",
@@ -57,15 +57,52 @@ def period_s(timeline: Timeline, *, joined: bool) -> float:
     return timeline.makespan_s - _idle_ends_s(timeline, ops)
 
 
+def batch_period_s(
+    graph: OpGraph, duration_s: FloatArray, end_s: FloatArray, *, joined: bool
+) -> FloatArray:
+    """``period_s`` of every row of a batch.
+
+    Args:
+        graph: what the rows ran.
+        duration_s: [batch, ops].
+        end_s: [batch, ops].
+        joined: see ``period_s``.
+
+    Returns:
+        [batch] seconds.
+    """
+    if joined:
+        return end_s.max(axis=1, initial=0.0)
+    computing = [i for i, stream in enumerate(graph.streams) if stream.name == "compute"]
+    paces = [
+        _batch_pace_s(graph, duration_s, end_s, np.flatnonzero(graph.stream == i))
+        for i in computing
+    ]
+    return np.max(paces, axis=0)
+
+
+def _batch_pace_s(
+    graph: OpGraph, duration_s: FloatArray, end_s: FloatArray, ops: IntArray
+) -> FloatArray:
+    """From a rank's first pass, or the gathers it waits for, to its end, and what came before."""
+    first_pass = _first_pass(graph, ops)
+    began_s = end_s[:, ops[first_pass - 1]] if first_pass else np.zeros(len(end_s))
+    op = int(ops[first_pass])
+    lead_s = end_s[:, op] - duration_s[:, op] - began_s
+    waits_s = end_s[:, _own_gathers(graph, op)] - began_s[:, None]
+    gathered_s = np.clip(waits_s.max(axis=1, initial=0.0), 0.0, lead_s)
+    return end_s[:, ops[-1]] - lead_s + gathered_s
+
+
 def _pace_s(timeline: Timeline, ops: IntArray, *, joined: bool) -> float:
     if joined:
         return float((timeline.end_s[ops] - timeline.start_s[ops]).sum())
     return timeline.makespan_s - _idle_ends_s(timeline, ops)
 
 
-def _first_pass(timeline: Timeline, ops: IntArray) -> int:
+def _first_pass(graph: OpGraph, ops: IntArray) -> int:
     """Place of the first forward in a rank's stream."""
-    return int(np.flatnonzero(timeline.graph.phase[ops] == OpPhase.F)[0])
+    return int(np.flatnonzero(graph.phase[ops] == OpPhase.F)[0])
 
 
 def _idle_ends_s(timeline: Timeline, ops: IntArray) -> float:
@@ -73,18 +110,17 @@ def _idle_ends_s(timeline: Timeline, ops: IntArray) -> float:
 
     The neighbouring steps fill these waits. A wait for the rank's own weights they do not fill.
     """
-    first_pass = _first_pass(timeline, ops)
+    first_pass = _first_pass(timeline.graph, ops)
     began_s = float(timeline.end_s[ops[first_pass - 1]]) if first_pass else 0.0
     op = int(ops[first_pass])
     lead_s = float(timeline.start_s[op]) - began_s
-    gathers = _own_gathers(timeline, op)
+    gathers = _own_gathers(timeline.graph, op)
     gathered_s = float(np.clip(timeline.end_s[gathers] - began_s, 0.0, lead_s).max(initial=0.0))
     return lead_s - gathered_s + timeline.makespan_s - float(timeline.end_s[ops[-1]])
 
 
-def _own_gathers(timeline: Timeline, op: int) -> IntArray:
+def _own_gathers(graph: OpGraph, op: int) -> IntArray:
     """Weight gathers that an op waits for."""
-    graph = timeline.graph
     preds = graph.preds[graph.pred_offsets[op] : graph.pred_offsets[op + 1]]
     return preds[np.isin(graph.phase[preds], [OpPhase.GATHER_WEIGHTS, OpPhase.GATHER_STEP])]
 
@@ -133,8 +169,8 @@ def time_terms(
     gaps = timeline.start_s[ops] - previous_end
     if not joined:
         # The step before ends in the wait before the first pass, but for the rank's own gathers.
-        first_pass = _first_pass(timeline, ops)
-        gathers = _own_gathers(timeline, int(ops[first_pass]))
+        first_pass = _first_pass(timeline.graph, ops)
+        gathers = _own_gathers(timeline.graph, int(ops[first_pass]))
         own_s = timeline.end_s[gathers] - previous_end[first_pass]
         terms["dp_comm"] += float(np.clip(own_s, 0.0, gaps[first_pass]).max(initial=0.0))
         gaps[first_pass] = 0.0

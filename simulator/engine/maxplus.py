@@ -63,7 +63,9 @@ def solve(graph: OpGraph, duration_s: FloatArray) -> tuple[FloatArray, FloatArra
     return start_s, end_s
 
 
-def solve_batch(graph: OpGraph, duration_s: FloatArray, *, couple: bool = False) -> FloatArray:
+def solve_batch(
+    graph: OpGraph, duration_s: FloatArray, *, couple: bool = False, replicas: int | None = None
+) -> FloatArray:
     """End of every op of a batch of runs.
 
     Args:
@@ -71,6 +73,8 @@ def solve_batch(graph: OpGraph, duration_s: FloatArray, *, couple: bool = False)
         duration_s: [batch, ops].
         couple: the rows are the data-parallel replicas of one job: a coupled op starts in all of
             them when the last one is ready.
+        replicas: with ``couple``, so many rows in a row are one job, and the batch holds several;
+            all rows are one job if left out.
 
     Returns:
         [batch, ops] seconds; the makespan of every row is its maximum.
@@ -78,7 +82,8 @@ def solve_batch(graph: OpGraph, duration_s: FloatArray, *, couple: bool = False)
     rows = np.ascontiguousarray(duration_s.T)
     end_s = np.zeros_like(rows)
     levels = level_columns(graph)
-    _solve_levels(graph, levels, lambda first, end: rows[first:end], end_s, couple=couple)
+    group = (replicas or rows.shape[1]) if couple else 0
+    _solve_levels(graph, levels, lambda first, end: rows[first:end], end_s, group=group)
     return end_s.T
 
 
@@ -118,7 +123,7 @@ def makespan_s(
         # Contiguous whatever the number of rows: numpy would copy a strided array to take from it.
         end_s = memory[: graph.num_ops * num_rows].reshape(graph.num_ops, num_rows)
         durations = _durations(graph, class_s[rows], scale)
-        _solve_levels(graph, levels, durations, end_s, couple=couple)
+        _solve_levels(graph, levels, durations, end_s, group=num_rows if couple else 0)
         makespan[rows] = end_s[last_ops].max(axis=0)
     return makespan
 
@@ -155,12 +160,15 @@ def _solve_levels(
     durations: Callable[[int, int], FloatArray],
     end_s: FloatArray,
     *,
-    couple: bool = False,
+    group: int = 0,
     start_s: FloatArray | None = None,
 ) -> None:
-    """Fill ``end_s`` and, if given, ``start_s``: [ops] for one run, [ops, batch] for many."""
+    """Fill ``end_s`` and, if given, ``start_s``: [ops] for one run, [ops, batch] for many.
+
+    Coupled ops start together in every ``group`` rows of the batch; 0 couples nothing.
+    """
     bounds: list[int] = graph.level_offsets.tolist()
-    coupled = np.flatnonzero(graph.coupled if couple else False)
+    coupled = np.flatnonzero(graph.coupled if group else False)
     coupled_bounds: list[int] = np.searchsorted(coupled, graph.level_offsets).tolist()
     for level, columns in enumerate(levels):
         first, end = bounds[level], bounds[level + 1]
@@ -175,7 +183,9 @@ def _solve_levels(
             np.maximum(waiting_s, end_s.take(column, axis=0), out=waiting_s)
         if coupled_bounds[level] < coupled_bounds[level + 1]:
             together = coupled[coupled_bounds[level] : coupled_bounds[level + 1]]
-            end_s[together] = end_s[together].max(axis=-1, keepdims=True)
+            jobs = end_s[together].reshape(together.size, -1, group)
+            jobs[:] = jobs.max(axis=-1, keepdims=True)
+            end_s[together] = jobs.reshape(together.size, -1)
         if start_s is not None:
             start_s[first:end] = ready_s
         ready_s += durations(first, end)

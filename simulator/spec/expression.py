@@ -20,15 +20,18 @@ Lookup: TypeAlias = Callable[[str], Value]
 
 MAX_CHARACTERS: Final = 300
 """Longest expression; also bounds how deep one can nest."""
-_GRAMMAR: Final = "write names such as plan.tp, numbers, quoted words, + - * / // %, == != < <= > >=, and, or, not"
+_GRAMMAR: Final = (
+    "write names such as plan.tp, numbers, quoted words, "
+    "+ - * / // %, == != < <= > >=, and, or, not"
+)
 
 _ARITHMETIC: Final[Mapping[type[ast.operator], Callable[[float, float], float]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: a // b,
+    ast.Mod: lambda a, b: a % b,
 }
 _EQUALITY: Final[Mapping[type[ast.cmpop], Callable[[Value, Value], bool]]] = {
     ast.Eq: operator.eq,

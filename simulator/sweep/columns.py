@@ -38,9 +38,7 @@ class Column:
     path: str
 
 
-def columns_of(
-    sweep: Sweep, metrics: Sequence[str], points: Sequence[Point]
-) -> tuple[Column, ...]:
+def columns_of(sweep: Sweep, metrics: Sequence[str], points: Sequence[Point]) -> tuple[Column, ...]:
     """All columns in order. A value is named by the last word of its path where that is unique.
 
     Args:

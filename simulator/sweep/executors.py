@@ -6,18 +6,22 @@ Ray or Slurm. What they bring is imported when they are opened.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar, cast
 
 from simulator.sweep.extras import needs
+
+_RETRIES: Final = 3
+"""Times that Dask and Ray run a task again whose worker died."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,63 +93,88 @@ def _threads(request: Request) -> Generator[Executor]:
 @contextmanager
 def _dask(request: Request) -> Generator[Executor]:
     with needs("dask", "--executor dask"):
-        from distributed import Client, LocalCluster
-    if request.address:
-        with Client(request.address) as client:
-            yield client.get_executor(pure=False)
-        return
-    cluster = LocalCluster(
-        n_workers=request.workers, threads_per_worker=1, dashboard_address=None, protocol="tcp://"
-    )
-    with cluster, Client(cluster) as client:
-        yield client.get_executor(pure=False)
+        distributed = importlib.import_module("distributed")
+    with ExitStack() as stack:
+        scheduler: object = request.address
+        if not request.address:
+            # Its nannies start a worker that died again, and the scheduler runs its tasks again.
+            scheduler = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=request.workers, threads_per_worker=1, dashboard_address=None
+                )
+            )
+        client = stack.enter_context(distributed.Client(scheduler))
+        yield client.get_executor(pure=False, retries=_RETRIES)
+
+
+class _RayTask(Protocol):
+    """A function that runs on Ray."""
+
+    def remote(self, *args: object, **kwargs: object) -> _RayResult: ...
+
+
+class _RayResult(Protocol):
+    """What a task will return."""
+
+    def future(self) -> Future[object]: ...
 
 
 class _RayExecutor(Executor):
     """Ray tasks as futures; a task whose worker dies runs again."""
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        import ray
+    def __init__(self, on_ray: Callable[[Callable[..., object]], _RayTask]) -> None:
+        self._on_ray = on_ray
+        self._tasks: dict[Callable[..., object], _RayTask] = {}
 
-        return ray.remote(max_retries=_RETRIES)(fn).remote(*args, **kwargs).future()
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Runs a function on some worker."""
+        if fn not in self._tasks:
+            self._tasks[fn] = self._on_ray(fn)
+        return cast("Future[T]", self._tasks[fn].remote(*args, **kwargs).future())
 
 
 @contextmanager
 def _ray(request: Request) -> Generator[Executor]:
     with needs("ray", "--executor ray"):
-        import ray
-    if request.address:
-        ray.init(address=request.address, log_to_driver=False)
-    else:
-        ray.init(num_cpus=request.workers, include_dashboard=False, log_to_driver=False)
+        ray = importlib.import_module("ray")
+    own = {"num_cpus": request.workers, "include_dashboard": False}
+    where = {"address": request.address} if request.address else own
+    ray.init(log_to_driver=False, logging_level="ERROR", **where)
     try:
-        yield _RayExecutor()
+        yield _RayExecutor(ray.remote(max_retries=_RETRIES))
     finally:
         ray.shutdown()
+
+
+class _SlurmJob(Protocol):
+    """A job that was handed in."""
+
+    def result(self) -> object: ...
+    def done(self) -> bool: ...
+    def cancel(self) -> None: ...
 
 
 class _JobExecutor(ThreadPoolExecutor):
     """Batch jobs as futures: a thread for each waits for its job."""
 
-    def __init__(self, request: Request) -> None:
-        with needs("slurm", "--executor slurm"):
-            import submitit
-        super().__init__(request.workers)
-        self._jobs = submitit.AutoExecutor(request.folder / "jobs")
-        self._jobs.update_parameters(name="trainsim-sweep", cpus_per_task=1)
-        self._submitted: list[submitit.Job[Any]] = []
+    def __init__(self, workers: int, hand_in: Callable[..., _SlurmJob]) -> None:
+        super().__init__(workers)
+        self._hand_in = hand_in
+        self._jobs: list[_SlurmJob] = []
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Runs a function as a job."""
+
         def run() -> T:
-            job = self._jobs.submit(fn, *args, **kwargs)
-            self._submitted.append(job)
-            return job.result()
+            job = self._hand_in(fn, *args, **kwargs)
+            self._jobs.append(job)
+            return cast("T", job.result())
 
         return super().submit(run)
 
     def cancel(self) -> None:
         """Ends the jobs that still run."""
-        for job in self._submitted:
+        for job in self._jobs:
             if not job.done():
                 job.cancel()
 
@@ -153,7 +182,11 @@ class _JobExecutor(ThreadPoolExecutor):
 @contextmanager
 def _slurm(request: Request) -> Generator[Executor]:
     """Slurm where there is one, else jobs of this machine; options through ``SBATCH_*``."""
-    pool = _JobExecutor(request)
+    with needs("slurm", "--executor slurm"):
+        submitit = importlib.import_module("submitit")
+    jobs = submitit.AutoExecutor(request.folder / "jobs")
+    jobs.update_parameters(name="trainsim-sweep", cpus_per_task=1)
+    pool = _JobExecutor(request.workers, jobs.submit)
     try:
         yield pool
     finally:
@@ -161,7 +194,6 @@ def _slurm(request: Request) -> Generator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_RETRIES: Final = 3
 EXECUTORS: Final[Mapping[str, Place]] = {
     "process": Place(_processes, first_points=1, batch_s=1.0),
     "thread": Place(_threads, first_points=1, batch_s=1.0),

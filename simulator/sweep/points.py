@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from simulator import __version__
 from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError
@@ -45,12 +45,15 @@ class Point:
 class Shard:
     """One of ``count`` parts of a sweep, numbered from 1; a point belongs to it by its id."""
 
-    index: int = 1
-    count: int = 1
+    index: int
+    count: int
 
     def holds(self, point_id: str) -> bool:
         """Whether the point is in this part."""
         return int(point_id, 16) % self.count == self.index - 1
+
+
+WHOLE: Final = Shard(1, 1)
 
 
 def parse_shard(text: str) -> Shard:
@@ -84,7 +87,7 @@ class _UnresolvedError(Exception):
 
 @dataclass(slots=True)
 class Space:
-    """All points of a sweep. Models, clusters and stacks are read once for each way to name them."""
+    """All points of a sweep. A model, cluster or stack is read once for each way to name it."""
 
     sweep: Sweep
     _parts: dict[str, Parts | TrainsimError] = field(
@@ -202,9 +205,7 @@ def _is_fatal(error: SpecError) -> bool:
 def assigned(data: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
     """Scenario data with values put in at their paths."""
     changes = [Override(path, value) for path, value in values.items()]
-    result = apply_overrides(data, changes)
-    assert isinstance(result, dict)
-    return result
+    return cast("dict[str, object]", apply_overrides(data, changes))
 
 
 def _read(data: Mapping[str, object], sweep: Sweep) -> Parts | TrainsimError:

@@ -16,7 +16,7 @@ from simulator.sweep.columns import STATUS, STATUSES, Row, columns_of
 from simulator.sweep.evaluate import Job, evaluate_points
 from simulator.sweep.executors import EXECUTORS, Place, Request
 from simulator.sweep.metrics import chosen_metrics
-from simulator.sweep.points import Point, Shard, Space
+from simulator.sweep.points import WHOLE, Point, Shard, Space
 from simulator.sweep.store import Store, read
 
 MAX_BATCH: Final = 1024
@@ -58,7 +58,7 @@ class Plan:
 
     workers: int = 1
     executor: str = "process"
-    shard: Shard = Shard()
+    shard: Shard = WHOLE
     address: str = ""
 
 

@@ -61,7 +61,7 @@ class Store:
             )
         else:
             write_whole(manifest, self._manifest())
-        return {point for (point,) in read(self.folder, f"SELECT {POINT} FROM rows").rows}
+        return {str(point) for (point,) in read(self.folder, f"SELECT {POINT} FROM rows").rows}
 
     def append(self, rows: Sequence[Row]) -> Path:
         """Adds one part file, all or nothing.
@@ -89,7 +89,9 @@ class Store:
         types = ", ".join(f"{_quoted(c.name)}: {_text(_TYPES[c.kind])}" for c in self.columns)
         source = f"read_json({_text(str(lines))}, format='newline_delimited', columns={{{types}}})"
         with duckdb.connect() as connection:
-            connection.execute(f"COPY (SELECT * FROM {source}) TO {_text(str(parquet))} (FORMAT parquet)")
+            connection.execute(
+                f"COPY (SELECT * FROM {source}) TO {_text(str(parquet))} (FORMAT parquet)"
+            )
 
     def _manifest(self) -> str:
         columns = [asdict(column) for column in self.columns]
@@ -141,7 +143,7 @@ def read(folder: Path, sql: str) -> Selection:
 
 
 def _source(folder: Path, manifest: Path) -> str:
-    """All parts as one table. A point that two processes ran at once has equal rows: one is kept."""
+    """All parts as one table; of the equal rows of a point that ran twice at once, one."""
     if any(folder.glob(PARTS)):
         parts = _text(str(folder / PARTS))
         return f"SELECT DISTINCT ON ({POINT}) * FROM read_parquet({parts})"
