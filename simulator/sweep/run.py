@@ -94,7 +94,8 @@ def run_sweep(
     progress = started(len(points), len(points) - len(missing))
     evaluated = len(missing)
     place = EXECUTORS[plan.executor]
-    work = _Work(Job(sweep.base, sweep.base_dir, columns, metrics), missing, place)
+    job = Job(sweep.base, sweep.base_dir, columns, metrics)
+    work = _Work(job, missing, place, batch_size=place.first_points)
     request = Request(plan.workers, plan.address, folder.resolve())
     while work.unfinished:
         with place.open(request) as executor:
@@ -113,7 +114,7 @@ class _Work:
     place: Place
     lost: int = 0
     losses_in_a_row: int = 0
-    point_s: float | None = None
+    batch_size: int = 1
     running: dict[Future[tuple[list[Row], float]], Batch] = field(
         default_factory=dict[Future[tuple[list[Row], float]], Batch]
     )
@@ -138,14 +139,8 @@ class _Work:
             self._take_back(error, *self.running)
 
     def _next_batch(self) -> Batch:
-        size = min(self._batch_size(), len(self.missing))
+        size = min(self.batch_size, len(self.missing))
         return tuple(self.missing.popleft() for _ in range(size))
-
-    def _batch_size(self) -> int:
-        if self.point_s is None:
-            return self.place.first_points
-        wanted = round(self.place.batch_s / max(self.point_s, 1e-9))
-        return max(1, min(wanted, MAX_BATCH))
 
     def _finished(self, future: Future[tuple[list[Row], float]]) -> Iterator[list[Row]]:
         error = future.exception()
@@ -158,8 +153,13 @@ class _Work:
         rows, seconds = future.result()
         del self.running[future]
         self.losses_in_a_row = 0
-        self.point_s = seconds / len(rows)
+        self._resize(len(rows), seconds)
         yield rows
+
+    def _resize(self, points: int, seconds: float) -> None:
+        """Towards batches of ``batch_s``, at most twice as many points as the last time."""
+        wanted = round(self.place.batch_s * points / max(seconds, 1e-9))
+        self.batch_size = max(1, min(wanted, 2 * self.batch_size, MAX_BATCH))
 
     def _take_back(self, error: BaseException, *futures: Future[tuple[list[Row], float]]) -> None:
         batches = [self.running.pop(future) for future in futures]
