@@ -95,15 +95,14 @@ def query(
 ) -> None:
     """Ask the rows of a sweep in SQL. The table is called rows; 'DESCRIBE rows' lists columns."""
     from simulator.sweep.store import read
-    from simulator.views_sweep import csv_text, selection_view
+    from simulator.views_sweep import csv_text, plain_rows, selection_view
 
     with busy("Reading rows"):
         selection = read(folder, sql)
     if csv is not None:
         write(csv, csv_text(selection))
     elif as_json:
-        rows = [dict(zip(selection.columns, row, strict=True)) for row in selection.rows]
-        typer.echo(json_text(rows))
+        typer.echo(json_text(plain_rows(selection)))
     else:
         show(selection_view(selection))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import (
@@ -48,7 +50,12 @@ def selection_view(selection: Selection) -> RenderableType:
     grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for index, column in enumerate(selection.columns):
         numbers = all(isinstance(row[index], (int, float)) for row in selection.rows)
-        grid.add_column(column, justify="right" if numbers and selection.rows else "left")
+        grid.add_column(
+            column,
+            justify="right" if numbers and selection.rows else "left",
+            min_width=len(column),
+            overflow="fold",
+        )
     for row in selection.rows:
         grid.add_row(*(Text(_shown(value)) for value in row))
     return grid
@@ -61,6 +68,28 @@ def csv_text(selection: Selection) -> str:
     writer.writerow(selection.columns)
     writer.writerows(selection.rows)
     return page.getvalue()
+
+
+def plain_rows(selection: Selection) -> list[dict[str, object]]:
+    """The answer as JSON data; dates and the like as text, what is no number as null."""
+    return [
+        {name: _plain(value) for name, value in zip(selection.columns, row, strict=True)}
+        for row in selection.rows
+    ]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float() | Decimal():
+            return float(value) if math.isfinite(value) else None
+        case list() | tuple():
+            return [_plain(one) for one in cast("Sequence[object]", value)]
+        case dict():
+            return {str(k): _plain(v) for k, v in cast("dict[object, object]", value).items()}
+        case _:
+            return str(value)
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -129,18 +130,21 @@ class _Work:
         try:
             while self.unfinished:
                 while self.missing and len(self.running) < in_flight:
-                    batch = self._next_batch()
+                    # A broken executor refuses the batch, which must not be lost.
+                    batch = tuple(islice(self.missing, self.batch_size))
                     self.running[executor.submit(timed_points, self.job, batch)] = batch
+                    self._drop(len(batch))
                 done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                for future in done:
+                # What is finished is kept, even if the pool broke meanwhile.
+                for future in sorted(done, key=lambda one: one.exception() is not None):
                     yield from self._finished(future)
         except BrokenExecutor as error:
             # Every batch of a broken pool is lost; another pool is opened for them.
             self._take_back(error, *self.running)
 
-    def _next_batch(self) -> Batch:
-        size = min(self.batch_size, len(self.missing))
-        return tuple(self.missing.popleft() for _ in range(size))
+    def _drop(self, points: int) -> None:
+        for _ in range(points):
+            self.missing.popleft()
 
     def _finished(self, future: Future[tuple[list[Row], float]]) -> Iterator[list[Row]]:
         error = future.exception()

@@ -1,6 +1,7 @@
 """Expressions mean what Python means by them, and nothing else is let in."""
 
 import operator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -122,8 +123,6 @@ def test_arithmetic_is_that_of_python(tree: tuple[str, float]) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_an_expression_or_an_error_of_the_user(text: str) -> None:
-    try:
-        expression = parse_expression(text)
-        expression.value(lambda name: 1)
-    except SpecError as error:
-        assert str(error)
+    # Anything but a SpecError fails the test.
+    with suppress(SpecError):
+        parse_expression(text).value(lambda name: 1)

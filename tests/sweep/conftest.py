@@ -10,7 +10,7 @@ from simulator.sweep.store import read
 SWEEP = """
 scenario: gpt2-xl-one-gpu
 axes:
-  model.num_layers: [1, 2, 4]
+  model.num_layers: [1, 2, 300]
   training.global_batch_size: [8, 12, 16, 24]
   training.micro_batch_size: [1, 2, 4, 8]
   training.seq_length: [256, 512, 1024, 4096]

@@ -48,7 +48,9 @@ def test_an_edited_cluster_makes_other_points(tmp_path: Path) -> None:
     cluster = "extends: selene\nnum_nodes: {value: %d, source: 'mine'}\n"
     ids: list[set[str]] = []
     for hop in ("1 us", "1 us", "2 us"):
-        extra = f"tiers: [{{name: a, nodes_per_group: 4, oversubscription: 1, hop: {hop}, source: b}}]"
+        extra = (
+            f"tiers: [{{name: a, nodes_per_group: 4, oversubscription: 1, hop: {hop}, source: b}}]"
+        )
         (tmp_path / "mine.yaml").write_text(cluster % 4 + extra, encoding="utf-8")
         ids.append({point.id for point in space_of(tmp_path, text).points()})
     assert ids[0] == ids[1]

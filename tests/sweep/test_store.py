@@ -12,7 +12,7 @@ from simulator.sweep.store import MANIFEST, PARTS, Store, read
 COLUMNS = (
     Column("point", "text", "point"),
     Column("tp", "int", "plan.tp"),
-    Column("it's \"odd\"", "bool", "plan.sequence_parallel"),
+    Column('it\'s "odd"', "bool", "plan.sequence_parallel"),
     Column("status", "text", "status"),
     Column("reason", "text", "reason"),
     Column("mfu", "float", "mfu"),
@@ -23,7 +23,7 @@ def row(point: str, tp: int | None = 1, mfu: float | None = 0.1) -> Row:
     return {
         "point": point,
         "tp": tp,
-        "it's \"odd\"": True,
+        'it\'s "odd"': True,
         "status": "ok",
         "reason": "ä\n'\"",
         "mfu": mfu,

@@ -1,0 +1,113 @@
+"""``trainsim sweep``, ``query`` and ``samples`` from end to end."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from simulator.cli import app
+
+SWEEP = """
+scenario: gpt3-175b-a100-64
+axes: {plan.tp: [4, 8], training.micro_batch_size: [1, 2, 3]}
+derive: {plan.dp: devices // (plan.tp * plan.pp)}
+"""
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("sweep")
+    (place / "plans.yaml").write_text(SWEEP, encoding="utf-8")
+    arguments = ["sweep", str(place / "plans.yaml"), "--out", str(place / "rows")]
+    result = invoke(*arguments, "--executor", "thread", "--workers", "1")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    assert "6 points: 6 simulated, 0 there before" in result.stdout
+    return place
+
+
+def test_a_second_run_finds_everything_there(folder: Path) -> None:
+    arguments = ["sweep", str(folder / "plans.yaml"), "--out", str(folder / "rows"), "--json"]
+    result = invoke(*arguments, "--executor", "thread")
+    data = json.loads(result.stdout)
+    assert (data["points"], data["evaluated"], data["lost_batches"]) == (6, 0, 0)
+    # 64 sequences over 1 or 2 replicas in microbatches of 3 is no whole number.
+    assert data["statuses"] == {"ok": 2, "does not fit": 2, "infeasible": 2}
+
+
+def test_the_rows_answer_sql(folder: Path, tmp_path: Path) -> None:
+    sql = "SELECT tp, micro_batch_size, step_time_s, mfu FROM rows WHERE status = 'ok' ORDER BY 3"
+    result = invoke("query", str(folder / "rows"), sql)
+    assert result.exit_code == 0, result.stderr
+    header, first, *_ = result.stdout.splitlines()
+    assert header.split() == ["tp", "micro_batch_size", "step_time_s", "mfu"]
+    rows = json.loads(invoke("query", str(folder / "rows"), sql, "--json").stdout)
+    assert [(row["tp"], row["micro_batch_size"]) for row in rows] == [(8, 2), (8, 1)]
+    assert float(first.split()[2]) == pytest.approx(rows[0]["step_time_s"], rel=1e-5)
+    run = json.loads(invoke("run", "gpt3-175b-a100-64", "--json").stdout)
+    assert rows[1]["step_time_s"] == run["step_time_s"]
+    table = tmp_path / "rows.csv"
+    assert invoke("query", str(folder / "rows"), sql, "--csv", str(table)).exit_code == 0
+    with table.open(newline="") as file:
+        assert [float(row["mfu"]) for row in csv.DictReader(file)] == [r["mfu"] for r in rows]
+
+
+def test_without_sql_every_row_is_shown(folder: Path) -> None:
+    result = invoke("query", str(folder / "rows"))
+    assert len(result.stdout.splitlines()) >= 7
+    assert result.stdout.split()[:3] == ["tp", "micro_batch_size", "dp"]
+
+
+def test_queries_of_any_type_can_be_json(folder: Path) -> None:
+    sql = "SELECT DATE '2026-01-02' AS day, 1.5::DECIMAL(4, 2) AS price, [1, 2] AS both"
+    result = invoke("query", str(folder / "rows"), sql, "--json")
+    assert json.loads(result.stdout) == [{"day": "2026-01-02", "price": 1.5, "both": [1, 2]}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "none.yaml", "--out", "x"], "there is no file 'none.yaml'"),
+        (["sweep", "{plans}", "--out", "{rows}", "--shard", "3/2"], "is not a shard"),
+        (["query", "nowhere"], "'nowhere' holds no sweep"),
+        (["query", "{rows}", "SELECT what FROM rows"], "DESCRIBE rows"),
+        (["samples", "gpt2-xl-one-gpu"], "no noise is given"),
+        (["samples", "gpt2-xl-one-gpu", "--noise", "sped=1"], "did you mean speed"),
+        (["samples", "gpt2-xl-one-gpu", "--noise", "speed=x"], "'x' is not a number"),
+        (["samples", "gpt2-xl-one-gpu", "--noise", "speed=2"], "not between 0 and 1"),
+        (["samples", "gpt2-xl-one-gpu", "--noise", "speed=nan"], "not between 0 and 1"),
+        (["samples", "gpt2-xl-one-gpu", "--noise", "link=0.1", "--samples", "0"], "0 samples"),
+    ],
+)
+def test_mistakes_exit_2(folder: Path, arguments: list[str], message: str) -> None:
+    places = {"{plans}": str(folder / "plans.yaml"), "{rows}": str(folder / "rows")}
+    result = invoke(*(places.get(argument, argument) for argument in arguments))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_samples_show_percentiles() -> None:
+    arguments = ["samples", "gpt3-175b-a100-64", "--samples", "20", "--noise", "speed=0.02"]
+    result = invoke(*arguments, "--seed", "7")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "20 steps, noise speed 0.02, seed 7" in result.stdout
+    assert [word for word in ("without noise", "5 %", "50 %", "95 %") if word in result.stdout]
+    data = json.loads(invoke(*arguments, "--seed", "7", "--json").stdout)
+    times = data["step_time_s"]
+    assert times["noise_free"] < times["p5"] < times["p50"] < times["p95"]
+    assert len(data["sampled_step_time_s"]) == 20
+    assert data == json.loads(invoke(*arguments, "--seed", "7", "--json").stdout)
+    assert data != json.loads(invoke(*arguments, "--seed", "8", "--json").stdout)
+
+
+@pytest.mark.parametrize("command", ["sweep", "query", "samples"])
+def test_help_has_examples(command: str) -> None:
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert f"trainsim {command} " in result.stdout.partition("Examples:")[2]
