@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -119,19 +119,27 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     return scenario_source(path, overrides).scenario()
 
 
-def parse_scenario(data: object, where: str = "scenario", base_dir: Path = Path()) -> Scenario:
+def parse_scenario(
+    data: object,
+    where: str = "scenario",
+    base_dir: Path = Path(),
+    *,
+    parts_of: PartsOf | None = None,
+) -> Scenario:
     """The checked scenario that plain data describes.
 
     Args:
         data: nested mappings as YAML gives them.
         where: name of the origin, for errors.
         base_dir: directory against which paths in the data are resolved.
+        parts_of: reads model, stack and cluster, as ``load_parts`` does; for callers that keep
+            what many scenarios share.
 
     Raises:
         TrainsimError: if anything in it is wrong, with its place.
     """
     spec = validate(ScenarioSpec, data, where)
-    parts = load_parts(spec, where, base_dir)
+    parts = (parts_of or load_parts)(spec, where, base_dir)
     model, stack, cluster = parts.model, parts.stack, parts.cluster
     training = _training(spec.training, stack, where)
     try:
@@ -166,6 +174,9 @@ class Parts:
     model_notes: tuple[Assumption, ...]
     stack: Stack
     cluster: Cluster
+
+
+PartsOf: TypeAlias = Callable[[ScenarioSpec, str, Path], Parts]
 
 
 def load_parts(spec: ScenarioSpec, where: str, base_dir: Path) -> Parts:

@@ -9,7 +9,8 @@ from pathlib import Path
 from simulator.errors import TrainsimError
 from simulator.report.report import Report
 from simulator.simulate import simulate
-from simulator.spec.load import parse_scenario
+from simulator.spec.load import Parts, load_parts, parse_scenario
+from simulator.spec.scenario import ScenarioSpec
 from simulator.sweep.columns import (
     DOES_NOT_FIT,
     ERROR,
@@ -22,7 +23,7 @@ from simulator.sweep.columns import (
     value_cells,
 )
 from simulator.sweep.metrics import METRICS
-from simulator.sweep.points import Point, assigned
+from simulator.sweep.points import Point, assigned, section_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,23 @@ class Job:
 
 def evaluate_points(job: Job, points: Sequence[Point]) -> list[Row]:
     """One row per point, in order, whatever becomes of it. The same row for the same point."""
-    return [_row(job, point) for point in points]
+    parts: dict[str, Parts] = {}
+    return [_row(job, point, parts) for point in points]
 
 
-def _row(job: Job, point: Point) -> Row:
+def _row(job: Job, point: Point, known: dict[str, Parts]) -> Row:
     row = value_cells(point, job.columns)
+    data = assigned(job.base, dict(point.values))
+    key = section_key(data)
+
+    def parts_of(spec: ScenarioSpec, where: str, base_dir: Path) -> Parts:
+        if key not in known:
+            known[key] = load_parts(spec, where, base_dir)
+        return known[key]
+
     try:
-        data = assigned(job.base, dict(point.values))
-        report = simulate(parse_scenario(data, base_dir=job.base_dir), levers=False)
+        scenario = parse_scenario(data, base_dir=job.base_dir, parts_of=parts_of)
+        report = simulate(scenario, levers=False)
         cells: Row = {name: METRICS[name](report) for name in job.metrics}
         status, reason = (OK, "") if report.memory.fits else (DOES_NOT_FIT, _excess(report))
     except TrainsimError as error:

@@ -164,14 +164,14 @@ class Space:
         return value
 
     def _resolved(self, data: Mapping[str, object]) -> Parts | TrainsimError:
-        key = _section_key(data)
+        key = section_key(data)
         if key not in self._parts:
             self._parts[key] = _read(data, self.sweep)
         return self._parts[key]
 
     def _id(self, data: Mapping[str, object]) -> str:
         """Of the descriptions themselves, not of their names: an edited file gives another id."""
-        key = _section_key(data)
+        key = section_key(data)
         if key not in self._digests:
             parts = self._resolved(data)
             text = parts.problem if isinstance(parts, TrainsimError) else repr(parts)
@@ -216,7 +216,8 @@ def _read(data: Mapping[str, object], sweep: Sweep) -> Parts | TrainsimError:
         return error
 
 
-def _section_key(data: Mapping[str, object]) -> str:
+def section_key(data: Mapping[str, object]) -> str:
+    """Equal for scenarios that name the same model, cluster and stack in the same words."""
     return _canonical([data.get("model"), data.get("cluster"), data.get("stack")])
 
 
