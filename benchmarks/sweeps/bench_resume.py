@@ -91,9 +91,8 @@ def main() -> None:
         sweep.write_text(SWEEP, encoding="utf-8")
         whole, killed = Path(place) / "whole", Path(place) / "killed"
         whole_s = finish(sweep, whole, options)
-        print(
-            f"uninterrupted: {count(whole):,} rows in {whole_s:.0f} s, {count(whole) / whole_s:,.0f}/s"
-        )
+        rate = count(whole) / whole_s
+        print(f"uninterrupted: {count(whole):,} rows in {whole_s:.0f} s, {rate:,.0f}/s", flush=True)
         for number in range(1, options.kills + 1):
             # On average the kills together leave about the last third to the resumed run.
             kill_at_random(sweep, killed, options, moments, 2 * whole_s / options.kills)
