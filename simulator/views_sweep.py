@@ -40,8 +40,8 @@ def outcome_view(outcome: Outcome) -> RenderableType:
     if outcome.lost_batches:
         parts.append(Text(f"{outcome.lost_batches} batches ran again: their worker was lost"))
     parts.append(table([(status, f"{count:,}") for status, count in outcome.statuses.items()]))
-    example = "SELECT * FROM rows WHERE status = 'ok' ORDER BY tokens_per_s DESC LIMIT 5"
-    parts.append(Text(f'trainsim query {outcome.folder} "{example}"', "dim"))
+    example = "SELECT * FROM rows WHERE status = 'ok' LIMIT 5"
+    parts.append(Text(f'ask them: trainsim query {outcome.folder} "{example}"', "dim"))
     return Group(*parts)
 
 

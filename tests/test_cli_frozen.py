@@ -37,6 +37,9 @@ OPTIONS = {
         *("--pp", "--microbatches", "--kinds", "--virtual-stages", "--html", "--svg"),
         *("--set", "--csv", "--json"),
     },
+    "sweep": {"--out", "--workers", "--executor", "--shard", "--address", "--json"},
+    "query": {"--csv", "--json"},
+    "samples": {"--set", "--samples", "--noise", "--seed", "--json"},
 }
 ARGUMENTS = {
     "run": ["scenario"],
@@ -51,6 +54,9 @@ ARGUMENTS = {
     "hardware": ["scenario"],
     "mfu": list[str](),
     "schedule": ["scenario"],
+    "sweep": ["file"],
+    "query": ["folder", "sql"],
+    "samples": ["scenario"],
 }
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from docs import console
+from docs.generate import ROOT, prepare
 from simulator.cli import app
 
 SWEEP = """
@@ -111,3 +113,14 @@ def test_help_has_examples(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"trainsim {command} " in result.stdout.partition("Examples:")[2]
+
+
+PAGE = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_what_commands_print(tmp_path: Path) -> None:
+    prepare(tmp_path, PAGE)
+    for example in console.examples(PAGE):
+        done = console.run(example.command, tmp_path)
+        assert done.exit_code == example.exit_code, "\n".join(done.output)
+        assert console.missing_line(example.shown, done.output) is None, example.command

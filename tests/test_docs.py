@@ -22,6 +22,7 @@ from simulator.spec.scenario import (
     TrainingSpec,
 )
 from simulator.spec.stacks import StackSpec
+from simulator.spec.sweep import SweepSpec
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS: list[type[BaseModel]] = [
@@ -35,6 +36,7 @@ SCHEMAS: list[type[BaseModel]] = [
     ClusterPreset,
     StragglerSpec,
     StackSpec,
+    SweepSpec,
 ]
 LINK = re.compile(r"\]\((?!http)([^)#]+)\)")
 
