@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +13,7 @@ from typing import Final, TypeAlias
 from simulator.errors import SpecError, UnknownNameError
 from simulator.spec.sweep import Sweep
 from simulator.sweep.columns import STATUS, STATUSES, Row, columns_of
-from simulator.sweep.evaluate import Job, evaluate_points
+from simulator.sweep.evaluate import Job, timed_points
 from simulator.sweep.executors import EXECUTORS, Place, Request
 from simulator.sweep.metrics import chosen_metrics
 from simulator.sweep.points import WHOLE, Point, Shard, Space
@@ -177,13 +176,6 @@ class _Work:
                 f"anything: {type(error).__name__}: {str(error)[:200]}",
                 hint="is there memory for them? give fewer --workers; the same command resumes",
             ) from error
-
-
-def timed_points(job: Job, points: Sequence[Point]) -> tuple[list[Row], float]:
-    """The rows of some points, and the seconds that they took."""
-    began_s = time.perf_counter()
-    rows = evaluate_points(job, points)
-    return rows, time.perf_counter() - began_s
 
 
 def _statuses(folder: Path) -> dict[str, int]:
