@@ -39,6 +39,8 @@ axes:
 ROWS = 5 * 5 * 5 * 8 * 10 * 10
 """All combinations: 100,000."""
 SEED = 2026
+STARTING = 0.25
+"""Share of the kills that come while a run starts."""
 
 
 def start(sweep: Path, folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
@@ -68,10 +70,19 @@ def count(folder: Path) -> int:
     return duckdb.execute(f"SELECT count(*) FROM {table(folder)}").fetchall()[0][0]
 
 
+def num_parts(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("part-*.parquet"))
+
+
 def kill_at_random(
     sweep: Path, folder: Path, options: argparse.Namespace, moments: random.Random, limit_s: float
 ) -> None:
+    """Kills one run: one of four while it starts, the others once it has written something."""
+    before = num_parts(folder)
     process = start(sweep, folder, options)
+    if moments.random() > STARTING:
+        while process.poll() is None and num_parts(folder) == before:
+            time.sleep(0.01)
     try:
         process.wait(moments.uniform(0.0, limit_s))
     except subprocess.TimeoutExpired:
@@ -94,8 +105,7 @@ def main() -> None:
         rate = count(whole) / whole_s
         print(f"uninterrupted: {count(whole):,} rows in {whole_s:.0f} s, {rate:,.0f}/s", flush=True)
         for number in range(1, options.kills + 1):
-            # On average the kills together leave about the last third to the resumed run.
-            kill_at_random(sweep, killed, options, moments, 2 * whole_s / options.kills)
+            kill_at_random(sweep, killed, options, moments, whole_s / options.kills)
             print(f"kill {number}: {count(killed):,} rows on disk", flush=True)
         finish(sweep, killed, options)
         statuses = duckdb.execute(
