@@ -40,6 +40,9 @@ OPTIONS = {
     "sweep": {"--out", "--workers", "--executor", "--shard", "--address", "--json"},
     "query": {"--csv", "--json"},
     "samples": {"--set", "--samples", "--noise", "--seed", "--json"},
+    "scale": {"--devices", "--mode", "--set", "--pays", "--json", "--csv", "--html"},
+    "compare": {"--set", "--vary", "--to", "--json", "--csv", "--html"},
+    "sensitivity": {"--set", "--vary", "--factor", "--lever", "--json", "--csv", "--html"},
 }
 ARGUMENTS = {
     "run": ["scenario"],
@@ -57,6 +60,9 @@ ARGUMENTS = {
     "sweep": ["file"],
     "query": ["folder", "sql"],
     "samples": ["scenario"],
+    "scale": ["scenario"],
+    "compare": ["scenarios"],
+    "sensitivity": ["scenario"],
 }
 
 
