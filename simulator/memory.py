@@ -23,16 +23,17 @@ from simulator.engine.highwater import HighWater, high_water, rank_ops
 from simulator.engine.timeline import Timeline
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import IntArray
-from simulator.plan import reduces_every_microbatch
+from simulator.plan import ParallelismPlan, reduces_every_microbatch
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
 from simulator.scenario import Scenario
-from simulator.schedule.action import Phase
+from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import peak_open
 from simulator.step import Step, microbatch_shape
+from simulator.workload.step_costs import StepCosts
 
 
 @dataclass(frozen=True, slots=True)
-class _Static:
+class RankStatic:
     """What a rank holds beside activations.
 
     Attributes:
@@ -98,11 +99,14 @@ def memory_report(
     )
 
 
-def _static(step: Step, rank: int) -> _Static:
-    scenario, plan, stack = step.scenario, step.scenario.plan, step.scenario.stack
+def rank_static(
+    scenario: Scenario, schedule: Schedule, costs: StepCosts, rank: int
+) -> RankStatic:
+    """What a pipeline rank holds beside activations."""
+    plan, stack = scenario.plan, scenario.stack
     precision = scenario.training.precision
-    stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
-    parameters = step.costs.rank_parameters(tuple(stages))
+    stages = np.flatnonzero(schedule.stage_rank == rank).tolist()
+    parameters = costs.rank_parameters(tuple(stages))
     weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
     copied = precision == "bf16" and stack.bf16_gradient_copy
     states = model_state_bytes(
@@ -113,9 +117,9 @@ def _static(step: Step, rank: int) -> _Static:
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
-    whole = _whole_gradients(step, rank) * scenario.training.optimizer.gradient_bytes
+    whole = _whole_gradients(plan, schedule, costs, rank) * scenario.training.optimizer.gradient_bytes
     states = replace(states, gradients=states.gradients + whole * (1 - 1 / plan.shard_size))
-    kinds = [step.costs.kinds[stage] for stage in stages]
+    kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
         scenario.model,
         plan.tp,
@@ -131,7 +135,7 @@ def _static(step: Step, rank: int) -> _Static:
     stepped = parameters / plan.shard_size if plan.sharding.shard_optimizer else parameters
     num_layers = sum(kind.num_layers for kind in kinds)
     num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
-    return _Static(
+    return RankStatic(
         states,
         _buffers(scenario, parameters, float(largest), num_layers, weight_bytes),
         float(norm_workspace),
@@ -143,17 +147,18 @@ def _static(step: Step, rank: int) -> _Static:
     )
 
 
-def _whole_gradients(step: Step, rank: int) -> float:
+def _whole_gradients(
+    plan: ParallelismPlan, schedule: Schedule, costs: StepCosts, rank: int
+) -> float:
     """Gradients that a policy which shards them holds whole, because microbatches add up in them.
 
     A stage's gradients leave for their shards after its last microbatch.
     Source: PyTorch, distributed/pipelining/stage.py, ``backward_maybe_with_nosync``.
     """
-    plan = step.scenario.plan
     if not plan.sharding.shard_gradients or reduces_every_microbatch(plan):
         return 0.0
-    sizes = [step.costs.parameters(stage) for stage in range(step.schedule.num_stages)]
-    return peak_open(step.schedule, rank, np.array(sizes))
+    sizes = [costs.parameters(stage) for stage in range(schedule.num_stages)]
+    return peak_open(schedule, rank, np.array(sizes))
 
 
 def _buffers(
@@ -184,7 +189,7 @@ def _buffers(
 def _rank_memory(
     step: Step, timeline: Timeline, rank: int, num_ranks: int, ops: IntArray
 ) -> RankMemory:
-    static = _static(step, rank)
+    static = rank_static(step.scenario, step.schedule, step.costs, rank)
     water = high_water(timeline, step.table.alloc_bytes, step.table.free_bytes, rank=rank, ops=ops)
     in_passes = water.peak_bytes + static.during_passes >= static.in_optimizer
     activations = water.peak_bytes if in_passes else 0.0

@@ -124,7 +124,8 @@ def stage_kinds(scenario: Scenario) -> tuple[StageKind, ...]:
     return tuple(StageKind(count, i == 0, i == last) for i, count in enumerate(layers))
 
 
-def _activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
+def pass_activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
+    """Memory that the passes of one microbatch take on a stage."""
     model, stack, recompute = scenario.model, scenario.stack, scenario.training.recompute
     shape = microbatch_shape(scenario)
     held = stage_activation_bytes(model, shape, stack, recompute, kind.num_layers)
@@ -141,7 +142,10 @@ def _activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
     return ActivationBytes(float(held), float(working), float(for_weights))
 
 
-def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:
+def stage_pricer(
+    scenario: Scenario, topology: Topology, *, splits_backward: bool
+) -> StagePricer:
+    """Prices of the passes of the scenario's stages."""
     plan, training, stack = scenario.plan, scenario.training, scenario.stack
     context = PriceContext(
         accelerator=scenario.cluster.node.accelerator,
@@ -171,15 +175,15 @@ def _pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) ->
     )
 
 
-def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> StepCosts:
-    """Prices of the scenario's ops."""
+def data_costs(
+    scenario: Scenario, topology: Topology, kinds: tuple[StageKind, ...], pricer: StagePricer
+) -> StepCosts:
+    """Prices of what happens outside the passes; ``step_costs`` adds what passes hold."""
     plan = scenario.plan
-    kinds = stage_kinds(scenario)
-    activations = {kind: _activations(scenario, kind) for kind in dict.fromkeys(kinds)}
     return StepCosts(
         model=scenario.model,
         plan=plan,
-        pricer=_pricer(scenario, topology, splits_backward=schedule.splits_backward),
+        pricer=pricer,
         links=Links(
             shard=topology.group_link(shard_group(plan), num_ranks=plan.num_devices),
             replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
@@ -189,13 +193,23 @@ def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> St
         optimizer_state_bytes=(
             scenario.training.optimizer.state_bytes + scenario.training.optimizer.master_bytes
         ),
-        ends_share_rank=bool(schedule.stage_rank[0] == schedule.stage_rank[-1]),
-        activations=tuple(activations[kind] for kind in kinds),
+        activations=(),
         gather_bytes=max(
             BYTES_PER_ELEMENT[scenario.training.precision], scenario.stack.gather_bytes
         ),
         gradient_reduce_bytes=scenario.training.optimizer.gradient_reduce_bytes,
     )
+
+
+def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> StepCosts:
+    """Prices of the scenario's ops."""
+    kinds = stage_kinds(scenario)
+    activations = {kind: pass_activations(scenario, kind) for kind in dict.fromkeys(kinds)}
+    pricer = stage_pricer(scenario, topology, splits_backward=schedule.splits_backward)
+    costs = data_costs(scenario, topology, kinds, pricer)
+    costs.ends_share_rank = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
+    costs.activations = tuple(activations[kind] for kind in kinds)
+    return costs
 
 
 def build_step(scenario: Scenario, *, fold: bool = True, as_batch: bool = False) -> Step:

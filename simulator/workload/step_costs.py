@@ -151,7 +151,7 @@ class StepCosts:
         terms: dict[str, Numeric] = {
             "compute": cost.compute_s / num_pieces,
             "recompute": cost.recompute_s / num_pieces,
-            "overhead": (cost.overhead_s + self._list_host_s(stage, phase)) / num_pieces,
+            "overhead": (cost.overhead_s + self.list_host_s(stage, phase)) / num_pieces,
             "tp_comm": cost.tp_comm_s / num_pieces,
         }
         path = ""
@@ -196,7 +196,7 @@ class StepCosts:
         again = phase is Phase.B and self.pricer.recompute.mode == "full"
         return 2.0 if again and self.pricer.context.stack.gathers_again else 1.0
 
-    def _list_host_s(self, stage: int, phase: Phase) -> Numeric:
+    def list_host_s(self, stage: int, phase: Phase) -> Numeric:
         """Host time of the lists of shards of one phase; the device waits for it.
 
         Source: microsoft/DeepSpeed v0.3, ``_allgather_param`` synchronises the device before it

@@ -1,0 +1,1 @@
+"""Which plan is best: enumerates plans, evaluates them in batches, proves the optimum."""

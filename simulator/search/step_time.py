@@ -1,0 +1,253 @@
+"""Step times of candidates with the same pipeline, as columns: passes, then the end of the step.
+
+Follows ``workload/lower``: what that adds to the graph is added here to columns, in the same
+order, so that sums are equal to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from simulator.numeric import FloatArray, IntArray, as_float
+from simulator.schedule.action import Phase, Schedule
+from simulator.schedule.table import build_schedule
+from simulator.search.passes import Beside, solve_passes
+from simulator.search.prices import DataColumns, Layout, Prices
+from simulator.search.single import single_rank_s
+from simulator.search.space import SCHEDULE_NAMES, SHARDING_NAMES, Candidates
+from simulator.search.unique import distinct
+from simulator.sharding import SHARDING
+
+PIPELINE = ("pp", "virtual_stages", "schedule", "balanced", "microbatches")
+"""Columns that shape the passes."""
+_PASSES = (
+    "tp",
+    "micro_batch_size",
+    "sequence_parallel",
+    "overlap_tp",
+    "recompute",
+    "recompute_layers",
+)
+"""Columns that price a pass."""
+
+
+def step_times_s(candidates: Candidates, prices: Prices) -> FloatArray:
+    """Step times of candidates that agree in the columns ``PIPELINE``. [candidates]."""
+    first = {name: int(candidates.columns()[name][0]) for name in PIPELINE}
+    schedule = build_schedule(
+        SCHEDULE_NAMES[first["schedule"]],
+        first["pp"],
+        first["microbatches"],
+        first["virtual_stages"],
+    )
+    layout = Layout.of(prices.base, schedule.num_stages, balanced=bool(first["balanced"]))
+    phases_s = pass_phases_s(candidates, prices, layout, schedule)
+    data = data_columns(candidates, prices, schedule, layout)
+    if schedule.num_ranks == 1:
+        return single_rank_s(candidates, prices, phases_s[:, :, 0], data, layout)
+    return _pipeline_s(candidates, prices, schedule, layout, phases_s, data)
+
+
+def pass_phases_s(
+    candidates: Candidates, prices: Prices, layout: Layout, schedule: Schedule
+) -> FloatArray:
+    """Terms of every phase of every distinct kind of stage. [phases, 4, kinds, candidates]."""
+    columns = candidates.columns()
+    unique, inverse = distinct([columns[name] for name in _PASSES])
+    seconds = np.empty((3, 4, len(layout.distinct), len(unique)))
+    for row, values in enumerate(unique.tolist()):
+        changes = dict(zip(_PASSES[1:], values[1:], strict=True))
+        for k, kind in enumerate(layout.distinct):
+            seconds[:, :, k, row] = prices.pass_seconds(
+                kind, values[0], schedule.num_ranks, splits=schedule.splits_backward, **changes
+            )
+    return seconds[..., inverse]
+
+
+def data_columns(
+    candidates: Candidates, prices: Prices, schedule: Schedule, layout: Layout
+) -> DataColumns:
+    """Prices of data parallelism of every candidate."""
+    unique, inverse = distinct([candidates.tp, candidates.sharding])
+    rows = [
+        prices.data(tp, schedule, layout, sharding=sharding) for tp, sharding in unique.tolist()
+    ]
+    return DataColumns(rows, inverse)
+
+
+def _pipeline_s(
+    candidates: Candidates,
+    prices: Prices,
+    schedule: Schedule,
+    layout: Layout,
+    phases_s: FloatArray,
+    data: DataColumns,
+) -> FloatArray:
+    """Several pipeline ranks: the passes once per distinct row, then what follows them."""
+    columns = candidates.columns()
+    gathers = _gathers_after(candidates)
+    # Only what overlaps with passes changes them.
+    beside_key = np.where(candidates.overlap_dp == 1, 1 + gathers, 0)
+    _, inverse, firsts = distinct_rows(
+        [*(columns[name] for name in _PASSES), candidates.overlap_pp, beside_key]
+    )
+    starts, computed, reduced = (np.empty((schedule.num_ranks, firsts.size)) for _ in range(3))
+    sends = send_columns(candidates.take(firsts), prices, schedule)
+    begin_s = as_float(prices.base.stack.step_overhead_s)
+    for in_pp in (0, 1):
+        for beside in (0, 1, 2):
+            chosen = np.flatnonzero(
+                (candidates.overlap_pp[firsts] == in_pp) & (beside_key[firsts] == beside)
+            )
+            if not chosen.size:
+                continue
+            rows = firsts[chosen]
+            blocking = sends[:, chosen] * as_float(prices.base.stack.blocking_p2p_scale)
+            terms = phases_s[..., rows][:, :, layout.kind_index]
+            durations = _durations(terms, schedule, np.zeros_like(blocking) if in_pp else blocking)
+            if in_pp:
+                durations = np.concatenate((durations, np.nan_to_num(sends[:, chosen])))
+            ends = solve_passes(
+                schedule,
+                durations,
+                begin_s,
+                sends=bool(in_pp),
+                beside=_beside(schedule, terms, blocking * (1 - in_pp), data, rows, beside)
+                if beside
+                else None,
+            )
+            starts[:, chosen] = ends.first_start_s
+            computed[:, chosen] = ends.compute_s
+            reduced[:, chosen] = ends.data_s
+    return _end_of_step_s(
+        candidates,
+        schedule,
+        data,
+        (starts[:, inverse], computed[:, inverse], reduced[:, inverse]),
+        begin_s,
+    )
+
+
+def _gathers_after(candidates: Candidates) -> IntArray:
+    """Whether weights are gathered once a step. [candidates], 0 or 1."""
+    after = np.array([SHARDING[name].gather == "after_step" for name in SHARDING_NAMES])
+    return (after[candidates.sharding] & (candidates.dp > 1)).astype(np.int64)
+
+
+def distinct_rows(columns: Sequence[IntArray]) -> tuple[IntArray, IntArray, IntArray]:
+    """(distinct rows, which of them every row is, a row of each)."""
+    unique, inverse = distinct(columns)
+    firsts = np.zeros(len(unique), dtype=np.int64)
+    firsts[inverse[::-1]] = np.arange(inverse.size)[::-1]
+    return unique, inverse, firsts
+
+
+def send_columns(candidates: Candidates, prices: Prices, schedule: Schedule) -> FloatArray:
+    """Transfer from every stage to the next; NaN within a rank. [stages - 1, candidates]."""
+    unique, inverse = distinct(
+        [candidates.tp, candidates.micro_batch_size, candidates.sequence_parallel]
+    )
+    rows = [
+        prices.send_seconds(
+            tp,
+            schedule.num_ranks,
+            schedule.stage_rank,
+            micro_batch_size=micro,
+            sequence_parallel=sequence,
+        )
+        for tp, micro, sequence in unique.tolist()
+    ]
+    return np.stack(rows, axis=1)[:, inverse]
+
+
+def _device_s(terms: FloatArray, num_pieces: IntArray | float = 1.0) -> FloatArray:
+    """Part that scales with a rank's speed, summed as the cost table sums. [stages, rows]."""
+    return terms[0] / num_pieces + terms[1] / num_pieces + terms[2] / num_pieces
+
+
+def _durations(terms: FloatArray, schedule: Schedule, sends: FloatArray) -> FloatArray:
+    """Seconds of every phase of every stage, blocking sends included. [3 * stages, rows].
+
+    Args:
+        terms: [phases, 4, stages, rows].
+        schedule: for its number of stages.
+        sends: [stages - 1, rows], NaN or 0 where nothing is sent.
+    """
+    sends = np.nan_to_num(sends)
+    none = np.zeros((1, sends.shape[1]))
+    after = {
+        Phase.F: np.concatenate((sends, none)),
+        Phase.B: np.concatenate((none, sends)),
+        Phase.W: np.zeros((schedule.num_stages, sends.shape[1])),
+    }
+    return np.concatenate(
+        [_device_s(terms[phase]) + (terms[phase, 3] + after[phase]) for phase in Phase]
+    )
+
+
+def _beside(
+    schedule: Schedule,
+    terms: FloatArray,
+    blocking: FloatArray,
+    data: DataColumns,
+    rows: IntArray,
+    kind: int,
+) -> Beside:
+    """Reductions and gathers beside the passes of some rows; ``kind`` 2 gathers weights."""
+    pieces = data.pieces[:, rows]
+    phase = Phase.W if schedule.splits_backward else Phase.B
+    own = terms[phase]
+    piece_s = _device_s(own, pieces) + own[3] / pieces
+    none = np.zeros((1, rows.size))
+    send = np.concatenate((none, np.nan_to_num(blocking))) if phase is Phase.B else 0.0
+    last_s = _device_s(own, pieces) + (own[3] / pieces + send)
+    stream = np.zeros((schedule.num_ranks, rows.size))
+    gathered = None
+    if kind == 2:
+        gathered = np.empty((schedule.num_stages, rows.size))
+        for stage, rank in enumerate(schedule.stage_rank.tolist()):
+            stream[rank] += data.gather_stage_s[stage, rows]
+            gathered[stage] = stream[rank]
+    return Beside(gathered, data.reduce_stage_s[:, rows], piece_s, last_s, pieces, stream)
+
+
+def _end_of_step_s(
+    candidates: Candidates,
+    schedule: Schedule,
+    data: DataColumns,
+    passes: tuple[FloatArray, FloatArray, FloatArray],
+    begin_s: float,
+) -> FloatArray:
+    """Reductions, tied table, optimizer and gathers after the passes; then the period."""
+    starts, compute, reduced = passes
+    beside = candidates.overlap_dp == 1
+    has_dp = candidates.dp > 1
+    compute = np.where(~beside & has_dp, compute + data.reduce_rank_s, compute)
+    if data.has_tied:
+        first, last = int(schedule.stage_rank[0]), int(schedule.stage_rank[-1])
+        ready = np.maximum(compute[[first, last]], reduced[[first, last]]).max(axis=0)
+        compute[first] = ready + data.tied_s
+        compute[last] = ready + data.tied_s
+    joined = schedule.joins_before_optimizer
+    own = np.maximum(compute, reduced)
+    compute = (own.max(axis=0) if joined else own) + data.optimizer_s
+    gathers = _gathers_after(candidates) == 1
+    compute = np.where(~beside & gathers, compute + data.gather_rank_s, compute)
+    makespan = compute.max(axis=0)
+    if joined:
+        return makespan
+    # As engine/breakdown.period_s: the neighbouring steps fill the waits at both ends.
+    gathered = np.zeros_like(starts)
+    first_stage = schedule.stage[:, 0]
+    for rank, stage in enumerate(first_stage.tolist()):
+        before = [s for s in np.flatnonzero(schedule.stage_rank == rank).tolist() if s <= stage]
+        own_s = np.zeros(starts.shape[1])
+        for s in before:
+            own_s = own_s + data.gather_stage_s[s]
+        gathered[rank] = np.where(beside & gathers, own_s, 0.0)
+    lead = starts - begin_s
+    waited = np.clip(gathered - begin_s, 0.0, lead)
+    idle = lead - waited + makespan - compute
+    return (makespan - idle).max(axis=0)
