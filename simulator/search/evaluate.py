@@ -9,10 +9,11 @@ import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.scenario import Scenario
+from simulator.search.footprint import peak_bytes
 from simulator.search.prices import Prices
 from simulator.search.space import Candidates
-from simulator.search.step_time import PIPELINE, step_times_s
-from simulator.search.unique import codes
+from simulator.search.step_time import PIPELINE, pipeline_of, step_times_s
+from simulator.search.unique import codes, distinct
 from simulator.topology import Topology
 
 
@@ -46,9 +47,30 @@ def prices_of(base: Scenario, devices: int) -> Prices:
     return Prices(base, devices, Topology.of(base.cluster))
 
 
-def step_times(candidates: Candidates, prices: Prices) -> FloatArray:
-    """Step times, or their lower bounds. [candidates]."""
-    seconds = np.empty(len(candidates))
+def evaluate(candidates: Candidates, prices: Prices) -> Evaluation:
+    """Step time and memory of every candidate."""
+    seconds, peak = np.empty(len(candidates)), np.empty(len(candidates))
+    exact = np.zeros(len(candidates), dtype=np.bool_)
     for rows in groups(candidates):
-        seconds[rows] = step_times_s(candidates.take(rows), prices)
-    return seconds
+        chosen = candidates.take(rows)
+        schedule, layout = pipeline_of(chosen, prices)
+        seconds[rows] = step_times_s(chosen, prices, schedule, layout)
+        peak[rows] = peak_bytes(chosen, prices, schedule, layout)
+        exact[rows] = _exact(chosen, prices, schedule)
+    return Evaluation(seconds, peak, exact)
+
+
+def _exact(candidates: Candidates, prices: Prices, schedule: Schedule) -> BoolArray:
+    """Whether no link is shared and all replicas are alike. [candidates]."""
+    base = prices.base
+    uniform = not base.stragglers and base.cluster.slow_hosts is None
+    if schedule.num_ranks == 1:
+        return np.full(len(candidates), uniform)
+    unique, inverse = distinct([candidates.tp])
+    alone = np.zeros((len(unique), 2), dtype=np.bool_)
+    for row, (tp,) in enumerate(unique.tolist()):
+        paths = prices.paths(tp, schedule.num_ranks, schedule.stage_rank)
+        one_class = uniform and len(paths) == 1
+        crosses = any(path is not None and path.crosses_network for path in paths[0])
+        alone[row] = one_class, one_class and not crosses
+    return alone[inverse, candidates.overlap_pp]

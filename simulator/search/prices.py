@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from simulator.machine import PathLink
+from simulator.memory import RankStatic, rank_static
 from simulator.numeric import FloatArray, IntArray, as_float
 from simulator.plan import Recompute
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase, Schedule
 from simulator.search.space import RECOMPUTE_MODES, SHARDING_NAMES, layers_per_stage
 from simulator.sharding import SHARDING
-from simulator.step import data_costs, stage_pricer
+from simulator.step import data_costs, pass_activations, stage_pricer
 from simulator.topology import Topology
 from simulator.workload.fold import replica_paths
 from simulator.workload.stage import StageKind, StagePricer
@@ -108,6 +109,10 @@ class Prices:
     _traffic: dict[Hashable, tuple[float, ...]] = field(
         default_factory=dict[Hashable, tuple[float, ...]]
     )
+    _activations: dict[Hashable, tuple[float, float, float]] = field(
+        default_factory=dict[Hashable, tuple[float, float, float]]
+    )
+    _statics: dict[Hashable, RankStatic] = field(default_factory=dict[Hashable, RankStatic])
     _data: dict[Hashable, DataPrices] = field(default_factory=dict[Hashable, DataPrices])
 
     def scenario(self, tp: int, pp: int, **changes: int) -> Scenario:
@@ -234,6 +239,37 @@ class Prices:
             host = [as_float(costs.list_host_s(0, phase)) for phase in (Phase.F, Phase.B)]
             self._traffic[key] = (*seconds, *host)
         return self._traffic[key]
+
+    def activations(self, kind: StageKind, tp: int, **changes: int) -> tuple[float, float, float]:
+        """Bytes that a microbatch holds on a stage, takes for its backward, keeps for weights."""
+        key = (kind, tp, *changes.items())
+        if key not in self._activations:
+            size = pass_activations(self.scenario(tp, 1, **changes), kind)
+            self._activations[key] = (size.held, size.working, size.for_weights)
+        return self._activations[key]
+
+    def rank_static(
+        self, tp: int, schedule: Schedule, layout: Layout, rank: int, policy: tuple[int, int]
+    ) -> RankStatic:
+        """What a rank holds beside activations; ``policy`` is sharding and overlap of data."""
+        sharding, overlap_dp = policy
+        scenario = self.scenario(
+            tp,
+            schedule.num_ranks,
+            sharding=sharding,
+            overlap_dp=overlap_dp,
+            virtual_stages=schedule.num_chunks,
+        )
+        whole = scenario.plan.sharding.shard_gradients and schedule.num_ranks > 1
+        order = (schedule.num_microbatches, rank) if whole else ()
+        own = tuple(layout.kind_index[schedule.stage_rank == rank].tolist())
+        key = (tp, layout.kinds, schedule.num_ranks, own, policy, order)
+        if key not in self._statics:
+            costs = self.data_costs(
+                tp, schedule, layout, sharding=sharding, overlap_dp=overlap_dp
+            )
+            self._statics[key] = rank_static(scenario, schedule, costs, rank)
+        return self._statics[key]
 
     def _place(self, pp: int) -> int:
         """Tensor-parallel neighbours lie apart by what varies faster."""

@@ -33,8 +33,8 @@ _PASSES = (
 """Columns that price a pass."""
 
 
-def step_times_s(candidates: Candidates, prices: Prices) -> FloatArray:
-    """Step times of candidates that agree in the columns ``PIPELINE``. [candidates]."""
+def pipeline_of(candidates: Candidates, prices: Prices) -> tuple[Schedule, Layout]:
+    """Schedule and layout of candidates that agree in the columns ``PIPELINE``."""
     first = {name: int(candidates.columns()[name][0]) for name in PIPELINE}
     schedule = build_schedule(
         SCHEDULE_NAMES[first["schedule"]],
@@ -42,7 +42,15 @@ def step_times_s(candidates: Candidates, prices: Prices) -> FloatArray:
         first["microbatches"],
         first["virtual_stages"],
     )
-    layout = Layout.of(prices.base, schedule.num_stages, balanced=bool(first["balanced"]))
+    return schedule, Layout.of(
+        prices.base, schedule.num_stages, balanced=bool(first["balanced"])
+    )
+
+
+def step_times_s(
+    candidates: Candidates, prices: Prices, schedule: Schedule, layout: Layout
+) -> FloatArray:
+    """Step times of candidates with one pipeline. [candidates]."""
     phases_s = pass_phases_s(candidates, prices, layout, schedule)
     data = data_columns(candidates, prices, schedule, layout)
     if schedule.num_ranks == 1:
