@@ -99,9 +99,7 @@ def memory_report(
     )
 
 
-def rank_static(
-    scenario: Scenario, schedule: Schedule, costs: StepCosts, rank: int
-) -> RankStatic:
+def rank_static(scenario: Scenario, schedule: Schedule, costs: StepCosts, rank: int) -> RankStatic:
     """What a pipeline rank holds beside activations."""
     plan, stack = scenario.plan, scenario.stack
     precision = scenario.training.precision
@@ -117,7 +115,9 @@ def rank_static(
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
-    whole = _whole_gradients(plan, schedule, costs, rank) * scenario.training.optimizer.gradient_bytes
+    whole = (
+        _whole_gradients(plan, schedule, costs, rank) * scenario.training.optimizer.gradient_bytes
+    )
     states = replace(states, gradients=states.gradients + whole * (1 - 1 / plan.shard_size))
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(

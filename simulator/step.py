@@ -142,9 +142,7 @@ def pass_activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
     return ActivationBytes(float(held), float(working), float(for_weights))
 
 
-def stage_pricer(
-    scenario: Scenario, topology: Topology, *, splits_backward: bool
-) -> StagePricer:
+def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:
     """Prices of the passes of the scenario's stages."""
     plan, training, stack = scenario.plan, scenario.training, scenario.stack
     context = PriceContext(

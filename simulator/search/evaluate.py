@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.scenario import Scenario
+from simulator.schedule.action import Schedule
 from simulator.search.footprint import peak_bytes
 from simulator.search.prices import Prices
 from simulator.search.space import Candidates

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.memory import RankStatic, rank_static
-from simulator.numeric import BoolArray, FloatArray, IntArray
+from simulator.memory import RankStatic
+from simulator.numeric import FloatArray, IntArray
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import peak_open
 from simulator.search.prices import Layout, Prices
@@ -83,7 +83,7 @@ def _maximal(states: IntArray) -> IntArray:
     states = states[first]
     if len(states) > _MANY:
         return states
-    exceeds: BoolArray = (states[:, None] >= states[None]).all(axis=2)
+    exceeds = np.asarray((states[:, None] >= states[None]).all(axis=2))
     np.fill_diagonal(exceeds, val=False)
     return states[~exceeds.any(axis=0)]
 

@@ -261,9 +261,7 @@ def _reduce_beside(
     """The last backward of a stage piece by piece, a reduction after each; returns its end."""
     pieces = beside.pieces[stage]
     for piece in range(int(pieces.max())):
-        step = np.where(
-            piece == pieces - 1, beside.last_piece_s[stage], beside.piece_s[stage]
-        )
+        step = np.where(piece == pieces - 1, beside.last_piece_s[stage], beside.piece_s[stage])
         there = piece < pieces
         end_s = np.where(there, end_s + step, end_s)
         reduced = np.maximum(stream_s, end_s) + beside.reduce_s[stage]

@@ -163,7 +163,9 @@ class Prices:
             self._passes[key] = seconds
         return self._passes[key]
 
-    def paths(self, tp: int, pp: int, stage_rank: IntArray) -> tuple[tuple[PathLink | None, ...], ...]:
+    def paths(
+        self, tp: int, pp: int, stage_rank: IntArray
+    ) -> tuple[tuple[PathLink | None, ...], ...]:
         """Distinct paths from stage to stage among the replicas."""
         key = (tp, pp, stage_rank.size, int(stage_rank[-1]))
         if key not in self._paths:
@@ -173,7 +175,13 @@ class Prices:
         return self._paths[key]
 
     def send_seconds(
-        self, tp: int, pp: int, stage_rank: IntArray, *, micro_batch_size: int, sequence_parallel: int
+        self,
+        tp: int,
+        pp: int,
+        stage_rank: IntArray,
+        *,
+        micro_batch_size: int,
+        sequence_parallel: int,
     ) -> FloatArray:
         """Transfer from every stage to the next; NaN within a rank. [stages - 1]."""
         key = (tp, pp, stage_rank.size, int(stage_rank[-1]), micro_batch_size, sequence_parallel)
@@ -265,9 +273,7 @@ class Prices:
         own = tuple(layout.kind_index[schedule.stage_rank == rank].tolist())
         key = (tp, layout.kinds, schedule.num_ranks, own, policy, order)
         if key not in self._statics:
-            costs = self.data_costs(
-                tp, schedule, layout, sharding=sharding, overlap_dp=overlap_dp
-            )
+            costs = self.data_costs(tp, schedule, layout, sharding=sharding, overlap_dp=overlap_dp)
             self._statics[key] = rank_static(scenario, schedule, costs, rank)
         return self._statics[key]
 

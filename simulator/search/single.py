@@ -49,7 +49,9 @@ def single_rank_s(
     sharded = _BEFORE[candidates.sharding] & (candidates.dp > 1)
     whole = np.flatnonzero(~sharded)
     if whole.size:
-        step_s[whole] = _whole_weights_s(candidates.take(whole), prices, terms[..., whole], data, whole)
+        step_s[whole] = _whole_weights_s(
+            candidates.take(whole), prices, terms[..., whole], data, whole
+        )
     rows = np.flatnonzero(sharded)
     if rows.size:
         step_s[rows] = _gathered_weights_s(

@@ -27,6 +27,9 @@ CHUNKS: Final[Mapping[str, int]] = {"zb-v": 2}
 """Virtual stages of schedules that need a fixed number above 1."""
 
 
+DEFAULT_SCHEDULES: Final = ("1f1b", "interleaved")
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """What is combined.
@@ -42,7 +45,7 @@ class Space:
     """
 
     devices: int
-    schedules: tuple[str, ...] = ("1f1b", "interleaved")
+    schedules: tuple[str, ...] = DEFAULT_SCHEDULES
     shardings: tuple[str, ...] = SHARDING_NAMES
     max_micro_batch_size: int = 16
     recompute_layers: bool = False
@@ -178,9 +181,7 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
     return Enumeration(_assembled(blocks), dict(pruned.counts), pruned.examples)
 
 
-def _degrees(
-    model: TransformerConfig, space: Space, pruned: _Pruned
-) -> Iterator[tuple[int, int]]:
+def _degrees(model: TransformerConfig, space: Space, pruned: _Pruned) -> Iterator[tuple[int, int]]:
     for tp in divisors(space.devices):
         groups = model.num_query_groups
         fits = groups % tp == 0 or tp % groups == 0
@@ -224,9 +225,7 @@ def _pipelines(
             yield tp, pp, dp, chunks, index, balanced, micro, count
 
 
-def _splits(
-    model: TransformerConfig, space: Space, pp: int
-) -> Iterator[tuple[str, int, int]]:
+def _splits(model: TransformerConfig, space: Space, pp: int) -> Iterator[tuple[str, int, int]]:
     """(schedule, virtual stages, balanced) in which the layers divide."""
     for balanced in (0, 1):
         total = model.num_layers + 2 * balanced

@@ -42,9 +42,7 @@ def pipeline_of(candidates: Candidates, prices: Prices) -> tuple[Schedule, Layou
         first["microbatches"],
         first["virtual_stages"],
     )
-    return schedule, Layout.of(
-        prices.base, schedule.num_stages, balanced=bool(first["balanced"])
-    )
+    return schedule, Layout.of(prices.base, schedule.num_stages, balanced=bool(first["balanced"]))
 
 
 def step_times_s(

@@ -1,0 +1,137 @@
+"""The command ``search``: the best plans of a space, proven."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.console import as_json as _as_json
+from simulator.console import busy, examples, guarded, show
+
+if TYPE_CHECKING:
+    from simulator.scenario import Scenario
+    from simulator.search.optimum import Goal, SearchResult
+
+
+class Objective(StrEnum):
+    """What the best plan makes best."""
+
+    step_time = "step_time"
+    tokens_per_s = "tokens_per_s"
+    tokens_per_s_per_device = "tokens_per_s_per_device"
+    cost_per_token = "cost_per_token"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the command line."""
+    app.command(
+        epilog=examples(
+            "search gpt3-175b-a100-64",
+            "search my.yaml --devices 32 --devices 64 --objective cost_per_token "
+            "--price-per-device-hour 2.5",
+            "search my.yaml --top 10 --explain --infeasible",
+            "search my.yaml --schedule 1f1b --schedule zb-h1 --headroom 0.1 --json",
+        )
+    )(guarded(search))
+
+
+def search(
+    scenario: Annotated[
+        str,
+        typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeat as needed."
+        ),
+    ] = None,
+    objective: Annotated[
+        Objective, typer.Option(help="What the best plan makes best.")
+    ] = Objective.step_time,
+    top: Annotated[int, typer.Option(min=1, help="How many plans are proven and shown.")] = 5,
+    devices: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="Devices to use; repeat to compare. Default: those of the scenario."
+        ),
+    ] = None,
+    schedules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--schedule", help="Pipeline schedule; repeat. Default: 1f1b and interleaved."
+        ),
+    ] = None,
+    shardings: Annotated[
+        list[str] | None,
+        typer.Option("--sharding", help="Sharding policy; repeat. Default: all of them."),
+    ] = None,
+    max_micro_batch: Annotated[
+        int, typer.Option(min=1, help="Largest microbatch, in sequences.")
+    ] = 16,
+    recompute_layers: Annotated[
+        bool,
+        typer.Option(
+            "--recompute-layers", help="Try to recompute every number of a stage's layers."
+        ),
+    ] = False,
+    headroom: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Share of the memory that must stay free.")
+    ] = 0.0,
+    price: Annotated[
+        float | None,
+        typer.Option("--price-per-device-hour", min=0.0, help="For costs, in any currency."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why the best plan beats the runner-up.")
+    ] = False,
+    infeasible: Annotated[
+        bool, typer.Option("--infeasible", help="Say why plans cannot run, with counts.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Find the best plan: tp, pp, dp, schedule, sharding, microbatch, recomputation, overlap.
+
+    Every plan that keeps the rules is evaluated like a run, in batches; the best are proven:
+    a plan is left out only by a rule, by its memory, or by a certified lower bound of its time.
+    """
+    from simulator.search.optimum import Goal
+    from simulator.search.space import DEFAULT_SCHEDULES, SHARDING_NAMES, Space
+    from simulator.spec.load import load_scenario
+
+    base = load_scenario(scenario, overrides or ())
+    spaces = [
+        Space(
+            count,
+            schedules=tuple(schedules or DEFAULT_SCHEDULES),
+            shardings=tuple(shardings or SHARDING_NAMES),
+            max_micro_batch_size=max_micro_batch,
+            recompute_layers=recompute_layers,
+        )
+        for count in devices or [base.plan.num_devices]
+    ]
+    goal = Goal(objective.value, top, headroom, price)
+    from simulator.search.optimum import search as find
+
+    with busy(f"Searching plans on {' or '.join(str(s.devices) for s in spaces)} devices"):
+        result = find(base, spaces, goal)
+    _print(base, result, goal, (explain, infeasible, as_json))
+
+
+def _print(
+    base: Scenario, result: SearchResult, goal: Goal, wanted: tuple[bool, bool, bool]
+) -> None:
+    from simulator.search.explain import explanation
+
+    explain, infeasible, as_json = wanted
+    reasons = explanation(result) if explain else None
+    if as_json:
+        from simulator.search.record import search_record
+
+        typer.echo(_as_json(search_record(base, result, reasons, infeasible=infeasible)))
+        return
+    from simulator.views_search import search_view
+
+    show(search_view(base, result, reasons, infeasible=infeasible))
