@@ -99,11 +99,19 @@ def memory_report(
     )
 
 
-def rank_static(scenario: Scenario, schedule: Schedule, costs: StepCosts, rank: int) -> RankStatic:
-    """What a pipeline rank holds beside activations."""
+def rank_static(
+    scenario: Scenario, costs: StepCosts, stages: Sequence[int], whole_parameters: float
+) -> RankStatic:
+    """What a pipeline rank holds beside activations.
+
+    Args:
+        scenario: for its plan, stack and optimizer.
+        costs: knows the parameters of every stage.
+        stages: that the rank holds.
+        whole_parameters: those whose sharded gradients are whole at once.
+    """
     plan, stack = scenario.plan, scenario.stack
     precision = scenario.training.precision
-    stages = np.flatnonzero(schedule.stage_rank == rank).tolist()
     parameters = costs.rank_parameters(tuple(stages))
     weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
     copied = precision == "bf16" and stack.bf16_gradient_copy
@@ -115,9 +123,7 @@ def rank_static(scenario: Scenario, schedule: Schedule, costs: StepCosts, rank: 
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
-    whole = (
-        _whole_gradients(plan, schedule, costs, rank) * scenario.training.optimizer.gradient_bytes
-    )
+    whole = whole_parameters * scenario.training.optimizer.gradient_bytes
     states = replace(states, gradients=states.gradients + whole * (1 - 1 / plan.shard_size))
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
@@ -189,7 +195,9 @@ def _buffers(
 def _rank_memory(
     step: Step, timeline: Timeline, rank: int, num_ranks: int, ops: IntArray
 ) -> RankMemory:
-    static = rank_static(step.scenario, step.schedule, step.costs, rank)
+    stages = np.flatnonzero(step.schedule.stage_rank == rank).tolist()
+    whole = _whole_gradients(step.scenario.plan, step.schedule, step.costs, rank)
+    static = rank_static(step.scenario, step.costs, stages, whole)
     water = high_water(timeline, step.table.alloc_bytes, step.table.free_bytes, rank=rank, ops=ops)
     in_passes = water.peak_bytes + static.during_passes >= static.in_optimizer
     activations = water.peak_bytes if in_passes else 0.0

@@ -20,7 +20,7 @@ from simulator.cost.output_memory import (
     output_weight_gradient_held_bytes,
 )
 from simulator.machine import BYTES_PER_ELEMENT
-from simulator.numeric import FloatArray, IntArray
+from simulator.numeric import FloatArray, IntArray, Numeric
 from simulator.plan import (
     num_microbatches,
     process_group,
@@ -126,8 +126,15 @@ def stage_kinds(scenario: Scenario) -> tuple[StageKind, ...]:
 
 def pass_activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
     """Memory that the passes of one microbatch take on a stage."""
+    sizes = activation_sizes(scenario, kind, microbatch_shape(scenario))
+    return ActivationBytes(*(float(size) for size in sizes))
+
+
+def activation_sizes(
+    scenario: Scenario, kind: StageKind, shape: MicrobatchShape
+) -> tuple[Numeric, Numeric, Numeric]:
+    """Bytes held by a microbatch, taken by its backward, and kept for its weight pass."""
     model, stack, recompute = scenario.model, scenario.stack, scenario.training.recompute
-    shape = microbatch_shape(scenario)
     held = stage_activation_bytes(model, shape, stack, recompute, kind.num_layers)
     if kind.has_embedding:
         held = held + embedding_activation_bytes(model, shape, stack)
@@ -139,7 +146,7 @@ def pass_activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
     for_weights = kind.num_layers * weight_gradient_held_bytes(model, shape)
     if kind.has_output:
         for_weights = for_weights + output_weight_gradient_held_bytes(model, shape)
-    return ActivationBytes(float(held), float(working), float(for_weights))
+    return held, working, for_weights
 
 
 def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:

@@ -15,7 +15,6 @@ from simulator.search.prices import Prices
 from simulator.search.space import Candidates
 from simulator.search.step_time import PIPELINE, pipeline_of, step_times_s
 from simulator.search.unique import codes, distinct
-from simulator.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +37,29 @@ def groups(candidates: Candidates) -> Iterator[IntArray]:
     """Rows of candidates whose passes have one structure."""
     columns = candidates.columns()
     code = codes([columns[name] for name in PIPELINE])
+    if not code.size:
+        return
     order = np.argsort(code, kind="stable")
     bounds = np.flatnonzero(np.diff(code[order])) + 1
     yield from np.split(order, bounds)
 
 
-def prices_of(base: Scenario, devices: int) -> Prices:
-    """Prices of a search over a base scenario."""
-    return Prices(base, devices, Topology.of(base.cluster))
+def evaluate(base: Scenario, devices: int, candidates: Candidates) -> Evaluation:
+    """Step time and memory of every candidate.
 
-
-def evaluate(candidates: Candidates, prices: Prices) -> Evaluation:
-    """Step time and memory of every candidate."""
+    Args:
+        base: what candidates do not say.
+        devices: that all of them use.
+        candidates: plans that keep the rules.
+    """
+    prices = Prices.of(base, devices, candidates)
     seconds, peak = np.empty(len(candidates)), np.empty(len(candidates))
     exact = np.zeros(len(candidates), dtype=np.bool_)
     for rows in groups(candidates):
-        chosen = candidates.take(rows)
+        chosen, spot = candidates.take(rows), prices.spot[rows]
         schedule, layout = pipeline_of(chosen, prices)
-        seconds[rows] = step_times_s(chosen, prices, schedule, layout)
-        peak[rows] = peak_bytes(chosen, prices, schedule, layout)
+        seconds[rows] = step_times_s(chosen, spot, prices, schedule, layout)
+        peak[rows] = peak_bytes(chosen, spot, prices, schedule, layout)
         exact[rows] = _exact(chosen, prices, schedule)
     return Evaluation(seconds, peak, exact)
 

@@ -10,33 +10,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.memory import RankStatic
 from simulator.numeric import FloatArray, IntArray
 from simulator.schedule.action import Phase, Schedule
-from simulator.schedule.analysis import peak_open
-from simulator.search.prices import Layout, Prices
+from simulator.search.prices import Branch, Layout, Prices
 from simulator.search.space import SHARDING_NAMES, Candidates
 from simulator.search.unique import codes, distinct
 from simulator.sharding import SHARDING
 
-_ACTIVATIONS = ("tp", "micro_batch_size", "sequence_parallel", "recompute", "recompute_layers")
-"""Columns that size what a pass holds."""
 _MANY = 400
 """Most states among which dominated ones are searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankClass:
-    """Ranks that hold the same stages.
+    """Ranks that hold the same kinds of stage.
 
     Attributes:
-        rank: one of them.
+        stages: of one of them.
         states: [states, 3 * kinds], how many microbatches of every kind are held, are in their
             backward, and wait for their weight pass, in the states that may be the peak.
+        open_sets: [sets, own stages], stages whose gradients are accumulated at once.
     """
 
-    rank: int
+    stages: IntArray
     states: IntArray
+    open_sets: BoolArray
 
 
 def rank_classes(schedule: Schedule, layout: Layout, *, apart: bool) -> tuple[RankClass, ...]:
@@ -49,15 +47,33 @@ def rank_classes(schedule: Schedule, layout: Layout, *, apart: bool) -> tuple[Ra
     """
     counts = _states(schedule, layout)
     members: dict[tuple[object, ...], list[int]] = {}
-    sizes = np.array([1.0 + kind for kind in layout.kind_index.tolist()])
+    sets: dict[int, BoolArray] = {}
     for rank in range(schedule.num_ranks):
-        own = layout.kind_index[schedule.stage_rank == rank]
-        whole = peak_open(schedule, rank, sizes) if apart else 0.0
-        members.setdefault((*own.tolist(), whole), []).append(rank)
+        own = np.flatnonzero(schedule.stage_rank == rank)
+        sets[rank] = open_sets(schedule, rank, own) if apart else np.zeros((1, own.size), np.bool_)
+        key = (*layout.kind_index[own].tolist(), sets[rank].tobytes())
+        members.setdefault(key, []).append(rank)
     return tuple(
-        RankClass(ranks[0], _maximal(counts[ranks].reshape(-1, counts.shape[2])))
+        RankClass(
+            np.flatnonzero(schedule.stage_rank == ranks[0]),
+            _maximal(counts[ranks].reshape(-1, counts.shape[2])),
+            sets[ranks[0]],
+        )
         for ranks in members.values()
     )
+
+
+def open_sets(schedule: Schedule, rank: int, own: IntArray) -> BoolArray:
+    """Stages of a rank whose backwards have begun and not ended, at every begin.
+
+    As ``schedule.analysis.peak_open``. [own stages, own stages].
+    """
+    last = Phase.W if schedule.splits_backward else Phase.B
+    in_last = np.flatnonzero(schedule.phase[rank] == last)
+    stage = schedule.stage[rank][in_last]
+    begun = np.array([in_last[np.argmax(stage == s)] for s in own.tolist()])
+    ended = np.array([in_last[stage.size - 1 - np.argmax(stage[::-1] == s)] for s in own.tolist()])
+    return np.asarray((begun <= begun[:, None]) & (ended >= begun[:, None]))
 
 
 def _states(schedule: Schedule, layout: Layout) -> IntArray:
@@ -89,51 +105,68 @@ def _maximal(states: IntArray) -> IntArray:
 
 
 def peak_bytes(
-    candidates: Candidates, prices: Prices, schedule: Schedule, layout: Layout
+    candidates: Candidates, spot: IntArray, prices: Prices, schedule: Schedule, layout: Layout
 ) -> FloatArray:
-    """Peak of the worst rank of candidates that agree in their pipeline. [candidates]."""
+    """Peak of the worst rank of candidates that agree in their pipeline. [candidates].
+
+    Args:
+        candidates: that agree in their pipeline.
+        spot: [candidates], row of ``prices.spots``.
+        prices: of the search.
+        schedule: of the pipeline.
+        layout: of the model on it.
+    """
     shards = np.array([SHARDING[name].shard_gradients for name in SHARDING_NAMES])
-    apart = shards[candidates.sharding] & (candidates.dp > 1) & (schedule.num_ranks > 1)
+    apart = shards[candidates.sharding] & (schedule.num_ranks > 1)
+    sizes = _sizes(candidates, spot, prices, layout)
     peak = np.empty(len(candidates))
     for split in (False, True):
         rows = np.flatnonzero(apart == split)
         if rows.size:
-            chosen = candidates.take(rows)
-            sizes = _sizes(chosen, prices, layout)
             classes = rank_classes(schedule, layout, apart=split)
             per_class = [
-                _class_peak(chosen, prices, schedule, layout, (one, sizes)) for one in classes
+                _class_peak(candidates.take(rows), prices, (schedule, layout), one, sizes[:, rows])
+                for one in classes
             ]
             peak[rows] = np.max(per_class, axis=0)
     return peak
 
 
-def _sizes(candidates: Candidates, prices: Prices, layout: Layout) -> FloatArray:
+def _sizes(candidates: Candidates, spot: IntArray, prices: Prices, layout: Layout) -> FloatArray:
     """Bytes held, taken by a backward, and kept for a weight pass. [3 * kinds, candidates]."""
-    columns = candidates.columns()
-    unique, inverse = distinct([columns[name] for name in _ACTIVATIONS])
-    rows = [
+    unique, inverse = distinct(
         [
-            size
-            for kind in layout.distinct
-            for size in prices.activations(
-                kind, values[0], **dict(zip(_ACTIVATIONS[1:], values[1:], strict=True))
-            )
+            (candidates.tp > 1).astype(np.int64),
+            candidates.sequence_parallel,
+            candidates.recompute,
+            candidates.recompute_layers,
         ]
-        for values in unique.tolist()
+    )
+    rows = [
+        np.concatenate(
+            [
+                prices.activations(
+                    kind,
+                    Branch(bool(has_tp), bool(sequence), overlap_tp=False, splits=False),
+                    mode,
+                    layers,
+                )
+                for kind in layout.distinct
+            ]
+        )
+        for has_tp, sequence, mode, layers in unique.tolist()
     ]
-    return np.array(rows).T[:, inverse]
+    return np.stack(rows, axis=1)[:, inverse, spot]
 
 
 def _class_peak(
     candidates: Candidates,
     prices: Prices,
-    schedule: Schedule,
-    layout: Layout,
-    held: tuple[RankClass, FloatArray],
+    pipeline: tuple[Schedule, Layout],
+    one: RankClass,
+    sizes: FloatArray,
 ) -> FloatArray:
     """Peak of one class of ranks: the terms of ``memory.RankMemory``, in their order."""
-    one, sizes = held
     activations = np.zeros(sizes.shape[1])
     for state in one.states.astype(np.float64):
         total = np.zeros(sizes.shape[1])
@@ -142,25 +175,42 @@ def _class_peak(
                 total = total + count * size
         np.maximum(activations, total, out=activations)
     unique, inverse = distinct([candidates.tp, candidates.sharding, candidates.overlap_dp])
-    rows = [
-        _terms(prices.rank_static(tp, schedule, layout, one.rank, (sharding, beside)))
-        for tp, sharding, beside in unique.tolist()
-    ]
-    states, during, in_optimizer, framework, communicators = np.array(rows).T[:, inverse]
+    terms = np.array(_terms(unique, prices, pipeline, one)).T[:, inverse]
+    states, during, in_optimizer, framework, communicators = terms
     in_passes = activations + during >= in_optimizer
     activations = np.where(in_passes, activations, 0.0)
-    buffers = np.where(in_passes, during, in_optimizer)
-    lost = prices.base.stack.fragmentation * (activations + buffers)
+    buffers: FloatArray = np.where(in_passes, during, in_optimizer)
+    lost: FloatArray = prices.base.stack.fragmentation * (activations + buffers)
     return states + activations + buffers + framework + communicators + lost
 
 
-def _terms(static: RankStatic) -> tuple[float, ...]:
-    states = static.states
-    total = float(states.weights) + float(states.gradients) + float(states.optimizer)
-    return (
-        total + float(states.master_weights),
-        static.during_passes,
-        static.in_optimizer,
-        static.framework,
-        static.communicators,
-    )
+def _terms(
+    policies: IntArray, prices: Prices, pipeline: tuple[Schedule, Layout], one: RankClass
+) -> list[tuple[float, ...]]:
+    """States, buffers in passes and in the optimizer, framework, communicators per policy."""
+    schedule, layout = pipeline
+    stages = tuple(layout.kinds[stage] for stage in one.stages.tolist())
+    together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1]) and schedule.num_stages > 1
+    rows: list[tuple[float, ...]] = []
+    for tp, sharding, beside in policies.tolist():
+        own = prices.stage_parameters(layout, np.array([float(tp)]), schedule)[one.stages, 0]
+        static = prices.rank_static(
+            tp,
+            schedule.num_ranks,
+            stages,
+            (sharding, beside),
+            float((one.open_sets @ own).max(initial=0.0)),
+            ends_share_rank=together,
+        )
+        states = static.states
+        total = float(states.weights) + float(states.gradients) + float(states.optimizer)
+        rows.append(
+            (
+                total + float(states.master_weights),
+                static.during_passes,
+                static.in_optimizer,
+                static.framework,
+                static.communicators,
+            )
+        )
+    return rows

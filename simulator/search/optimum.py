@@ -17,7 +17,7 @@ from simulator.engine.breakdown import period_s
 from simulator.errors import PlanError
 from simulator.numeric import BoolArray, IntArray
 from simulator.scenario import Scenario
-from simulator.search.evaluate import Evaluation, evaluate, prices_of
+from simulator.search.evaluate import Evaluation, evaluate
 from simulator.search.frontier import pareto_front
 from simulator.search.objective import Setting, cost_per_token, objective
 from simulator.search.space import (
@@ -191,7 +191,7 @@ def search(base: Scenario, spaces: Sequence[Space], goal: Goal) -> SearchResult:
 
 def _evaluated(base: Scenario, spaces: Sequence[Space], found: Sequence[Enumeration]) -> _Pool:
     parts = [
-        evaluate(one.candidates, prices_of(base, space.devices))
+        evaluate(base, space.devices, one.candidates)
         for space, one in zip(spaces, found, strict=True)
     ]
     columns = [one.candidates.columns() for one in found]

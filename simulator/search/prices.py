@@ -1,25 +1,33 @@
 """Prices of the passes and of data parallelism, each distinct one computed once per search.
 
-Everything comes from the cost functions of a single run (``StagePricer``, ``StepCosts``), asked
-for the few combinations of columns on which a price depends.
+Everything comes from the cost functions of a single run (``StagePricer``, ``StepCosts``). What
+only changes numbers (tp, microbatch) is a column there: a ``Spots`` row per distinct pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from simulator.machine import PathLink
+from simulator.cost.footprint import padded_vocab, stage_parameters
+from simulator.cost.transfer import p2p_s
+from simulator.machine import GroupLink, PathLink
 from simulator.memory import RankStatic, rank_static
 from simulator.numeric import FloatArray, IntArray, as_float
-from simulator.plan import Recompute
+from simulator.plan import Recompute, process_group
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase, Schedule
-from simulator.search.space import RECOMPUTE_MODES, SHARDING_NAMES, layers_per_stage
+from simulator.search.space import (
+    RECOMPUTE_MODES,
+    SHARDING_NAMES,
+    Candidates,
+    layers_per_stage,
+)
+from simulator.search.unique import distinct
 from simulator.sharding import SHARDING
-from simulator.step import data_costs, pass_activations, stage_pricer
+from simulator.step import activation_sizes, data_costs, microbatch_shape, stage_pricer
 from simulator.topology import Topology
 from simulator.workload.fold import replica_paths
 from simulator.workload.stage import StageKind, StagePricer
@@ -47,20 +55,21 @@ class Layout:
         kinds = tuple(
             StageKind(count, i == 0, i == num_stages - 1) for i, count in enumerate(layers)
         )
-        distinct = tuple(dict.fromkeys(kinds))
-        index = np.array([distinct.index(kind) for kind in kinds], dtype=np.int64)
-        return cls(kinds, distinct, index)
+        distinct_kinds = tuple(dict.fromkeys(kinds))
+        index = np.array([distinct_kinds.index(kind) for kind in kinds], dtype=np.int64)
+        return cls(kinds, distinct_kinds, index)
 
 
 @dataclass(frozen=True, slots=True)
-class DataPrices:
-    """Seconds of what happens outside the passes of a rank or stage.
+class DataColumns:
+    """Seconds of what happens outside the passes. [ranks or stages, columns].
 
     Attributes:
-        reduce_rank_s, gather_rank_s, optimizer_s: [ranks].
-        reduce_stage_s, gather_stage_s: [stages]; a reduction is that of one piece.
-        pieces: [stages], pieces of the last backward that is reduced while it runs.
-        tied_s: all-reduce of a tied table; 0 where there is none.
+        reduce_rank_s, gather_rank_s, optimizer_s: of all stages of a rank.
+        reduce_stage_s: reduction of one piece of a stage's last backward.
+        reduce_whole_s, gather_stage_s: of a whole stage.
+        pieces: of the last backward where its reduction overlaps.
+        tied_s: [columns], all-reduce of a tied table.
         has_tied: there is one.
     """
 
@@ -68,52 +77,85 @@ class DataPrices:
     gather_rank_s: FloatArray
     optimizer_s: FloatArray
     reduce_stage_s: FloatArray
-    reduce_stage_whole_s: FloatArray
+    reduce_whole_s: FloatArray
     gather_stage_s: FloatArray
     pieces: IntArray
-    tied_s: float
+    tied_s: FloatArray
     has_tied: bool
 
+    def take(self, columns: IntArray) -> DataColumns:
+        """Some of the columns."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return DataColumns(
+            **{
+                name: value[..., columns] if isinstance(value, np.ndarray) else value
+                for name, value in values.items()
+            }
+        )
 
-class DataColumns:
-    """``DataPrices`` of every candidate: [ranks or stages, candidates]."""
+    @classmethod
+    def joined(cls, parts: Sequence[DataColumns]) -> DataColumns:
+        """The columns of all parts, one after the other."""
+        names = [one.name for one in fields(cls) if one.name != "has_tied"]
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in names
+        }
+        return cls(**columns, has_tied=parts[0].has_tied)
 
-    def __init__(self, rows: Sequence[DataPrices], inverse: IntArray) -> None:
-        def column(values: Sequence[FloatArray]) -> FloatArray:
-            return np.stack(values, axis=1)[:, inverse]
 
-        self.reduce_rank_s = column([row.reduce_rank_s for row in rows])
-        self.gather_rank_s = column([row.gather_rank_s for row in rows])
-        self.optimizer_s = column([row.optimizer_s for row in rows])
-        self.reduce_stage_s = column([row.reduce_stage_s for row in rows])
-        self.reduce_whole_s = column([row.reduce_stage_whole_s for row in rows])
-        self.gather_stage_s = column([row.gather_stage_s for row in rows])
-        self.pieces = np.stack([row.pieces for row in rows], axis=1)[:, inverse]
-        self.tied_s = np.array([row.tied_s for row in rows])[inverse]
-        self.has_tied = rows[0].has_tied
+def stacked_links(links: Sequence[GroupLink]) -> GroupLink:
+    """The links as one whose fields are columns."""
+    return GroupLink(
+        **{
+            one.name: np.array([as_float(getattr(link, one.name)) for link in links])
+            for one in fields(GroupLink)
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """What a price depends on beside its spot; each is another kernel list.
+
+    Attributes:
+        has_tp: more than one tensor-parallel rank.
+    """
+
+    has_tp: bool
+    sequence_parallel: bool
+    overlap_tp: bool
+    splits: bool
 
 
 @dataclass(slots=True)
 class Prices:
-    """Prices of one search; answers are kept."""
+    """Prices of one search; answers are kept.
+
+    Attributes:
+        spots: [spots, 3], distinct (tp, microbatch, place of the tensor-parallel group).
+        spot: [candidates], of the candidates that prices were made for.
+    """
 
     base: Scenario
     devices: int
     topology: Topology
+    spots: IntArray
+    spot: IntArray
     _pricers: dict[Hashable, StagePricer] = field(default_factory=dict[Hashable, StagePricer])
-    _passes: dict[Hashable, FloatArray] = field(default_factory=dict[Hashable, FloatArray])
+    _arrays: dict[Hashable, FloatArray] = field(default_factory=dict[Hashable, FloatArray])
     _paths: dict[Hashable, tuple[tuple[PathLink | None, ...], ...]] = field(
         default_factory=dict[Hashable, tuple[tuple[PathLink | None, ...], ...]]
     )
-    _sends: dict[Hashable, FloatArray] = field(default_factory=dict[Hashable, FloatArray])
-    _traffic: dict[Hashable, tuple[float, ...]] = field(
-        default_factory=dict[Hashable, tuple[float, ...]]
-    )
-    _activations: dict[Hashable, tuple[float, float, float]] = field(
-        default_factory=dict[Hashable, tuple[float, float, float]]
-    )
+    _data: dict[Hashable, DataColumns] = field(default_factory=dict[Hashable, DataColumns])
     _statics: dict[Hashable, RankStatic] = field(default_factory=dict[Hashable, RankStatic])
-    _data: dict[Hashable, DataPrices] = field(default_factory=dict[Hashable, DataPrices])
+    _costs: dict[Hashable, StepCosts] = field(default_factory=dict[Hashable, StepCosts])
+
+    @classmethod
+    def of(cls, base: Scenario, devices: int, candidates: Candidates) -> Prices:
+        """Prices for some candidates on a number of devices."""
+        place = candidates.pp if base.plan.axis_order[0] != "tp" else np.ones_like(candidates.pp)
+        spots, spot = distinct([candidates.tp, candidates.micro_batch_size, place])
+        return cls(base, devices, Topology.of(base.cluster), spots, spot)
 
     def scenario(self, tp: int, pp: int, **changes: int) -> Scenario:
         """The base scenario with other degrees, and what else prices may depend on."""
@@ -140,28 +182,87 @@ class Prices:
         )
         return replace(self.base, plan=plan, training=training)
 
-    def pricer(self, tp: int, pp: int, *, splits: bool, **changes: int) -> StagePricer:
-        """Prices of the passes under one split."""
-        key = (tp, self._place(pp), splits, *sorted(changes.items()))
+    def _spots_of(self, branch: Branch) -> IntArray:
+        """Spots that a branch is for; others hold no valid price."""
+        return np.flatnonzero((self.spots[:, 0] > 1) == branch.has_tp)
+
+    def pricer(self, branch: Branch, recompute: int) -> StagePricer:
+        """Prices of the passes, a column per spot of the branch."""
+        key = (branch, recompute)
         if key not in self._pricers:
-            scenario = self.scenario(tp, pp, **changes)
-            self._pricers[key] = stage_pricer(scenario, self.topology, splits_backward=splits)
+            own = self.spots[self._spots_of(branch)]
+            first = self.scenario(
+                int(own[0, 0]),
+                int(own[0, 2]),
+                sequence_parallel=int(branch.sequence_parallel),
+                overlap_tp=int(branch.overlap_tp),
+                recompute=recompute,
+            )
+            pricer = stage_pricer(first, self.topology, splits_backward=branch.splits)
+            links = stacked_links([self._tp_link(tp, pp) for tp, _, pp in own.tolist()])
+            split = replace(
+                pricer.split,
+                micro_batch=own[:, 1].astype(np.float64),
+                tp=own[:, 0].astype(np.float64),
+            )
+            context = replace(pricer.context, links={"tp": links})
+            self._pricers[key] = replace(pricer, split=split, context=context)
         return self._pricers[key]
 
+    def _tp_link(self, tp: int, pp: int) -> GroupLink:
+        plan = self.scenario(tp, pp).plan
+        return self.topology.group_link(process_group(plan, "tp"), num_ranks=plan.num_devices)
+
     def pass_seconds(
-        self, kind: StageKind, tp: int, pp: int, *, splits: bool, **changes: int
+        self, kind: StageKind, branch: Branch, recompute: int, num_layers: int
     ) -> FloatArray:
-        """Seconds of a stage's phases: computed, recomputed, overhead, exposed. [phases, 4]."""
-        key = (kind, tp, self._place(pp), splits, *changes.items())
-        if key not in self._passes:
-            pricer = self.pricer(tp, pp, splits=splits, **changes)
-            seconds = np.zeros((3, 4))
-            for phase in Phase if splits else (Phase.F, Phase.B):
-                cost = pricer.cost(kind, phase)
+        """Seconds of a stage: computed, recomputed, overhead, exposed. [phases, 4, spots].
+
+        Args:
+            kind: the stage.
+            branch: what else it depends on.
+            recompute: index of the mode.
+            num_layers: layers that recompute, 0 for all.
+        """
+        key = ("pass", kind, branch, recompute, num_layers)
+        if key not in self._arrays:
+            pricer = self.pricer(branch, recompute)
+            again = min(num_layers or kind.num_layers, kind.num_layers)
+            own = self._spots_of(branch)
+            seconds = np.full((3, 4, len(self.spots)), np.nan)
+            for phase in Phase if branch.splits else (Phase.F, Phase.B):
+                cost = pricer.cost(kind, phase, again)
                 terms = (cost.compute_s, cost.recompute_s, cost.overhead_s, cost.tp_comm_s)
-                seconds[phase] = tuple(as_float(term) for term in terms)
-            self._passes[key] = seconds
-        return self._passes[key]
+                for term, value in enumerate(terms):
+                    seconds[phase, term, own] = value
+            self._arrays[key] = seconds
+        return self._arrays[key]
+
+    def activations(
+        self, kind: StageKind, branch: Branch, recompute: int, num_layers: int
+    ) -> FloatArray:
+        """Bytes that a microbatch holds, takes for its backward, keeps for weights. [3, spots]."""
+        key = ("held", kind, branch, recompute, num_layers)
+        if key not in self._arrays:
+            own = self._spots_of(branch)
+            tp, micro, place = self.spots[own].T
+            scenario = self.scenario(
+                int(tp[0]),
+                int(place[0]),
+                sequence_parallel=int(branch.sequence_parallel),
+                recompute=recompute,
+                recompute_layers=num_layers,
+            )
+            shape = replace(
+                microbatch_shape(scenario),
+                micro_batch_size=micro.astype(np.float64),
+                tp=tp.astype(np.float64),
+            )
+            sizes = np.full((3, len(self.spots)), np.nan)
+            for row, size in enumerate(activation_sizes(scenario, kind, shape)):
+                sizes[row, own] = size
+            self._arrays[key] = sizes
+        return self._arrays[key]
 
     def paths(
         self, tp: int, pp: int, stage_rank: IntArray
@@ -169,56 +270,60 @@ class Prices:
         """Distinct paths from stage to stage among the replicas."""
         key = (tp, pp, stage_rank.size, int(stage_rank[-1]))
         if key not in self._paths:
-            plan = self.scenario(tp, pp).plan
-            found = replica_paths(plan, self.topology, stage_rank)
-            self._paths[key] = tuple(dict.fromkeys(found))
+            # Chunks pass the same boundaries again: one chunk and the way back tell them all.
+            once = stage_rank[: min(pp + 1, stage_rank.size)]
+            looping = int(stage_rank[-1]) == pp - 1
+            short = (tp, pp, once.size, int(once[-1]), looping)
+            if short not in self._paths:
+                plan = self.scenario(tp, pp).plan
+                ranks = once if looping else stage_rank
+                found = replica_paths(plan, self.topology, ranks)
+                self._paths[short] = tuple(dict.fromkeys(found))
+            count = stage_rank.size - 1
+            self._paths[key] = tuple(
+                (one * (count // max(len(one), 1) + 1))[:count] for one in self._paths[short]
+            )
         return self._paths[key]
 
-    def send_seconds(
-        self,
-        tp: int,
-        pp: int,
-        stage_rank: IntArray,
-        *,
-        micro_batch_size: int,
-        sequence_parallel: int,
-    ) -> FloatArray:
-        """Transfer from every stage to the next; NaN within a rank. [stages - 1]."""
-        key = (tp, pp, stage_rank.size, int(stage_rank[-1]), micro_batch_size, sequence_parallel)
-        if key not in self._sends:
-            pricer = self.pricer(
-                tp,
-                pp,
-                splits=False,
-                micro_batch_size=micro_batch_size,
-                sequence_parallel=sequence_parallel,
-            )
-            paths = self.paths(tp, pp, stage_rank)[0]
+    def send_seconds(self, tp: int, pp: int, stage_rank: IntArray, branch: Branch) -> FloatArray:
+        """Transfer from every stage to the next; NaN within a rank. [stages - 1, spots]."""
+        key = ("send", tp, pp, stage_rank.size, int(stage_rank[-1]), branch)
+        if key not in self._arrays:
+            pricer = self.pricer(branch, 0)
             costs = data_costs(self.scenario(tp, pp), self.topology, (), pricer)
-            seconds = {path: as_float(costs.send_s(path)) for path in set(paths) if path}
-            self._sends[key] = np.array([seconds[p] if p else np.nan for p in paths])
-        return self._sends[key]
+            own = self._spots_of(branch)
+            paths = self.paths(tp, pp, stage_rank)[0]
+            seconds = np.full((len(paths), len(self.spots)), np.nan)
+            for path in dict.fromkeys(paths):
+                if path is not None:
+                    places = np.flatnonzero([one == path for one in paths])
+                    seconds[np.ix_(places, own)] = costs.send_s(path)
+            self._arrays[key] = seconds
+        return self._arrays[key]
 
-    def data_costs(
-        self, tp: int, schedule: Schedule, layout: Layout, *, sharding: int, overlap_dp: int
-    ) -> StepCosts:
-        """Prices of data parallelism, as a single run makes them."""
-        pp = schedule.num_ranks
-        scenario = self.scenario(
-            tp, pp, sharding=sharding, overlap_dp=overlap_dp, virtual_stages=schedule.num_chunks
-        )
-        pricer = self.pricer(tp, pp, splits=False)
-        together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
-        costs = data_costs(scenario, self.topology, layout.kinds, pricer)
-        costs.ends_share_rank = together
-        return costs
+    def costs(self, tp: int, pp: int, *, sharding: int, overlap_dp: int) -> StepCosts:
+        """Prices of data parallelism without stages, as a single run makes them."""
+        key = (tp, pp, sharding, overlap_dp)
+        if key not in self._costs:
+            scenario = self.scenario(tp, pp, sharding=sharding, overlap_dp=overlap_dp)
+            branch = Branch(tp > 1, sequence_parallel=False, overlap_tp=False, splits=False)
+            self._costs[key] = data_costs(scenario, self.topology, (), self.pricer(branch, 0))
+        return self._costs[key]
 
-    def data(self, tp: int, schedule: Schedule, layout: Layout, *, sharding: int) -> DataPrices:
-        """Seconds of reductions, gathers and the optimizer."""
-        key = (tp, layout.kinds, schedule.num_ranks, int(schedule.stage_rank[-1]), sharding)
+    def data(self, schedule: Schedule, layout: Layout, tps: IntArray, sharding: int) -> DataColumns:
+        """Seconds of reductions, gathers and the optimizer for some tp, all with dp > 1 or none."""
+        pp, last = schedule.num_ranks, int(schedule.stage_rank[-1])
+        key = (tuple(tps.tolist()), layout.kinds, pp, last, sharding)
         if key not in self._data:
-            self._data[key] = _data_prices(
-                self.data_costs(tp, schedule, layout, sharding=sharding, overlap_dp=1), schedule
+            each = [self.costs(tp, pp, sharding=sharding, overlap_dp=1) for tp in tps.tolist()]
+            links = replace(
+                each[0].links,
+                shard=stacked_links([one.links.shard for one in each]),
+                replica=stacked_links([one.links.replica for one in each]),
+            )
+            costs = replace(each[0], links=links)
+            self._data[key] = _data_columns(
+                costs, each, schedule, layout, tps.astype(np.float64), self.base
             )
         return self._data[key]
 
@@ -231,10 +336,10 @@ class Prices:
             Gather of one layer for a forward and for a backward, reduction of one layer, host
             time of lists in a whole forward and backward.
         """
-        key = (tp, layout.kinds, recompute, sharding)
-        if key not in self._traffic:
-            pricer = self.pricer(tp, 1, splits=False, recompute=recompute)
-            scenario = self.scenario(tp, 1, sharding=sharding)
+        key = ("layer", tp, layout.kinds, recompute, sharding)
+        if key not in self._arrays:
+            scenario = self.scenario(tp, 1, sharding=sharding, recompute=recompute)
+            pricer = stage_pricer(scenario, self.topology, splits_backward=False)
             costs = data_costs(scenario, self.topology, layout.kinds, pricer)
             pieces = max(layout.kinds[0].num_layers, 1)
             rows = [
@@ -245,70 +350,128 @@ class Prices:
             table = costs.table.build()
             seconds = (table.device_s + table.waiting_s)[rows].tolist()
             host = [as_float(costs.list_host_s(0, phase)) for phase in (Phase.F, Phase.B)]
-            self._traffic[key] = (*seconds, *host)
-        return self._traffic[key]
-
-    def activations(self, kind: StageKind, tp: int, **changes: int) -> tuple[float, float, float]:
-        """Bytes that a microbatch holds on a stage, takes for its backward, keeps for weights."""
-        key = (kind, tp, *changes.items())
-        if key not in self._activations:
-            size = pass_activations(self.scenario(tp, 1, **changes), kind)
-            self._activations[key] = (size.held, size.working, size.for_weights)
-        return self._activations[key]
+            self._arrays[key] = np.array([*seconds, *host])
+        return tuple(self._arrays[key].tolist())
 
     def rank_static(
-        self, tp: int, schedule: Schedule, layout: Layout, rank: int, policy: tuple[int, int]
+        self,
+        tp: int,
+        pp: int,
+        stages: tuple[StageKind, ...],
+        policy: tuple[int, int],
+        whole_parameters: float,
+        *,
+        ends_share_rank: bool,
     ) -> RankStatic:
-        """What a rank holds beside activations; ``policy`` is sharding and overlap of data."""
-        sharding, overlap_dp = policy
-        scenario = self.scenario(
-            tp,
-            schedule.num_ranks,
-            sharding=sharding,
-            overlap_dp=overlap_dp,
-            virtual_stages=schedule.num_chunks,
+        """What a rank with some stages holds beside activations.
+
+        Args:
+            tp: tensor-parallel degree.
+            pp: pipeline ranks.
+            stages: kinds of the rank's stages.
+            policy: indices of the sharding policy and of the overlap of data parallelism.
+            whole_parameters: whose sharded gradients are whole at once.
+            ends_share_rank: the rank of the first stage is that of the last.
+        """
+        # Only sums over the rank's stages count.
+        summed = StageKind(
+            sum(kind.num_layers for kind in stages),
+            any(kind.has_embedding for kind in stages),
+            any(kind.has_output for kind in stages),
         )
-        whole = scenario.plan.sharding.shard_gradients and schedule.num_ranks > 1
-        order = (schedule.num_microbatches, rank) if whole else ()
-        own = tuple(layout.kind_index[schedule.stage_rank == rank].tolist())
-        key = (tp, layout.kinds, schedule.num_ranks, own, policy, order)
+        key = (tp, pp, summed, policy, whole_parameters)
+        if ends_share_rank:
+            key = (*key, len(stages))
         if key not in self._statics:
-            costs = self.data_costs(tp, schedule, layout, sharding=sharding, overlap_dp=overlap_dp)
-            self._statics[key] = rank_static(scenario, schedule, costs, rank)
+            sharding, overlap_dp = policy
+            costs = replace(self.costs(tp, pp, sharding=sharding, overlap_dp=overlap_dp))
+            costs.kinds = stages if ends_share_rank else (summed,)
+            costs.ends_share_rank = ends_share_rank
+            scenario = self.scenario(tp, pp, sharding=sharding, overlap_dp=overlap_dp)
+            own = tuple(range(len(costs.kinds)))
+            self._statics[key] = rank_static(scenario, costs, own, whole_parameters)
         return self._statics[key]
 
-    def _place(self, pp: int) -> int:
-        """Tensor-parallel neighbours lie apart by what varies faster."""
-        return 0 if self.base.plan.axis_order[0] == "tp" else pp
+    def stage_parameters(self, layout: Layout, tps: FloatArray, schedule: Schedule) -> FloatArray:
+        """Parameters of every stage on one rank. [stages, tps]."""
+        return _stage_parameters(self.base, layout, tps, schedule)
 
 
-def _data_prices(costs: StepCosts, schedule: Schedule) -> DataPrices:
-    """Adds every row to the cost table, as lowering does, and reads their seconds."""
-    stages_of = [
-        tuple(np.flatnonzero(schedule.stage_rank == rank).tolist())
-        for rank in range(schedule.num_ranks)
+def _stage_parameters(
+    base: Scenario, layout: Layout, tps: FloatArray, schedule: Schedule
+) -> FloatArray:
+    by_kind = [
+        stage_parameters(
+            base.model,
+            kind.num_layers,
+            has_embedding=kind.has_embedding,
+            has_output=kind.has_output,
+            tp=tps,
+        )
+        for kind in layout.distinct
     ]
-    stages = range(schedule.num_stages)
-    layers = np.array([max(kind.num_layers, 1) for kind in costs.kinds])
-    payload = np.array([costs.gradient_payload((stage,)) for stage in stages])
+    parameters = np.array(by_kind)[layout.kind_index]
+    together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
+    if together and schedule.num_stages > 1 and base.model.tied_embeddings:
+        rows = padded_vocab(base.model.vocab_size, tps) / tps
+        parameters[-1] -= rows * base.model.hidden_size
+    return parameters
+
+
+def _data_columns(
+    costs: StepCosts,
+    each: Sequence[StepCosts],
+    schedule: Schedule,
+    layout: Layout,
+    tps: FloatArray,
+    base: Scenario,
+) -> DataColumns:
+    """Prices every distinct stage and rank, a column per tp, and spreads them."""
+    stage = _stage_parameters(base, layout, tps, schedule)
+    stages_of = [np.flatnonzero(schedule.stage_rank == rank) for rank in range(schedule.num_ranks)]
+    ranks = np.array([sum(stage[s] for s in own.tolist()) for own in stages_of])
+    layers = np.array([max(kind.num_layers, 1) for kind in layout.kinds])[:, None]
+    payload = stage * costs.gradient_reduce_bytes
     buckets = np.ceil(payload / costs.plan.bucket_bytes).astype(np.int64)
     pieces = np.clip(buckets, 1, layers)
-    rows = [
-        [costs.reduce_row(own) for own in stages_of],
-        [costs.gather_row(own) for own in stages_of],
-        [costs.optimizer_row(own) for own in stages_of],
-        [costs.reduce_row((s,), num_pieces=int(pieces[s])) for s in stages],
-        [costs.reduce_row((s,)) for s in stages],
-        [costs.gather_row((s,)) for s in stages],
+    stage_class = _classes(layout.kind_index[:, None], stage)
+    rank_class = _classes(np.zeros((len(ranks), 1), dtype=np.int64), ranks)
+
+    def spread(values: FloatArray, classes: tuple[IntArray, IntArray], how: str) -> FloatArray:
+        firsts, inverse = classes
+        one = values[firsts]
+        seconds = {
+            "reduce": costs.reduce_s,
+            "gather": costs.gather_s,
+            "optimizer": costs.optimizer_s,
+        }[how](one)
+        return np.broadcast_to(seconds, one.shape)[inverse]
+
+    ends = each[0].links.ends
+    has_tied = base.model.tied_embeddings and ends is not None
+    has_tied = has_tied and bool(schedule.stage_rank[0] != schedule.stage_rank[-1])
+    table = padded_vocab(base.model.vocab_size, tps) / tps * base.model.hidden_size
+    tied = [
+        as_float(p2p_s(float(size) * costs.gradient_reduce_bytes, one.links.ends))
+        if has_tied and one.links.ends is not None
+        else 0.0
+        for size, one in zip(table, each, strict=True)
     ]
-    ends = costs.links.ends
-    has_tied = costs.model.tied_embeddings and ends is not None and not costs.ends_share_rank
-    tied = costs.tied_embedding_row(ends) if has_tied and ends is not None else costs.join_row()
-    table = costs.table.build()
-    seconds = table.device_s + table.waiting_s
-    return DataPrices(
-        *(seconds[np.array(some)] for some in rows),
+    return DataColumns(
+        reduce_rank_s=spread(ranks * costs.gradient_reduce_bytes, rank_class, "reduce"),
+        gather_rank_s=spread(ranks * costs.gather_bytes, rank_class, "gather"),
+        optimizer_s=spread(ranks, rank_class, "optimizer"),
+        reduce_stage_s=spread(payload / pieces, stage_class, "reduce"),
+        reduce_whole_s=spread(payload, stage_class, "reduce"),
+        gather_stage_s=spread(stage * costs.gather_bytes, stage_class, "gather"),
         pieces=pieces,
-        tied_s=float(seconds[tied]),
+        tied_s=np.array(tied),
         has_tied=has_tied,
     )
+
+
+def _classes(kind: IntArray, values: FloatArray) -> tuple[IntArray, IntArray]:
+    """(first row of every distinct row, which of them each row is)."""
+    table = np.concatenate((kind.astype(np.float64), values), axis=1)
+    _, firsts, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    return firsts, inverse.reshape(-1)

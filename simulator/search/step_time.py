@@ -14,7 +14,7 @@ from simulator.numeric import FloatArray, IntArray, as_float
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.table import build_schedule
 from simulator.search.passes import Beside, solve_passes
-from simulator.search.prices import DataColumns, Layout, Prices
+from simulator.search.prices import Branch, DataColumns, Layout, Prices
 from simulator.search.single import single_rank_s
 from simulator.search.space import SCHEDULE_NAMES, SHARDING_NAMES, Candidates
 from simulator.search.unique import distinct
@@ -46,52 +46,87 @@ def pipeline_of(candidates: Candidates, prices: Prices) -> tuple[Schedule, Layou
 
 
 def step_times_s(
-    candidates: Candidates, prices: Prices, schedule: Schedule, layout: Layout
+    candidates: Candidates, spot: IntArray, prices: Prices, schedule: Schedule, layout: Layout
 ) -> FloatArray:
-    """Step times of candidates with one pipeline. [candidates]."""
-    phases_s = pass_phases_s(candidates, prices, layout, schedule)
+    """Step times of candidates with one pipeline. [candidates].
+
+    Args:
+        candidates: that agree in the columns ``PIPELINE``.
+        spot: [candidates], row of ``prices.spots``.
+        prices: of the search.
+        schedule: of the pipeline.
+        layout: of the model on it.
+    """
+    phases_s = pass_phases_s(candidates, spot, prices, layout, schedule)
     data = data_columns(candidates, prices, schedule, layout)
     if schedule.num_ranks == 1:
         return single_rank_s(candidates, prices, phases_s[:, :, 0], data, layout)
-    return _pipeline_s(candidates, prices, schedule, layout, phases_s, data)
+    return _pipeline_s(candidates, spot, prices, (schedule, layout), (phases_s, data))
 
 
 def pass_phases_s(
-    candidates: Candidates, prices: Prices, layout: Layout, schedule: Schedule
+    candidates: Candidates, spot: IntArray, prices: Prices, layout: Layout, schedule: Schedule
 ) -> FloatArray:
     """Terms of every phase of every distinct kind of stage. [phases, 4, kinds, candidates]."""
-    columns = candidates.columns()
-    unique, inverse = distinct([columns[name] for name in _PASSES])
-    seconds = np.empty((3, 4, len(layout.distinct), len(unique)))
-    for row, values in enumerate(unique.tolist()):
-        changes = dict(zip(_PASSES[1:], values[1:], strict=True))
-        for k, kind in enumerate(layout.distinct):
-            seconds[:, :, k, row] = prices.pass_seconds(
-                kind, values[0], schedule.num_ranks, splits=schedule.splits_backward, **changes
+    unique, inverse = distinct(
+        [
+            (candidates.tp > 1).astype(np.int64),
+            candidates.sequence_parallel,
+            candidates.overlap_tp,
+            candidates.recompute,
+            candidates.recompute_layers,
+        ]
+    )
+    seconds = np.stack(
+        [
+            np.stack(
+                [
+                    prices.pass_seconds(
+                        kind,
+                        Branch(bool(has_tp), bool(sequence), bool(overlap), splits),
+                        mode,
+                        layers,
+                    )
+                    for kind in layout.distinct
+                ],
+                axis=2,
             )
-    return seconds[..., inverse]
+            for has_tp, sequence, overlap, mode, layers in unique.tolist()
+            for splits in (schedule.splits_backward,)
+        ],
+        axis=3,
+    )
+    return seconds[:, :, :, inverse, spot]
 
 
 def data_columns(
     candidates: Candidates, prices: Prices, schedule: Schedule, layout: Layout
 ) -> DataColumns:
     """Prices of data parallelism of every candidate."""
-    unique, inverse = distinct([candidates.tp, candidates.sharding])
-    rows = [
-        prices.data(tp, schedule, layout, sharding=sharding) for tp, sharding in unique.tolist()
-    ]
-    return DataColumns(rows, inverse)
+    parts: list[DataColumns] = []
+    order: list[IntArray] = []
+    has_dp = (candidates.dp > 1).astype(np.int64)
+    unique, inverse = distinct([candidates.sharding, has_dp])
+    for index, (sharding, _) in enumerate(unique.tolist()):
+        rows = np.flatnonzero(inverse == index)
+        tps, column = np.unique(candidates.tp[rows], return_inverse=True)
+        parts.append(prices.data(schedule, layout, tps, sharding).take(column))
+        order.append(rows)
+    back = np.empty(len(candidates), dtype=np.int64)
+    back[np.concatenate(order)] = np.arange(len(candidates))
+    return DataColumns.joined(parts).take(back)
 
 
 def _pipeline_s(
     candidates: Candidates,
+    spot: IntArray,
     prices: Prices,
-    schedule: Schedule,
-    layout: Layout,
-    phases_s: FloatArray,
-    data: DataColumns,
+    pipeline: tuple[Schedule, Layout],
+    seconds: tuple[FloatArray, DataColumns],
 ) -> FloatArray:
     """Several pipeline ranks: the passes once per distinct row, then what follows them."""
+    schedule, layout = pipeline
+    phases_s, data = seconds
     columns = candidates.columns()
     gathers = _gathers_after(candidates)
     # Only what overlaps with passes changes them.
@@ -100,7 +135,7 @@ def _pipeline_s(
         [*(columns[name] for name in _PASSES), candidates.overlap_pp, beside_key]
     )
     starts, computed, reduced = (np.empty((schedule.num_ranks, firsts.size)) for _ in range(3))
-    sends = send_columns(candidates.take(firsts), prices, schedule)
+    sends = send_columns(candidates.take(firsts), spot[firsts], prices, schedule)
     begin_s = as_float(prices.base.stack.step_overhead_s)
     for in_pp in (0, 1):
         for beside in (0, 1, 2):
@@ -150,22 +185,24 @@ def distinct_rows(columns: Sequence[IntArray]) -> tuple[IntArray, IntArray, IntA
     return unique, inverse, firsts
 
 
-def send_columns(candidates: Candidates, prices: Prices, schedule: Schedule) -> FloatArray:
+def send_columns(
+    candidates: Candidates, spot: IntArray, prices: Prices, schedule: Schedule
+) -> FloatArray:
     """Transfer from every stage to the next; NaN within a rank. [stages - 1, candidates]."""
-    unique, inverse = distinct(
-        [candidates.tp, candidates.micro_batch_size, candidates.sequence_parallel]
+    unique, inverse = distinct([candidates.tp, candidates.sequence_parallel])
+    seconds = np.stack(
+        [
+            prices.send_seconds(
+                tp,
+                schedule.num_ranks,
+                schedule.stage_rank,
+                Branch(tp > 1, bool(sequence), overlap_tp=False, splits=False),
+            )
+            for tp, sequence in unique.tolist()
+        ],
+        axis=1,
     )
-    rows = [
-        prices.send_seconds(
-            tp,
-            schedule.num_ranks,
-            schedule.stage_rank,
-            micro_batch_size=micro,
-            sequence_parallel=sequence,
-        )
-        for tp, micro, sequence in unique.tolist()
-    ]
-    return np.stack(rows, axis=1)[:, inverse]
+    return seconds[:, inverse, spot]
 
 
 def _device_s(terms: FloatArray, num_pieces: IntArray | float = 1.0) -> FloatArray:

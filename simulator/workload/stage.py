@@ -61,7 +61,7 @@ class StageCost:
     tp_comm_s: Numeric
     flops: Numeric
     recompute_flops: Numeric
-    kernels: tuple[tuple[KernelCost, int], ...]
+    kernels: tuple[tuple[KernelCost, Numeric], ...]
 
     @property
     def total_s(self) -> Numeric:
@@ -115,31 +115,45 @@ class StagePricer:
     splits_backward: bool
     context: PriceContext
     gradient_bytes: float = 4.0
+    _blocks: dict[str, Block] = field(
+        default_factory=dict[str, Block], init=False, repr=False, compare=False
+    )
+    _phases: dict[tuple[str, Phase], tuple[Kernel, ...]] = field(
+        default_factory=dict[tuple[str, Phase], tuple[Kernel, ...]],
+        init=False,
+        repr=False,
+        compare=False,
+    )
     _prices: dict[tuple[str, Phase], PhaseCost] = field(
         default_factory=dict[tuple[str, Phase], PhaseCost], init=False, repr=False, compare=False
     )
 
-    def cost(self, kind: StageKind, phase: Phase) -> StageCost:
+    def cost(self, kind: StageKind, phase: Phase, num_again: Numeric | None = None) -> StageCost:
         """Cost of one phase of one microbatch.
+
+        Args:
+            kind: what the stage holds.
+            phase: forward or backward.
+            num_again: layers that recompute; those of ``recompute`` when left out.
 
         Assumes: the host launches kernels ahead of the device, so its time shows only where it
         exceeds the device's; a stage whose layers wait for the host has no lead behind which the
         output could hide.
         """
         stack = self.context.stack
-        layer = layer_block(self.model, self.split, stack)
-        layer_kernels = self._kernels(layer, phase)
+        layer_kernels = self._kernels("layer", phase)
         parts: list[tuple[PhaseCost, int]] = [
             (self._price("layer", phase, layer_kernels), kind.num_layers)
         ]
         if kind.has_embedding:
-            kernels = self._kernels(self._embedding(), phase)
+            kernels = self._kernels("embedding", phase)
             parts.append((self._price("embedding", phase, kernels), 1))
         if kind.has_output:
-            kernels = self._kernels(self._output(), phase)
+            kernels = self._kernels("output", phase)
             parts.append((self._price("output", phase, kernels), 1))
-        again = recomputed_kernels(layer, self.recompute, stack, self.model)
-        num_again = recomputing_layers(kind.num_layers, self.recompute)
+        again = recomputed_kernels(self._block("layer"), self.recompute, stack, self.model)
+        if num_again is None:
+            num_again = recomputing_layers(kind.num_layers, self.recompute)
         if self.recompute.mode == "full" and stack.partition_activations:
             again = (*self._checkpoint_gather(), *again)
         again = again if phase is Phase.B else ()
@@ -184,7 +198,13 @@ class StagePricer:
         payload = split.tokens * self.model.hidden_size * split.element_bytes
         return (Collective("checkpoint.all_gather", "all_gather", payload),)
 
-    def _kernels(self, block: Block, phase: Phase) -> tuple[Kernel, ...]:
+    def _kernels(self, part: str, phase: Phase) -> tuple[Kernel, ...]:
+        key = (part, phase)
+        if key not in self._phases:
+            self._phases[key] = self._phase_kernels(self._block(part), phase)
+        return self._phases[key]
+
+    def _phase_kernels(self, block: Block, phase: Phase) -> tuple[Kernel, ...]:
         if phase is Phase.F:
             return block.forward
         kernels = _backward_kernels(block, phase, splits=self.splits_backward)
@@ -198,11 +218,12 @@ class StagePricer:
             self._prices[key] = phase_cost(kernels, self.context)
         return self._prices[key]
 
-    def _embedding(self) -> Block:
-        return embedding_block(self.model, self.split, self.context.stack)
-
-    def _output(self) -> Block:
-        return output_block(self.model, self.split, self.context.stack)
+    def _block(self, part: str) -> Block:
+        """Kernels of a layer, the embedding or the output, made once."""
+        if part not in self._blocks:
+            block = {"layer": layer_block, "embedding": embedding_block, "output": output_block}
+            self._blocks[part] = block[part](self.model, self.split, self.context.stack)
+        return self._blocks[part]
 
 
 def _totals(parts: list[tuple[PhaseCost, int]]) -> tuple[Numeric, Numeric, Numeric]:

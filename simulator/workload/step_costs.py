@@ -210,7 +210,7 @@ class StepCosts:
         matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
         return stack.list_entry_s * self.links.shard.size * matrices * collectives
 
-    def _sharded_s(self, kind: CollectiveKind, payload: float) -> Numeric:
+    def _sharded_s(self, kind: CollectiveKind, payload: Numeric) -> Numeric:
         """Gather or reduction over the shard group: at once, or matrix by matrix as lists."""
         if not self._listed:
             return self._collective_s(kind, payload, self.links.shard)
@@ -241,11 +241,15 @@ class StepCosts:
         replicas of an HSDP plan.
         """
         payload = self.gradient_payload(stages) / num_pieces
+        seconds = self.reduce_s(payload)
+        return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})
+
+    def reduce_s(self, payload: Numeric) -> Numeric:
+        """Reduction of so many bytes of gradients."""
         kind = self._reduce_kind()
         seconds = self._sharded_s(kind, payload)
-        shard = payload / self.plan.shard_size if kind == "reduce_scatter" else payload
-        seconds = seconds + self._collective_s("all_reduce", shard, self.links.replica)
-        return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})
+        shard = payload / self.links.shard.size if kind == "reduce_scatter" else payload
+        return seconds + self._collective_s("all_reduce", shard, self.links.replica)
 
     def _reduce_kind(self) -> ReduceKind:
         """How gradients are reduced over the shard group: by the policy, or by what the stack does.
@@ -275,9 +279,13 @@ class StepCosts:
         """
         payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
         times = self._gathers_in(phase)
-        seconds = self._sharded_s("all_gather", payload) * times
+        seconds = self.gather_s(payload) * times
         name = f"gather {payload * times:.0f} B of weights"
         return self.table.add(name, {"dp_comm": seconds})
+
+    def gather_s(self, payload: Numeric) -> Numeric:
+        """All-gather of so many bytes of weights."""
+        return self._sharded_s("all_gather", payload)
 
     def tied_embedding_row(self, ends: PathLink) -> int:
         """Row of the all-reduce of the tied table's gradient between first and last stage.
@@ -297,8 +305,19 @@ class StepCosts:
         Assumes: the vocabulary table, which stays in 16 bits, is a small part of them.
         """
         parameters = self.rank_parameters(stages)
-        policy = self.plan.sharding
-        owned = parameters / self.plan.shard_size if policy.shard_optimizer else parameters
+        owned = self._owned(parameters)
+        return self.table.add(
+            f"optimizer on {owned:.0f} parameters", {"optimizer": self.optimizer_s(parameters)}
+        )
+
+    def _owned(self, parameters: Numeric) -> Numeric:
+        """Parameters that a rank updates of those it holds."""
+        sharded = self.plan.sharding.shard_optimizer
+        return parameters / self.links.shard.size if sharded else parameters
+
+    def optimizer_s(self, parameters: Numeric) -> Numeric:
+        """Optimizer step of a rank that holds so many parameters; see ``optimizer_row``."""
+        owned = self._owned(parameters)
         stack = self.pricer.context.stack
         # The stack's figure is Adam's: 12 bytes of moments and master weights, read and written.
         per_parameter = stack.optimizer_bytes_per_parameter + 2 * (self.optimizer_state_bytes - 12)
@@ -310,9 +329,7 @@ class StepCosts:
             seconds = seconds + memory_bound_s(copied, "copy", accelerator)
         if self.pricer.split.quantises:
             seconds = seconds + elementwise_s("quantise", parameters, 2.0, accelerator)
-        return self.table.add(
-            f"optimizer on {owned:.0f} parameters", {"optimizer": seconds * stack.memory_scale}
-        )
+        return seconds * stack.memory_scale
 
     def overhead_row(self) -> int:
         """Row of what a step costs beside the model: data, logging, gradient norm."""
