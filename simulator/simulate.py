@@ -19,6 +19,7 @@ from simulator.levers import applicable
 from simulator.machine import Assumption
 from simulator.memory import memory_report
 from simulator.model import num_parameters
+from simulator.numeric import as_float
 from simulator.report.report import (
     RANGE_BASIS,
     SCHEMA_VERSION,
@@ -215,7 +216,7 @@ def _kernel_shares(step: Step, rank: int) -> tuple[KernelShare, ...]:
     for stage in np.flatnonzero(step.schedule.stage_rank == rank).tolist():
         for phase in _phases(step):
             for cost, count in step.costs.stage_cost(stage, phase).kernels:
-                times = count * step.schedule.num_microbatches
+                times = as_float(count) * step.schedule.num_microbatches
                 row = sums.setdefault(cost.family, [0.0, 0.0, 0.0])
                 for i, value in enumerate((cost.total_s, cost.flops, cost.moved_bytes)):
                     row[i] += float(value) * times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,23 +45,30 @@ def groups(candidates: Candidates) -> Iterator[IntArray]:
     yield from np.split(order, bounds)
 
 
-def evaluate(base: Scenario, devices: int, candidates: Candidates) -> Evaluation:
+def evaluate(
+    base: Scenario, devices: int, candidates: Candidates, capacity_bytes: float = math.inf
+) -> Evaluation:
     """Step time and memory of every candidate.
 
     Args:
         base: what candidates do not say.
         devices: that all of them use.
         candidates: plans that keep the rules.
+        capacity_bytes: candidates that need more are not timed; their step time is infinite.
     """
     prices = Prices.of(base, devices, candidates)
-    seconds, peak = np.empty(len(candidates)), np.empty(len(candidates))
+    seconds = np.full(len(candidates), np.inf)
+    peak = np.empty(len(candidates))
     exact = np.zeros(len(candidates), dtype=np.bool_)
-    for rows in groups(candidates):
-        chosen, spot = candidates.take(rows), prices.spot[rows]
+    for group in groups(candidates):
+        chosen, spot = candidates.take(group), prices.spot[group]
         schedule, layout = pipeline_of(chosen, prices)
-        seconds[rows] = step_times_s(chosen, spot, prices, schedule, layout)
-        peak[rows] = peak_bytes(chosen, spot, prices, schedule, layout)
-        exact[rows] = _exact(chosen, prices, schedule)
+        peak[group] = peak_bytes(chosen, spot, prices, schedule, layout)
+        rows = group[peak[group] <= capacity_bytes]
+        if rows.size:
+            chosen, spot = candidates.take(rows), prices.spot[rows]
+            seconds[rows] = step_times_s(chosen, spot, prices, schedule, layout)
+            exact[rows] = _exact(chosen, prices, schedule)
     return Evaluation(seconds, peak, exact)
 
 

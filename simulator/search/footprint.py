@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.numeric import FloatArray, IntArray
+from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.schedule.action import Phase, Schedule
 from simulator.search.prices import Branch, Layout, Prices
 from simulator.search.space import SHARDING_NAMES, Candidates
@@ -175,12 +175,13 @@ def _class_peak(
                 total = total + count * size
         np.maximum(activations, total, out=activations)
     unique, inverse = distinct([candidates.tp, candidates.sharding, candidates.overlap_dp])
-    terms = np.array(_terms(unique, prices, pipeline, one)).T[:, inverse]
+    terms: FloatArray = np.array(_terms(unique, prices, pipeline, one)).T[:, inverse]
     states, during, in_optimizer, framework, communicators = terms
     in_passes = activations + during >= in_optimizer
     activations = np.where(in_passes, activations, 0.0)
-    buffers: FloatArray = np.where(in_passes, during, in_optimizer)
-    lost: FloatArray = prices.base.stack.fragmentation * (activations + buffers)
+    buffers = in_optimizer.copy()
+    buffers[in_passes] = during[in_passes]
+    lost = prices.base.stack.fragmentation * (activations + buffers)
     return states + activations + buffers + framework + communicators + lost
 
 
@@ -193,7 +194,7 @@ def _terms(
     together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1]) and schedule.num_stages > 1
     rows: list[tuple[float, ...]] = []
     for tp, sharding, beside in policies.tolist():
-        own = prices.stage_parameters(layout, np.array([float(tp)]), schedule)[one.stages, 0]
+        own = prices.stage_parameters(layout, tp, schedule)[one.stages]
         static = prices.rank_static(
             tp,
             schedule.num_ranks,

@@ -160,8 +160,8 @@ def search(base: Scenario, spaces: Sequence[Space], goal: Goal) -> SearchResult:
         PlanError: if no plan fits.
     """
     found = [enumerate_candidates(base, space) for space in spaces]
-    pool = _evaluated(base, spaces, found)
     capacity = base.cluster.node.accelerator.memory_bytes * (1 - goal.headroom)
+    pool = _evaluated(base, spaces, found, capacity)
     fits = pool.times.peak_bytes <= capacity
     infeasible = _infeasible(pool, found, fits, capacity)
     if not fits.any():
@@ -189,9 +189,11 @@ def search(base: Scenario, spaces: Sequence[Space], goal: Goal) -> SearchResult:
     )
 
 
-def _evaluated(base: Scenario, spaces: Sequence[Space], found: Sequence[Enumeration]) -> _Pool:
+def _evaluated(
+    base: Scenario, spaces: Sequence[Space], found: Sequence[Enumeration], capacity: float
+) -> _Pool:
     parts = [
-        evaluate(base, space.devices, one.candidates)
+        evaluate(base, space.devices, one.candidates, capacity)
         for space, one in zip(spaces, found, strict=True)
     ]
     columns = [one.candidates.columns() for one in found]

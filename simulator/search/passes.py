@@ -14,8 +14,7 @@ import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
 from simulator.schedule.action import Phase, Schedule
-from simulator.schedule.dry_run import message_source
-from simulator.workload.levels import op_levels
+from simulator.schedule.dry_run import dry_run, message_source
 
 _CHUNK_BYTES = 64 * 2**20
 """Memory for the end times of one chunk of rows."""
@@ -23,73 +22,83 @@ _CHUNK_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Passes, and sends where they overlap, sorted by level.
+    """Passes sorted by level.
 
     Attributes:
-        bounds: first op of every level, and the end.
-        before: [ops], previous op of the stream; where there is none the row that holds when the
-            rank's compute stream begins (``num_ops``) or zero (``num_ops + 1``).
-        needs: [ops], op whose result it waits for; ``num_ops + 1`` for none.
-        duration: [ops], row of the durations: ``phase * stages + stage``, sends after all passes.
-        cut: level -> (op, stage) of the passes that complete a stage's gradients.
-        opens: level -> (op, stage) of the first forwards of the stages.
-        last_pass: [ranks], op that ends a rank's passes.
-        first_pass: [ranks].
+        bounds: first pass of every level, and the end.
+        before: [passes], previous pass of the rank; ``num_passes`` for the first.
+        needs: [passes], pass whose result it waits for; ``num_passes + 1`` for none.
+        duration: [passes], row of the durations: ``phase * stages + stage``.
+        stream: [passes], where its result leaves: ``3 * rank``, plus 1 forward, 2 backward; plus
+            0 if it stays.
+        boundary: [passes], row of the sends; the last row if it stays.
+        cut: level -> (pass, stage) of the passes that complete a stage's gradients.
+        opens: level -> (pass, stage) of the first forwards of the stages.
+        first_pass, last_pass: [ranks].
     """
 
-    num_ops: int
+    num_passes: int
     bounds: tuple[int, ...]
     before: IntArray
     needs: IntArray
     duration: IntArray
+    stream: IntArray
+    boundary: IntArray
     cut: dict[int, list[tuple[int, int]]]
     opens: dict[int, list[tuple[int, int]]]
-    last_pass: IntArray
     first_pass: IntArray
+    last_pass: IntArray
 
 
 @lru_cache(maxsize=8)
-def program(schedule_key: ScheduleKey, *, sends: bool) -> Program:
+def program(schedule_key: ScheduleKey) -> Program:
     """The program of a schedule; see ``Program``."""
     schedule = schedule_key.schedule
     num_ranks, per_rank = schedule.phase.shape
-    num_passes, stages = num_ranks * per_rank, schedule.num_stages
-    flat = np.arange(num_passes).reshape(num_ranks, per_rank)
-    before = np.where(np.arange(per_rank) > 0, flat - 1, -1).ravel()
-    needs = message_source(schedule).ravel()
-    duration = (schedule.phase * stages + schedule.stage).ravel()
-    if sends:
-        before, needs, duration = _with_sends(schedule, before, needs, duration)
-    num_ops = needs.size
-    waits = np.flatnonzero((needs >= 0) & (needs != before))
-    level = op_levels(waits, needs[waits], before)
-    order = np.argsort(level, kind="stable")
-    place = np.empty(num_ops + 1, dtype=np.int64)
-    place[order] = np.arange(num_ops)
-    place[-1] = num_ops + 1
-    is_pass = order < num_passes
-    sorted_before = np.where(
-        (before[order] < 0) & is_pass, num_ops, place[np.maximum(before[order], -1)]
-    )
-    bounds = np.concatenate(([0], np.cumsum(np.bincount(level))))
+    count = num_ranks * per_rank
+    flat: IntArray = np.arange(count, dtype=np.int64).reshape(num_ranks, per_rank)
     phase, stage = schedule.phase.ravel(), schedule.stage.ravel()
+    # Without messages that take time a pass of one second ends at its level plus one.
+    level = dry_run(schedule, 1.0, 1.0, 1.0).end.ravel().astype(np.int64) - 1
+    order = np.argsort(level, kind="stable")
+    place = np.empty(count + 1, dtype=np.int64)
+    place[order] = np.arange(count)
+    place[-1] = count + 1
+    is_first = np.zeros(count, dtype=np.bool_)
+    is_first[flat[:, 0]] = True
+    before = place[order - 1]
+    before[is_first[order]] = count
+    stream, boundary = _ways_out(schedule)
     last_phase = Phase.W if schedule.splits_backward else Phase.B
     final = schedule.microbatch.ravel() == schedule.num_microbatches - 1
     cut = np.flatnonzero((phase == last_phase) & final)
     forwards = np.flatnonzero(phase == Phase.F)
     _, firsts = np.unique(stage[forwards], return_index=True)
-    opens = forwards[firsts]
+    bounds = np.concatenate(([0], np.cumsum(np.bincount(level))))
     return Program(
-        num_ops=num_ops,
+        num_passes=count,
         bounds=tuple(bounds.tolist()),
-        before=sorted_before,
-        needs=place[needs[order]],
-        duration=duration[order],
+        before=before,
+        needs=place[message_source(schedule).ravel()[order]],
+        duration=(phase * schedule.num_stages + stage)[order],
+        stream=stream[order],
+        boundary=boundary[order],
         cut=_by_level(cut, level, place, stage),
-        opens=_by_level(opens, level, place, stage),
-        last_pass=place[flat[:, -1]],
+        opens=_by_level(forwards[firsts], level, place, stage),
         first_pass=place[flat[:, 0]],
+        last_pass=place[flat[:, -1]],
     )
+
+
+def _ways_out(schedule: Schedule) -> tuple[IntArray, IntArray]:
+    """Stream and boundary of every pass, see ``Program``, in the order of the schedule."""
+    phase, stage, rank_of = schedule.phase.ravel(), schedule.stage.ravel(), schedule.stage_rank
+    target = np.where(phase == Phase.F, stage + 1, np.where(phase == Phase.B, stage - 1, -1))
+    inside = (target >= 0) & (target < schedule.num_stages)
+    leaves = inside & (rank_of[np.where(inside, target, 0)] != rank_of[stage])
+    stream = 3 * rank_of[stage] + leaves * (1 + (phase == Phase.B))
+    boundary = np.where(leaves, np.minimum(stage, target), schedule.num_stages - 1)
+    return stream, boundary
 
 
 class ScheduleKey:
@@ -112,37 +121,6 @@ def _by_level(
     for op in ops.tolist():
         found.setdefault(int(level[op]), []).append((int(place[op]), int(stage[op])))
     return found
-
-
-def _with_sends(
-    schedule: Schedule, before: IntArray, needs: IntArray, duration: IntArray
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Adds an op after every pass whose result leaves its rank, on a stream per direction."""
-    phase, stage = schedule.phase.ravel(), schedule.stage.ravel()
-    rank_of = schedule.stage_rank
-    stages, per_rank = schedule.num_stages, schedule.phase.shape[1]
-    target = np.where(phase == Phase.F, stage + 1, np.where(phase == Phase.B, stage - 1, -1))
-    inside = (target >= 0) & (target < stages)
-    leaves = inside & (rank_of[np.where(inside, target, 0)] != rank_of[stage])
-    sources = np.flatnonzero(leaves)
-    ids = np.full(before.size + 1, -1, dtype=np.int64)
-    ids[sources] = before.size + np.arange(sources.size)
-    # A message that leaves its rank arrives with its send.
-    source = needs
-    crosses = (source >= 0) & leaves[source] & (stage == target[source])
-    arrived = np.where(crosses, ids[source], needs)
-    # Sends of one rank and direction go in the order of their passes.
-    stream = (sources // per_rank) * 2 + (phase[sources] == Phase.B)
-    by_stream = np.argsort(stream, kind="stable")
-    previous = np.full(sources.size, -1, dtype=np.int64)
-    together = stream[by_stream][1:] == stream[by_stream][:-1]
-    previous[by_stream[1:][together]] = ids[sources[by_stream[:-1][together]]]
-    boundary = np.where(phase[sources] == Phase.F, stage[sources], stage[sources] - 1)
-    return (
-        np.concatenate((before, previous)),
-        np.concatenate((arrived, sources)),
-        np.concatenate((duration, 3 * stages + boundary)),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,34 +157,36 @@ def solve_passes(
     duration_s: FloatArray,
     begin_s: float,
     *,
-    sends: bool,
+    send_s: FloatArray | None = None,
     beside: Beside | None = None,
 ) -> Ends:
     """When every rank ends its passes.
 
     Args:
         schedule: order of the passes.
-        duration_s: [3 * stages + boundaries, rows], see ``Program.duration``.
+        duration_s: [3 * stages, rows], see ``Program.duration``.
         begin_s: when the compute streams begin their passes.
-        sends: sends are ops beside compute; else they are part of the passes.
+        send_s: [stages, rows], sends beside compute to the next stage, 0 in the last row and
+            where there are none; None if no row has any.
         beside: reductions and gathers that overlap.
     """
-    made = program(ScheduleKey(schedule), sends=sends)
+    made = program(ScheduleKey(schedule))
     rows = duration_s.shape[1]
-    chunk = max(1, _CHUNK_BYTES // (8 * made.num_ops))
+    chunk = max(1, _CHUNK_BYTES // (8 * made.num_passes))
     parts = [
         _solve(
             schedule,
             made,
             np.ascontiguousarray(duration_s[:, first : first + chunk]),
             begin_s,
-            _rows_of(beside, first, first + chunk),
+            (
+                None if send_s is None else np.ascontiguousarray(send_s[:, first : first + chunk]),
+                _rows_of(beside, first, first + chunk),
+            ),
         )
         for first in range(0, rows, chunk)
     ]
-    return Ends(
-        *(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)),
-    )
+    return Ends(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
 
 
 def _rows_of(beside: Beside | None, first: int, end: int) -> Beside | None:
@@ -223,35 +203,49 @@ def _rows_of(beside: Beside | None, first: int, end: int) -> Beside | None:
 
 
 def _solve(
-    schedule: Schedule, made: Program, duration_s: FloatArray, begin_s: float, beside: Beside | None
+    schedule: Schedule,
+    made: Program,
+    duration_s: FloatArray,
+    begin_s: float,
+    others: tuple[FloatArray | None, Beside | None],
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    num_ops, rows = made.num_ops, duration_s.shape[1]
-    end_s = np.empty((num_ops + 2, rows))
-    end_s[num_ops], end_s[num_ops + 1] = begin_s, 0.0
+    send_s, beside = others
+    count, rows = made.num_passes, duration_s.shape[1]
+    end_s = np.empty((count + 2, rows))
+    end_s[count], end_s[count + 1] = begin_s, 0.0
+    arrived_s = end_s
+    if send_s is not None:
+        arrived_s = np.empty_like(end_s)
+        arrived_s[count + 1] = 0.0
+    sent_s = np.zeros((3 * schedule.num_ranks, rows))
     data_s = np.zeros((schedule.num_ranks, rows)) if beside is None else beside.stream_s
     gathered = None if beside is None else beside.gathered_s
-    before, needs, duration, bounds = made.before, made.needs, made.duration, made.bounds
+    bounds = made.bounds
     for level in range(len(bounds) - 1):
-        first, last = bounds[level], bounds[level + 1]
-        ready_s = end_s[first:last]
-        end_s.take(before[first:last], axis=0, out=ready_s, mode="clip")
-        np.maximum(ready_s, end_s.take(needs[first:last], axis=0), out=ready_s)
+        here = slice(bounds[level], bounds[level + 1])
+        now_s = end_s[here]
+        end_s.take(made.before[here], axis=0, out=now_s, mode="clip")
+        np.maximum(now_s, arrived_s.take(made.needs[here], axis=0), out=now_s)
         if gathered is not None and level in made.opens:
             for op, stage in made.opens[level]:
                 np.maximum(end_s[op], gathered[stage], out=end_s[op])
-        if beside is None or level not in made.cut:
-            ready_s += duration_s.take(duration[first:last], axis=0)
-            continue
-        cut = [(op, stage, end_s[op].copy()) for op, stage in made.cut[level]]
-        ready_s += duration_s.take(duration[first:last], axis=0)
-        for op, stage, ready in cut:
-            rank = int(schedule.stage_rank[stage])
-            end_s[op] = _reduce_beside(ready, stage, data_s[rank], beside)
+        cut = [] if beside is None else made.cut.get(level, [])
+        ready = [end_s[op].copy() for op, _ in cut]
+        now_s += duration_s.take(made.duration[here], axis=0)
+        for (op, stage), ready_s in zip(cut, ready, strict=True):
+            if beside is not None:
+                stream_s = data_s[int(schedule.stage_rank[stage])]
+                end_s[op] = _reduce_beside(ready_s, stage, stream_s, beside)
+        if send_s is not None:
+            # A stream of sends goes in the order of the passes; what stays is there at once.
+            stream = made.stream[here]
+            out_s = np.maximum(sent_s.take(stream, axis=0), now_s)
+            out_s += send_s.take(made.boundary[here], axis=0)
+            sent_s[stream] = arrived_s[here] = out_s
     first_pass = made.first_pass
-    starts = np.maximum(end_s[made.before[first_pass]], end_s[made.needs[first_pass]])
+    starts = np.maximum(end_s[made.before[first_pass]], arrived_s[made.needs[first_pass]])
     if gathered is not None:
-        stage_of = schedule.stage[:, 0]
-        starts = np.maximum(starts, gathered[stage_of])
+        starts = np.maximum(starts, gathered[schedule.stage[:, 0]])
     return starts, end_s[made.last_pass], data_s
 
 
@@ -261,9 +255,10 @@ def _reduce_beside(
     """The last backward of a stage piece by piece, a reduction after each; returns its end."""
     pieces = beside.pieces[stage]
     for piece in range(int(pieces.max())):
-        step = np.where(piece == pieces - 1, beside.last_piece_s[stage], beside.piece_s[stage])
-        there = piece < pieces
-        end_s = np.where(there, end_s + step, end_s)
+        last, there = piece == pieces - 1, piece < pieces
+        after_s = end_s + beside.piece_s[stage]
+        after_s[last] = (end_s + beside.last_piece_s[stage])[last]
+        end_s = np.where(there, after_s, end_s)
         reduced = np.maximum(stream_s, end_s) + beside.reduce_s[stage]
         stream_s[:] = np.where(there, reduced, stream_s)
     return end_s

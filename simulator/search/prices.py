@@ -85,13 +85,9 @@ class DataColumns:
 
     def take(self, columns: IntArray) -> DataColumns:
         """Some of the columns."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return DataColumns(
-            **{
-                name: value[..., columns] if isinstance(value, np.ndarray) else value
-                for name, value in values.items()
-            }
-        )
+        names = [one.name for one in fields(self) if one.name != "has_tied"]
+        taken = {name: getattr(self, name)[..., columns] for name in names}
+        return replace(self, **taken)
 
     @classmethod
     def joined(cls, parts: Sequence[DataColumns]) -> DataColumns:
@@ -392,9 +388,14 @@ class Prices:
             self._statics[key] = rank_static(scenario, costs, own, whole_parameters)
         return self._statics[key]
 
-    def stage_parameters(self, layout: Layout, tps: FloatArray, schedule: Schedule) -> FloatArray:
-        """Parameters of every stage on one rank. [stages, tps]."""
-        return _stage_parameters(self.base, layout, tps, schedule)
+    def stage_parameters(self, layout: Layout, tp: int, schedule: Schedule) -> FloatArray:
+        """Parameters of every stage on one of ``tp`` ranks. [stages]."""
+        key = ("parameters", layout.kinds, int(schedule.stage_rank[-1]))
+        if key not in self._arrays:
+            tps = np.arange(int(self.spots[:, 0].max()) + 1, dtype=np.float64)
+            tps[0] = 1.0
+            self._arrays[key] = _stage_parameters(self.base, layout, tps, schedule)
+        return self._arrays[key][:, tp]
 
 
 def _stage_parameters(

@@ -88,9 +88,12 @@ def _whole_weights_s(
         there = piece < pieces
         clock.compute_s = np.where(there, clock.compute_s + piece_s, clock.compute_s)
         clock.reduce(reduce_s, beside, there & beside & has_dp)
-    clock.reduce(np.where(every, whole_s, data.reduce_rank_s[0, rows]), beside, ~beside & has_dp)
+    left_s: FloatArray = data.reduce_rank_s[0, rows].copy()
+    left_s[every] = whole_s[every]
+    clock.reduce(left_s, beside, ~beside & has_dp)
     end_s = np.maximum(clock.compute_s, clock.data_s) + data.optimizer_s[0, rows]
-    return np.where(gathers & ~beside, end_s + data.gather_rank_s[0, rows], end_s)
+    end_s[gathers & ~beside] += data.gather_rank_s[0, rows][gathers & ~beside]
+    return end_s
 
 
 def _gathered_weights_s(

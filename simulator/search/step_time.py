@@ -134,34 +134,22 @@ def _pipeline_s(
     _, inverse, firsts = distinct_rows(
         [*(columns[name] for name in _PASSES), candidates.overlap_pp, beside_key]
     )
-    starts, computed, reduced = (np.empty((schedule.num_ranks, firsts.size)) for _ in range(3))
-    sends = send_columns(candidates.take(firsts), spot[firsts], prices, schedule)
+    chosen = candidates.take(firsts)
+    send_s = np.nan_to_num(send_columns(chosen, spot[firsts], prices, schedule))
+    blocking = send_s * as_float(prices.base.stack.blocking_p2p_scale) * (chosen.overlap_pp == 0)
+    terms = phases_s[..., firsts][:, :, layout.kind_index]
     begin_s = as_float(prices.base.stack.step_overhead_s)
-    for in_pp in (0, 1):
-        for beside in (0, 1, 2):
-            chosen = np.flatnonzero(
-                (candidates.overlap_pp[firsts] == in_pp) & (beside_key[firsts] == beside)
-            )
-            if not chosen.size:
-                continue
-            rows = firsts[chosen]
-            blocking = sends[:, chosen] * as_float(prices.base.stack.blocking_p2p_scale)
-            terms = phases_s[..., rows][:, :, layout.kind_index]
-            durations = _durations(terms, schedule, np.zeros_like(blocking) if in_pp else blocking)
-            if in_pp:
-                durations = np.concatenate((durations, np.nan_to_num(sends[:, chosen])))
-            ends = solve_passes(
-                schedule,
-                durations,
-                begin_s,
-                sends=bool(in_pp),
-                beside=_beside(schedule, terms, blocking * (1 - in_pp), data, rows, beside)
-                if beside
-                else None,
-            )
-            starts[:, chosen] = ends.first_start_s
-            computed[:, chosen] = ends.compute_s
-            reduced[:, chosen] = ends.data_s
+    none = np.zeros((1, firsts.size))
+    ends = solve_passes(
+        schedule,
+        _durations(terms, schedule, blocking),
+        begin_s,
+        send_s=np.concatenate((send_s * chosen.overlap_pp, none))
+        if chosen.overlap_pp.any()
+        else None,
+        beside=_beside(schedule, terms, blocking, data.take(firsts), beside_key[firsts]),
+    )
+    starts, computed, reduced = ends.first_start_s, ends.compute_s, ends.data_s
     return _end_of_step_s(
         candidates,
         schedule,
@@ -216,9 +204,8 @@ def _durations(terms: FloatArray, schedule: Schedule, sends: FloatArray) -> Floa
     Args:
         terms: [phases, 4, stages, rows].
         schedule: for its number of stages.
-        sends: [stages - 1, rows], NaN or 0 where nothing is sent.
+        sends: [stages - 1, rows], 0 where nothing is sent.
     """
-    sends = np.nan_to_num(sends)
     none = np.zeros((1, sends.shape[1]))
     after = {
         Phase.F: np.concatenate((sends, none)),
@@ -235,25 +222,35 @@ def _beside(
     terms: FloatArray,
     blocking: FloatArray,
     data: DataColumns,
-    rows: IntArray,
-    kind: int,
-) -> Beside:
-    """Reductions and gathers beside the passes of some rows; ``kind`` 2 gathers weights."""
-    pieces = data.pieces[:, rows]
+    key: IntArray,
+) -> Beside | None:
+    """Reductions and gathers beside the passes; ``key`` 0 none, 1 reductions, 2 gathers as well.
+
+    Rows without them run along: their last backward is one piece, and reductions take no time.
+    """
+    if not key.any():
+        return None
+    reduces, gathers = key > 0, key == 2
+    pieces = np.where(reduces, data.pieces, 1)
     phase = Phase.W if schedule.splits_backward else Phase.B
     own = terms[phase]
-    piece_s = _device_s(own, pieces) + own[3] / pieces
-    none = np.zeros((1, rows.size))
-    send = np.concatenate((none, np.nan_to_num(blocking))) if phase is Phase.B else 0.0
-    last_s = _device_s(own, pieces) + (own[3] / pieces + send)
-    stream = np.zeros((schedule.num_ranks, rows.size))
-    gathered = None
-    if kind == 2:
-        gathered = np.empty((schedule.num_stages, rows.size))
+    device_s = _device_s(own, pieces)
+    none = np.zeros((1, key.size))
+    send = np.concatenate((none, blocking)) if phase is Phase.B else 0.0
+    stream = np.zeros((schedule.num_ranks, key.size))
+    gathered = np.zeros((schedule.num_stages, key.size)) if gathers.any() else None
+    if gathered is not None:
         for stage, rank in enumerate(schedule.stage_rank.tolist()):
-            stream[rank] += data.gather_stage_s[stage, rows]
+            stream[rank] += np.where(gathers, data.gather_stage_s[stage], 0.0)
             gathered[stage] = stream[rank]
-    return Beside(gathered, data.reduce_stage_s[:, rows], piece_s, last_s, pieces, stream)
+    return Beside(
+        gathered_s=gathered,
+        reduce_s=np.where(reduces, data.reduce_stage_s, 0.0),
+        piece_s=device_s + own[3] / pieces,
+        last_piece_s=device_s + (own[3] / pieces + send),
+        pieces=pieces,
+        stream_s=stream,
+    )
 
 
 def _end_of_step_s(
