@@ -68,6 +68,9 @@ def program(schedule_key: ScheduleKey) -> Program:
     is_first[flat[:, 0]] = True
     before = place[order - 1]
     before[is_first[order]] = count
+    source = message_source(schedule)
+    # A pass of the same rank has ended: only messages from other ranks need waiting.
+    source[source // per_rank == np.arange(num_ranks)[:, None]] = -1
     stream, boundary = _ways_out(schedule)
     last_phase = Phase.W if schedule.splits_backward else Phase.B
     final = schedule.microbatch.ravel() == schedule.num_microbatches - 1
@@ -79,7 +82,7 @@ def program(schedule_key: ScheduleKey) -> Program:
         num_passes=count,
         bounds=tuple(bounds.tolist()),
         before=before,
-        needs=place[message_source(schedule).ravel()[order]],
+        needs=place[source.ravel()[order]],
         duration=(phase * schedule.num_stages + stage)[order],
         stream=stream[order],
         boundary=boundary[order],
