@@ -37,15 +37,17 @@ class RankClass:
     open_sets: BoolArray
 
 
-def rank_classes(schedule: Schedule, layout: Layout, *, apart: bool) -> tuple[RankClass, ...]:
+def rank_classes(
+    schedule: Schedule, layout: Layout, counts: IntArray, *, apart: bool
+) -> tuple[RankClass, ...]:
     """The classes of a pipeline.
 
     Args:
         schedule: order of the passes.
         layout: kinds of the stages.
+        counts: [ranks, actions, 3 * kinds], see ``_states``.
         apart: ranks that accumulate other whole gradients at once are other classes.
     """
-    counts = _states(schedule, layout)
     members: dict[tuple[object, ...], list[int]] = {}
     sets: dict[int, BoolArray] = {}
     for rank in range(schedule.num_ranks):
@@ -120,10 +122,11 @@ def peak_bytes(
     apart = shards[candidates.sharding] & (schedule.num_ranks > 1)
     sizes = _sizes(candidates, spot, prices, layout)
     peak = np.empty(len(candidates))
+    counts = _states(schedule, layout)
     for split in (False, True):
         rows = np.flatnonzero(apart == split)
         if rows.size:
-            classes = rank_classes(schedule, layout, apart=split)
+            classes = rank_classes(schedule, layout, counts, apart=split)
             per_class = [
                 _class_peak(candidates.take(rows), prices, (schedule, layout), one, sizes[:, rows])
                 for one in classes

@@ -160,6 +160,8 @@ def search(base: Scenario, spaces: Sequence[Space], goal: Goal) -> SearchResult:
         PlanError: if no plan fits.
     """
     found = [enumerate_candidates(base, space) for space in spaces]
+    # A wrong goal is refused before minutes are spent.
+    objective(goal.objective)(1.0, Setting(1.0, 1.0, goal.price_per_device_hour))
     capacity = base.cluster.node.accelerator.memory_bytes * (1 - goal.headroom)
     pool = _evaluated(base, spaces, found, capacity)
     fits = pool.times.peak_bytes <= capacity

@@ -48,6 +48,11 @@ class Layout:
     distinct: tuple[StageKind, ...]
     kind_index: IntArray
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from others: a long tuple of kinds would be slow to compare."""
+        return (len(self.kinds), self.distinct)
+
     @classmethod
     def of(cls, scenario: Scenario, num_stages: int, *, balanced: bool) -> Layout:
         """The layout with equal stages, or with embedding and output counted as layers."""
@@ -309,7 +314,7 @@ class Prices:
     def data(self, schedule: Schedule, layout: Layout, tps: IntArray, sharding: int) -> DataColumns:
         """Seconds of reductions, gathers and the optimizer for some tp, all with dp > 1 or none."""
         pp, last = schedule.num_ranks, int(schedule.stage_rank[-1])
-        key = (tuple(tps.tolist()), layout.kinds, pp, last, sharding)
+        key = (tuple(tps.tolist()), layout.key, pp, last, sharding)
         if key not in self._data:
             each = [self.costs(tp, pp, sharding=sharding, overlap_dp=1) for tp in tps.tolist()]
             links = replace(
@@ -332,7 +337,7 @@ class Prices:
             Gather of one layer for a forward and for a backward, reduction of one layer, host
             time of lists in a whole forward and backward.
         """
-        key = ("layer", tp, layout.kinds, recompute, sharding)
+        key = ("layer", tp, layout.key, recompute, sharding)
         if key not in self._arrays:
             scenario = self.scenario(tp, 1, sharding=sharding, recompute=recompute)
             pricer = stage_pricer(scenario, self.topology, splits_backward=False)
@@ -390,7 +395,7 @@ class Prices:
 
     def stage_parameters(self, layout: Layout, tp: int, schedule: Schedule) -> FloatArray:
         """Parameters of every stage on one of ``tp`` ranks. [stages]."""
-        key = ("parameters", layout.kinds, int(schedule.stage_rank[-1]))
+        key = ("parameters", layout.key, int(schedule.stage_rank[-1]))
         if key not in self._arrays:
             tps = np.arange(int(self.spots[:, 0].max()) + 1, dtype=np.float64)
             tps[0] = 1.0

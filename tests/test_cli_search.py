@@ -1,0 +1,73 @@
+"""The command ``search``, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from simulator.cli import app
+
+SCENARIO = """
+name: small
+model: {num_layers: 8, hidden_size: 1024, num_attention_heads: 16, ffn_hidden_size: 4096,
+        vocab_size: 50304, max_position_embeddings: 1024}
+training: {global_batch_size: 16, seq_length: 1024}
+plan: {tp: 2, dp: 4}
+cluster: {preset: selene, nodes: 1}
+stack: megatron-lm-2022
+"""
+QUICK = ("--max-micro-batch", "1", "--sharding", "zero1", "--schedule", "1f1b")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    file = tmp_path / "small.yaml"
+    file.write_text(SCENARIO)
+    return str(file)
+
+
+def test_search_prints_the_best_plans_and_how_to_run_them(small: str) -> None:
+    result = CliRunner().invoke(app, ["search", small, *QUICK, "--explain", "--infeasible"])
+    assert result.exit_code == 0, result.output
+    for text in ("proven", "plans evaluated", "Front of time", "runner-up", "--set 'plan.tp="):
+        assert text in result.output
+
+
+def test_search_gives_json_whose_winner_runs_in_the_time_found(small: str) -> None:
+    result = CliRunner().invoke(app, ["search", small, *QUICK, "--top", "2", "--json"])
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    best = data["best"][0]
+    assert len(data["best"]) == 2
+    sets = [
+        part
+        for key, value in best["settings"].items()
+        for part in ("--set", f"{key}={json.dumps(value)}")
+    ]
+    ran = CliRunner().invoke(app, ["run", small, *sets, "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)["step_time_s"] == best["step_time_s"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--devices", "1024"], "1024 devices are more than the 8"),
+        (["--schedule", "zb"], "unknown schedule 'zb'"),
+        (["--objective", "cost_per_token"], "needs a price"),
+    ],
+)
+def test_wrong_input_is_refused_with_a_hint(small: str, options: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["search", small, *QUICK, *options])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "hint:" in result.output
+
+
+def test_help_has_examples() -> None:
+    result = CliRunner().invoke(app, ["search", "--help"])
+    assert result.exit_code == 0
+    assert "trainsim search gpt3-175b-a100-64" in result.output
