@@ -193,7 +193,8 @@ def _terms(
 ) -> list[tuple[float, ...]]:
     """States, buffers in passes and in the optimizer, framework, communicators per policy."""
     schedule, layout = pipeline
-    stages = tuple(layout.kinds[stage] for stage in one.stages.tolist())
+    own_stages: list[int] = one.stages.tolist()
+    stages = tuple(layout.kinds[stage] for stage in own_stages)
     together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1]) and schedule.num_stages > 1
     rows: list[tuple[float, ...]] = []
     for tp, sharding, beside in policies.tolist():

@@ -23,7 +23,7 @@ from simulator.spec.load import load_scenario
 BASES = {
     "gpt3-175b-a100-64": (16, ["training.global_batch_size=16"]),
     "llama2-7b-fsdp": (16, []),
-    "palm-540b": (8, ["training.global_batch_size=8", "plan.dp=1", "plan.tp=2", "plan.shard_group_size=null"]),
+    "palm-540b": (8, ["training.global_batch_size=8", "plan.dp=1", "plan.shard_group_size=null"]),
 }
 ROUNDING = 1e-12
 """Sums of bytes that are no whole numbers (a vocabulary over 3 ranks) in another order."""
