@@ -15,6 +15,7 @@ from simulator.search.optimum import Found, SearchResult
 from simulator.views import table
 
 _MAX_FRONT: Final = 10
+_OPTIONAL: Final = ("layers_per_stage", "shard_group_size")
 _HEADERS: Final = (
     "",
     "devices",
@@ -58,8 +59,12 @@ def search_view(
         rows = [(f"{one.count:,}", one.reason, one.example) for one in result.infeasible]
         parts += [Text("\nPlans that cannot run"), table(rows, ("", "reason", "for example"))]
     best = result.best[0].settings
+    # A value of the scenario that the plan does not have must be taken back.
+    given = {f"plan.{key}" for key in _OPTIONAL if getattr(base.plan, key) is not None}
     sets = " ".join(
-        f"--set '{key}={_set_value(value)}'" for key, value in best.items() if value is not None
+        f"--set '{key}={'null' if value is None else _set_value(value)}'"
+        for key, value in best.items()
+        if value is not None or key in given
     )
     parts.append(Text(f"\nTo run the best one, add:\n{sets}"))
     return Group(*parts)
