@@ -100,7 +100,7 @@ def _row(place: int, found: Found) -> tuple[str, ...]:
         str(value["plan.sharding"]),
         str(recompute),
         " ".join(axis for axis, on in overlap.items() if on) or "-",
-        f"{found.step_time_s:.4g} s",
+        f"{'' if found.verified else '>= '}{found.step_time_s:.4g} s",
         f"{found.tokens_per_s:,.0f}",
         gigabytes(found.peak_bytes),
     )

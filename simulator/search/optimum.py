@@ -56,7 +56,7 @@ class Found:
     Attributes:
         row: of the candidates.
         settings: key -> value that makes the base scenario this plan.
-        verified: simulated with contention; else the time is that of the batch.
+        verified: the step time is that of a run; else it is a lower bound.
     """
 
     row: int
@@ -129,6 +129,10 @@ class _Pool:
     devices: IntArray
     times: Evaluation
     verified: dict[int, float]
+
+    def known_s(self, row: int) -> float:
+        """Step time as far as it is known, without another simulation."""
+        return self.verified.get(row, float(self.times.step_time_s[row]))
 
     def step_time_s(self, row: int) -> float:
         """Step time of a candidate: as evaluated where that is exact, else simulated."""
@@ -237,26 +241,16 @@ def _proven(pool: _Pool, rows: IntArray, goal: Goal) -> list[int]:
 
 
 def _front(pool: _Pool, fits: BoolArray) -> list[int]:
-    """Front of time, memory and devices; times of plans that share links are simulated."""
+    """Front of time, memory and devices; unverified times of plans that share links are bounds."""
     rows = np.flatnonzero(fits)
-    seconds = pool.times.step_time_s[rows].copy()
-    while True:
-        front = pareto_front(
-            (seconds, pool.times.peak_bytes[rows], pool.devices[rows].astype(np.float64))
-        )
-        unsure = [
-            place
-            for place in front.tolist()
-            if not pool.times.exact[rows[place]] and int(rows[place]) not in pool.verified
-        ]
-        if not unsure:
-            return [int(row) for row in rows[front]]
-        for place in unsure:
-            seconds[place] = pool.step_time_s(int(rows[place]))
+    seconds = np.array([pool.known_s(row) for row in rows.tolist()])
+    devices = pool.devices[rows].astype(np.float64)
+    front = pareto_front((seconds, pool.times.peak_bytes[rows], devices))
+    return [int(row) for row in rows[front]]
 
 
 def _found(pool: _Pool, row: int, goal: Goal) -> Found:
-    seconds = pool.step_time_s(row)
+    seconds = pool.known_s(row)
     setting = _setting(pool, goal, np.array([row]))
     cost = None
     if goal.price_per_device_hour is not None:
