@@ -18,9 +18,9 @@ from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
 from simulator.cli_planning import register as register_planning
 from simulator.cli_samples import add_samples_command
+from simulator.cli_search import register as _register_search
 from simulator.cli_sweep import add_sweep_commands
 from simulator.cli_understanding import register as register_understanding
-from simulator.cli_search import register as _register_search
 from simulator.console import as_json as _as_json
 from simulator.console import busy as _busy
 from simulator.console import examples as _examples
