@@ -12,7 +12,8 @@ import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.schedule.action import Phase, Schedule
-from simulator.search.prices import Branch, Layout, Prices
+from simulator.search.layout import Layout
+from simulator.search.prices import Branch, Prices
 from simulator.search.space import SHARDING_NAMES, Candidates
 from simulator.search.unique import codes, distinct
 from simulator.sharding import SHARDING

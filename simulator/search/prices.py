@@ -11,19 +11,18 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from simulator.cost.footprint import padded_vocab, stage_parameters
-from simulator.cost.transfer import p2p_s
 from simulator.machine import GroupLink, PathLink
 from simulator.memory import RankStatic, rank_static
 from simulator.numeric import FloatArray, IntArray, as_float
 from simulator.plan import Recompute, process_group
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase, Schedule
+from simulator.search.data_parallel import DataColumns, data_columns
+from simulator.search.layout import Layout, layout_parameters
 from simulator.search.space import (
     RECOMPUTE_MODES,
     SHARDING_NAMES,
     Candidates,
-    layers_per_stage,
 )
 from simulator.search.unique import distinct
 from simulator.sharding import SHARDING
@@ -32,76 +31,6 @@ from simulator.topology import Topology
 from simulator.workload.fold import replica_paths
 from simulator.workload.stage import StageKind, StagePricer
 from simulator.workload.step_costs import StepCosts
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a model lies on a pipeline.
-
-    Attributes:
-        kinds: [stages].
-        kind_index: [stages], index into ``distinct``.
-        distinct: the different kinds of stage.
-    """
-
-    kinds: tuple[StageKind, ...]
-    distinct: tuple[StageKind, ...]
-    kind_index: IntArray
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What tells it from others: a long tuple of kinds would be slow to compare."""
-        return (len(self.kinds), self.distinct)
-
-    @classmethod
-    def of(cls, scenario: Scenario, num_stages: int, *, balanced: bool) -> Layout:
-        """The layout with equal stages, or with embedding and output counted as layers."""
-        layers = layers_per_stage(scenario.model.num_layers, num_stages, balanced=balanced)
-        kinds = tuple(
-            StageKind(count, i == 0, i == num_stages - 1) for i, count in enumerate(layers)
-        )
-        distinct_kinds = tuple(dict.fromkeys(kinds))
-        index = np.array([distinct_kinds.index(kind) for kind in kinds], dtype=np.int64)
-        return cls(kinds, distinct_kinds, index)
-
-
-@dataclass(frozen=True, slots=True)
-class DataColumns:
-    """Seconds of what happens outside the passes. [ranks or stages, columns].
-
-    Attributes:
-        reduce_rank_s, gather_rank_s, optimizer_s: of all stages of a rank.
-        reduce_stage_s: reduction of one piece of a stage's last backward.
-        reduce_whole_s, gather_stage_s: of a whole stage.
-        pieces: of the last backward where its reduction overlaps.
-        tied_s: [columns], all-reduce of a tied table.
-        has_tied: there is one.
-    """
-
-    reduce_rank_s: FloatArray
-    gather_rank_s: FloatArray
-    optimizer_s: FloatArray
-    reduce_stage_s: FloatArray
-    reduce_whole_s: FloatArray
-    gather_stage_s: FloatArray
-    pieces: IntArray
-    tied_s: FloatArray
-    has_tied: bool
-
-    def take(self, columns: IntArray) -> DataColumns:
-        """Some of the columns."""
-        names = [one.name for one in fields(self) if one.name != "has_tied"]
-        taken = {name: getattr(self, name)[..., columns] for name in names}
-        return replace(self, **taken)
-
-    @classmethod
-    def joined(cls, parts: Sequence[DataColumns]) -> DataColumns:
-        """The columns of all parts, one after the other."""
-        names = [one.name for one in fields(cls) if one.name != "has_tied"]
-        columns = {
-            name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in names
-        }
-        return cls(**columns, has_tied=parts[0].has_tied)
 
 
 def stacked_links(links: Sequence[GroupLink]) -> GroupLink:
@@ -323,7 +252,7 @@ class Prices:
                 replica=stacked_links([one.links.replica for one in each]),
             )
             costs = replace(each[0], links=links)
-            self._data[key] = _data_columns(
+            self._data[key] = data_columns(
                 costs, each, schedule, layout, tps.astype(np.float64), self.base
             )
         return self._data[key]
@@ -399,85 +328,5 @@ class Prices:
         if key not in self._arrays:
             tps = np.arange(int(self.spots[:, 0].max()) + 1, dtype=np.float64)
             tps[0] = 1.0
-            self._arrays[key] = _stage_parameters(self.base, layout, tps, schedule)
+            self._arrays[key] = layout_parameters(self.base, layout, tps, schedule)
         return self._arrays[key][:, tp]
-
-
-def _stage_parameters(
-    base: Scenario, layout: Layout, tps: FloatArray, schedule: Schedule
-) -> FloatArray:
-    by_kind = [
-        stage_parameters(
-            base.model,
-            kind.num_layers,
-            has_embedding=kind.has_embedding,
-            has_output=kind.has_output,
-            tp=tps,
-        )
-        for kind in layout.distinct
-    ]
-    parameters = np.array(by_kind)[layout.kind_index]
-    together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
-    if together and schedule.num_stages > 1 and base.model.tied_embeddings:
-        rows = padded_vocab(base.model.vocab_size, tps) / tps
-        parameters[-1] -= rows * base.model.hidden_size
-    return parameters
-
-
-def _data_columns(
-    costs: StepCosts,
-    each: Sequence[StepCosts],
-    schedule: Schedule,
-    layout: Layout,
-    tps: FloatArray,
-    base: Scenario,
-) -> DataColumns:
-    """Prices every distinct stage and rank, a column per tp, and spreads them."""
-    stage = _stage_parameters(base, layout, tps, schedule)
-    stages_of = [np.flatnonzero(schedule.stage_rank == rank) for rank in range(schedule.num_ranks)]
-    ranks = np.array([sum(stage[s] for s in own.tolist()) for own in stages_of])
-    layers = np.array([max(kind.num_layers, 1) for kind in layout.kinds])[:, None]
-    payload = stage * costs.gradient_reduce_bytes
-    buckets = np.ceil(payload / costs.plan.bucket_bytes).astype(np.int64)
-    pieces = np.clip(buckets, 1, layers)
-    stage_class = _classes(layout.kind_index[:, None], stage)
-    rank_class = _classes(np.zeros((len(ranks), 1), dtype=np.int64), ranks)
-
-    def spread(values: FloatArray, classes: tuple[IntArray, IntArray], how: str) -> FloatArray:
-        firsts, inverse = classes
-        one = values[firsts]
-        seconds = {
-            "reduce": costs.reduce_s,
-            "gather": costs.gather_s,
-            "optimizer": costs.optimizer_s,
-        }[how](one)
-        return np.broadcast_to(seconds, one.shape)[inverse]
-
-    ends = each[0].links.ends
-    has_tied = base.model.tied_embeddings and ends is not None
-    has_tied = has_tied and bool(schedule.stage_rank[0] != schedule.stage_rank[-1])
-    table = padded_vocab(base.model.vocab_size, tps) / tps * base.model.hidden_size
-    tied = [
-        as_float(p2p_s(float(size) * costs.gradient_reduce_bytes, one.links.ends))
-        if has_tied and one.links.ends is not None
-        else 0.0
-        for size, one in zip(table, each, strict=True)
-    ]
-    return DataColumns(
-        reduce_rank_s=spread(ranks * costs.gradient_reduce_bytes, rank_class, "reduce"),
-        gather_rank_s=spread(ranks * costs.gather_bytes, rank_class, "gather"),
-        optimizer_s=spread(ranks, rank_class, "optimizer"),
-        reduce_stage_s=spread(payload / pieces, stage_class, "reduce"),
-        reduce_whole_s=spread(payload, stage_class, "reduce"),
-        gather_stage_s=spread(stage * costs.gather_bytes, stage_class, "gather"),
-        pieces=pieces,
-        tied_s=np.array(tied),
-        has_tied=has_tied,
-    )
-
-
-def _classes(kind: IntArray, values: FloatArray) -> tuple[IntArray, IntArray]:
-    """(first row of every distinct row, which of them each row is)."""
-    table = np.concatenate((kind.astype(np.float64), values), axis=1)
-    _, firsts, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    return firsts, inverse.reshape(-1)

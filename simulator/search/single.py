@@ -9,7 +9,9 @@ import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray, as_float
 from simulator.schedule.action import Phase
-from simulator.search.prices import DataColumns, Layout, Prices
+from simulator.search.data_parallel import DataColumns
+from simulator.search.layout import Layout
+from simulator.search.prices import Prices
 from simulator.search.space import SHARDING_NAMES, Candidates
 from simulator.search.unique import distinct
 from simulator.sharding import SHARDING

@@ -13,8 +13,10 @@ import numpy as np
 from simulator.numeric import FloatArray, IntArray, as_float
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.table import build_schedule
+from simulator.search.data_parallel import DataColumns
+from simulator.search.layout import Layout
 from simulator.search.passes import Beside, solve_passes
-from simulator.search.prices import Branch, DataColumns, Layout, Prices
+from simulator.search.prices import Branch, Prices
 from simulator.search.single import single_rank_s
 from simulator.search.space import SCHEDULE_NAMES, SHARDING_NAMES, Candidates
 from simulator.search.unique import distinct

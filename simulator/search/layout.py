@@ -1,0 +1,67 @@
+"""How the layers of a model lie on the stages of a pipeline, and their parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.footprint import padded_vocab, stage_parameters
+from simulator.numeric import FloatArray, IntArray
+from simulator.scenario import Scenario
+from simulator.schedule.action import Schedule
+from simulator.search.space import layers_per_stage
+from simulator.workload.stage import StageKind
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a model lies on a pipeline.
+
+    Attributes:
+        kinds: [stages].
+        kind_index: [stages], index into ``distinct``.
+        distinct: the different kinds of stage.
+    """
+
+    kinds: tuple[StageKind, ...]
+    distinct: tuple[StageKind, ...]
+    kind_index: IntArray
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from others: a long tuple of kinds would be slow to compare."""
+        return (len(self.kinds), self.distinct)
+
+    @classmethod
+    def of(cls, scenario: Scenario, num_stages: int, *, balanced: bool) -> Layout:
+        """The layout with equal stages, or with embedding and output counted as layers."""
+        layers = layers_per_stage(scenario.model.num_layers, num_stages, balanced=balanced)
+        kinds = tuple(
+            StageKind(count, i == 0, i == num_stages - 1) for i, count in enumerate(layers)
+        )
+        distinct_kinds = tuple(dict.fromkeys(kinds))
+        index = np.array([distinct_kinds.index(kind) for kind in kinds], dtype=np.int64)
+        return cls(kinds, distinct_kinds, index)
+
+
+def layout_parameters(
+    base: Scenario, layout: Layout, tps: FloatArray, schedule: Schedule
+) -> FloatArray:
+    """Parameters of every stage on one of ``tps`` ranks, a tied table once. [stages, tps]."""
+    by_kind = [
+        stage_parameters(
+            base.model,
+            kind.num_layers,
+            has_embedding=kind.has_embedding,
+            has_output=kind.has_output,
+            tp=tps,
+        )
+        for kind in layout.distinct
+    ]
+    parameters = np.array(by_kind)[layout.kind_index]
+    together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
+    if together and schedule.num_stages > 1 and base.model.tied_embeddings:
+        rows = padded_vocab(base.model.vocab_size, tps) / tps
+        parameters[-1] -= rows * base.model.hidden_size
+    return parameters
