@@ -28,6 +28,7 @@ from simulator.views import write_whole
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
 WHATIF: Final = ROOT / "docs" / "whatif.md"
+QUESTIONS: Final = ROOT / "docs" / "questions.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
@@ -88,6 +89,7 @@ def main(arguments: list[str]) -> None:
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
     pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
+    pages[QUESTIONS] = with_outputs(QUESTIONS)
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))
