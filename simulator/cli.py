@@ -16,6 +16,7 @@ import typer
 
 from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
+from simulator.cli_options import AsJson, Overrides, ScenarioArgument
 from simulator.cli_planning import register as register_planning
 from simulator.cli_samples import add_samples_command
 from simulator.cli_search import register as _register_search
@@ -57,16 +58,6 @@ class Engine(StrEnum):
     maxplus = "maxplus"
 
 
-Scenario = Annotated[
-    str, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeat as needed."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Executor: auto picks des where links are shared.")
 ]
@@ -126,7 +117,7 @@ def trainsim(
 )
 @_guarded
 def run(
-    scenario: Scenario,
+    scenario: ScenarioArgument,
     overrides: Overrides = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write a timeline for Perfetto or chrome://tracing.")
@@ -162,7 +153,7 @@ def run(
 )
 @_guarded
 def memory(
-    scenario: Scenario,
+    scenario: ScenarioArgument,
     overrides: Overrides = None,
     as_json: AsJson = False,
     verbose: Verbose = False,

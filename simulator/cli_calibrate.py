@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli_options import AsJson
 from simulator.console import as_json as json_text
 from simulator.console import busy, examples, guarded, show, write
 from simulator.errors import SpecError
@@ -34,7 +35,6 @@ class Write(StrEnum):
     values = "values"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 StackName = Annotated[
     str, typer.Argument(help="A shipped stack, the path of your own, or all.", show_default=False)
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, overload
 
 import typer
 
+from simulator.cli_options import AsJson, Overrides, ScenarioArgument
 from simulator.console import as_json as json_text
 from simulator.console import counted, examples, guarded, show, write
 from simulator.errors import TrainsimError
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Scenario = Annotated[
-    str, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeatable."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
 HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write drawings as one page.")]
 Pue = Annotated[
@@ -62,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def plan(
-    scenario: Scenario,
+    scenario: ScenarioArgument,
     tokens: Annotated[str, typer.Option(help="To train on, for example 15T or 300B.")],
     deadline: Annotated[str | None, typer.Option(help="For example 60d or 12h.")] = None,
     budget: Annotated[str | None, typer.Option(help="Dollars, for example 5M.")] = None,
@@ -130,7 +123,7 @@ def plan(
 
 @guarded
 def tradeoff(
-    scenario: Scenario,
+    scenario: ScenarioArgument,
     seq_length: Annotated[
         str | None, typer.Option(help="Tokens of a sequence: 8k:128k:x2 (k is 1024).")
     ] = None,
@@ -180,7 +173,7 @@ def tradeoff(
 
 @guarded
 def hardware(
-    scenario: Scenario,
+    scenario: ScenarioArgument,
     clusters: Annotated[str, typer.Option(help="Names or files, between commas.")],
     prices: Annotated[
         list[str] | None,

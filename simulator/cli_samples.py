@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli_options import AsJson, Overrides, ScenarioArgument
 from simulator.console import as_json as json_text
 from simulator.console import examples, guarded, show
 from simulator.errors import SpecError, UnknownNameError
@@ -17,16 +18,8 @@ if TYPE_CHECKING:
 
 @guarded
 def samples(
-    scenario: Annotated[
-        str,
-        typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False),
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeat as needed."
-        ),
-    ] = None,
+    scenario: ScenarioArgument,
+    overrides: Overrides = None,
     number: Annotated[int, typer.Option("--samples", metavar="N", help="Steps to draw.")] = 200,
     noise: Annotated[
         list[str] | None,
@@ -37,7 +30,7 @@ def samples(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how step time spreads when devices, links and ops vary at random.
 

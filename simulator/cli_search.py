@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli_options import AsJson, Overrides, ScenarioArgument
 from simulator.console import as_json as _as_json
 from simulator.console import busy, examples, guarded, show
 
@@ -38,16 +39,8 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    scenario: Annotated[
-        str,
-        typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False),
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeat as needed."
-        ),
-    ] = None,
+    scenario: ScenarioArgument,
+    overrides: Overrides = None,
     objective: Annotated[
         Objective, typer.Option(help="What the best plan makes best.")
     ] = Objective.step_time,
@@ -90,7 +83,7 @@ def search(
     infeasible: Annotated[
         bool, typer.Option("--infeasible", help="Say why plans cannot run, with counts.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the best plan: tp, pp, dp, schedule, sharding, microbatch, recomputation, overlap.
 

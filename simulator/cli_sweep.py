@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from simulator.cli_options import AsJson
 from simulator.console import as_json as json_text
 from simulator.console import busy, examples, guarded, show, write
 
@@ -29,7 +30,6 @@ class Executor(StrEnum):
     slurm = "slurm"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="The directory of a sweep.", show_default=False)
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from simulator.cli_options import AsJson, Overrides
 from simulator.cli_planning import option_value
 from simulator.console import as_json as json_text
 from simulator.console import counted, examples, guarded, show, write
@@ -27,12 +28,7 @@ MAX_GRIDS: Final = 64
 DEFAULT_SEQ_LENGTH: Final = 2048
 DEFAULT_PRECISION: Final = "bf16"
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeatable."),
-]
 
 
 def register(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli_options import AsJson, Overrides, ScenarioArgument
 from simulator.console import as_json as json_text
 from simulator.console import examples, guarded, show, write
 from simulator.errors import SpecError
@@ -34,20 +35,10 @@ class Reference(StrEnum):
     best = "best"
 
 
-Scenario = Annotated[
-    str, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Replace a value of the scenario; repeat as needed."
-    ),
-]
 Vary = Annotated[
     list[str] | None,
     typer.Option("--vary", metavar="KEY=V1,V2", help="Values that a key takes; repeat as needed."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Outputs = Annotated[
     list[Path] | None,
     typer.Option(
@@ -87,7 +78,7 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def scale(
-    scenario: Scenario,
+    scenario: ScenarioArgument,
     devices: Annotated[
         str,
         typer.Option(
@@ -121,14 +112,14 @@ def scale(
     """
     _check_outputs([scenario], outputs)
     from simulator.spec.load import scenario_source
-    from simulator.whatif.counts import device_counts
+    from simulator.spec.ranges import parse_range
     from simulator.whatif.page import scaling_page
     from simulator.whatif.records import csv_text, scaling_json, scaling_records
     from simulator.whatif.scaling import mode_named
     from simulator.whatif.scaling import scale as curves_of
 
     source = scenario_source(scenario, overrides or ())
-    counts = device_counts(devices)
+    counts = tuple(sorted(parse_range(devices)))
     name = source.scenario().name
     curves = curves_of(source, counts, mode_named(mode.value), pays=pays, watch=_watch)
     for path in outputs or ():
@@ -190,7 +181,7 @@ def compare(
 
 @guarded
 def sensitivity(
-    scenario: Scenario,
+    scenario: ScenarioArgument,
     overrides: Overrides = None,
     vary: Vary = None,
     factor: Annotated[
