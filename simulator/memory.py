@@ -111,7 +111,7 @@ def rank_static(
         whole_parameters: those whose sharded gradients are whole at once.
     """
     plan, stack = scenario.plan, scenario.stack
-    precision = scenario.training.precision
+    precision, optimizer = scenario.training.precision, scenario.training.optimizer
     parameters = costs.rank_parameters(tuple(stages))
     weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
     copied = precision == "bf16" and stack.bf16_gradient_copy
@@ -119,12 +119,12 @@ def rank_static(
         parameters,
         policy=plan.sharding,
         shard_size=plan.shard_size,
-        optimizer=scenario.training.optimizer,
+        optimizer=optimizer,
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
-    whole = whole_parameters * scenario.training.optimizer.gradient_bytes
-    states = replace(states, gradients=states.gradients + whole * (1 - 1 / plan.shard_size))
+    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / plan.shard_size)
+    states = replace(states, gradients=states.gradients + whole)
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
         scenario.model,

@@ -142,15 +142,16 @@ class StagePricer:
         """
         stack = self.context.stack
         layer_kernels = self._kernels("layer", phase)
-        parts: list[tuple[PhaseCost, int]] = [
-            (self._price("layer", phase, layer_kernels), kind.num_layers)
+        counts = {
+            "layer": kind.num_layers,
+            "embedding": int(kind.has_embedding),
+            "output": int(kind.has_output),
+        }
+        parts = [
+            (self._price(part, phase, self._kernels(part, phase)), count)
+            for part, count in counts.items()
+            if count or part == "layer"
         ]
-        if kind.has_embedding:
-            kernels = self._kernels("embedding", phase)
-            parts.append((self._price("embedding", phase, kernels), 1))
-        if kind.has_output:
-            kernels = self._kernels("output", phase)
-            parts.append((self._price("output", phase, kernels), 1))
         again = recomputed_kernels(self._block("layer"), self.recompute, stack, self.model)
         if num_again is None:
             num_again = recomputing_layers(kind.num_layers, self.recompute)
