@@ -20,7 +20,7 @@ from simulator.cost.output_memory import (
     output_weight_gradient_held_bytes,
 )
 from simulator.machine import BYTES_PER_ELEMENT
-from simulator.numeric import FloatArray, IntArray, Numeric
+from simulator.numeric import FloatArray, IntArray, Numeric, whole_ticks
 from simulator.plan import (
     num_microbatches,
     process_group,
@@ -100,7 +100,8 @@ class Step:
         )
 
     def _at(self, op_class: IntArray, speed: FloatArray) -> FloatArray:
-        return self.table.device_s[op_class] / speed + self.table.waiting_s[op_class]
+        seconds = self.table.device_s[op_class] / speed + self.table.waiting_s[op_class]
+        return whole_ticks(seconds)
 
 
 def microbatch_shape(scenario: Scenario) -> MicrobatchShape:

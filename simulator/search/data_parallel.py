@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.cost.footprint import padded_vocab
 from simulator.cost.transfer import p2p_s
-from simulator.numeric import FloatArray, IntArray, as_float
+from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
 from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
 from simulator.search.layout import Layout, layout_parameters
@@ -82,7 +82,7 @@ def data_columns(
             "gather": costs.gather_s,
             "optimizer": costs.optimizer_s,
         }[how](one)
-        return np.broadcast_to(seconds, one.shape)[inverse]
+        return whole_ticks(np.broadcast_to(seconds, one.shape))[inverse]
 
     ends = each[0].links.ends
     has_tied = base.model.tied_embeddings and ends is not None
@@ -102,7 +102,7 @@ def data_columns(
         reduce_whole_s=spread(payload, stage_class, "reduce"),
         gather_stage_s=spread(stage * costs.gather_bytes, stage_class, "gather"),
         pieces=pieces,
-        tied_s=np.array(tied),
+        tied_s=whole_ticks(np.array(tied)),
         has_tied=has_tied,
     )
 

@@ -13,7 +13,8 @@ from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
 from simulator.search.footprint import peak_bytes
 from simulator.search.prices import Prices
-from simulator.search.space import Candidates
+from simulator.search.space import SCHEDULE_NAMES, Candidates
+from simulator.search.steady import representative
 from simulator.search.step_time import PIPELINE, pipeline_of, step_times_s
 from simulator.search.unique import codes, distinct
 
@@ -35,14 +36,26 @@ class Evaluation:
 
 
 def groups(candidates: Candidates) -> Iterator[IntArray]:
-    """Rows of candidates whose passes have one structure."""
-    columns = candidates.columns()
-    code = codes([columns[name] for name in PIPELINE])
-    if not code.size:
+    """Rows of candidates whose passes have one structure, but for the number of its periods."""
+    if not len(candidates):
         return
+    columns = candidates.columns()
+    code = codes([*(columns[name] for name in PIPELINE), _representatives(candidates)])
     order = np.argsort(code, kind="stable")
     bounds = np.flatnonzero(np.diff(code[order])) + 1
     yield from np.split(order, bounds)
+
+
+def _representatives(candidates: Candidates) -> IntArray:
+    """Microbatches of the shortest step of which each is an extension. [candidates]."""
+    pipelines = [candidates.schedule, candidates.pp, candidates.virtual_stages]
+    unique, inverse = distinct([*pipelines, candidates.microbatches])
+    rows: list[list[int]] = unique.tolist()
+    fewest = [
+        representative(SCHEDULE_NAMES[schedule], pp, chunks, count)
+        for schedule, pp, chunks, count in rows
+    ]
+    return np.array(fewest, dtype=np.int64)[inverse]
 
 
 def evaluate(

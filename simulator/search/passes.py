@@ -7,123 +7,18 @@ depend on how passes interleave (reductions at the end, the optimizer) is left t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
-from simulator.schedule.action import Phase, Schedule
-from simulator.schedule.dry_run import dry_run, message_source
+from simulator.schedule.action import Schedule
+from simulator.search.program import Levels, Program, ScheduleKey, program
+from simulator.search.steady import Period, after_periods
 
 _CHUNK_BYTES = 64 * 2**20
 """Memory for the end times of one chunk of rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """Passes sorted by level.
-
-    Attributes:
-        bounds: first pass of every level, and the end.
-        before: [passes], previous pass of the rank; ``num_passes`` for the first.
-        needs: [passes], pass whose result it waits for; ``num_passes + 1`` for none.
-        duration: [passes], row of the durations: ``phase * stages + stage``.
-        stream: [passes], where its result leaves: ``3 * rank``, plus 1 forward, 2 backward; plus
-            0 if it stays.
-        boundary: [passes], row of the sends; the last row if it stays.
-        cut: level -> (pass, stage) of the passes that complete a stage's gradients.
-        opens: level -> (pass, stage) of the first forwards of the stages.
-        first_pass, last_pass: [ranks].
-    """
-
-    num_passes: int
-    bounds: tuple[int, ...]
-    before: IntArray
-    needs: IntArray
-    duration: IntArray
-    stream: IntArray
-    boundary: IntArray
-    cut: dict[int, list[tuple[int, int]]]
-    opens: dict[int, list[tuple[int, int]]]
-    first_pass: IntArray
-    last_pass: IntArray
-
-
-@lru_cache(maxsize=8)
-def program(schedule_key: ScheduleKey) -> Program:
-    """The program of a schedule; see ``Program``."""
-    schedule = schedule_key.schedule
-    num_ranks, per_rank = schedule.phase.shape
-    count = num_ranks * per_rank
-    flat: IntArray = np.arange(count, dtype=np.int64).reshape(num_ranks, per_rank)
-    phase, stage = schedule.phase.ravel(), schedule.stage.ravel()
-    # Without messages that take time a pass of one second ends at its level plus one.
-    level = dry_run(schedule, 1.0, 1.0, 1.0).end.ravel().astype(np.int64) - 1
-    order = np.argsort(level, kind="stable")
-    place = np.empty(count + 1, dtype=np.int64)
-    place[order] = np.arange(count)
-    place[-1] = count + 1
-    is_first = np.zeros(count, dtype=np.bool_)
-    is_first[flat[:, 0]] = True
-    before = place[order - 1]
-    before[is_first[order]] = count
-    source = message_source(schedule)
-    # A pass of the same rank has ended: only messages from other ranks need waiting.
-    source[source // per_rank == np.arange(num_ranks)[:, None]] = -1
-    stream, boundary = _ways_out(schedule)
-    last_phase = Phase.W if schedule.splits_backward else Phase.B
-    final = schedule.microbatch.ravel() == schedule.num_microbatches - 1
-    cut = np.flatnonzero((phase == last_phase) & final)
-    forwards = np.flatnonzero(phase == Phase.F)
-    _, firsts = np.unique(stage[forwards], return_index=True)
-    bounds = np.concatenate(([0], np.cumsum(np.bincount(level))))
-    return Program(
-        num_passes=count,
-        bounds=tuple(bounds.tolist()),
-        before=before,
-        needs=place[source.ravel()[order]],
-        duration=(phase * schedule.num_stages + stage)[order],
-        stream=stream[order],
-        boundary=boundary[order],
-        cut=_by_level(cut, level, place, stage),
-        opens=_by_level(forwards[firsts], level, place, stage),
-        first_pass=place[flat[:, 0]],
-        last_pass=place[flat[:, -1]],
-    )
-
-
-def _ways_out(schedule: Schedule) -> tuple[IntArray, IntArray]:
-    """Stream and boundary of every pass, see ``Program``, in the order of the schedule."""
-    phase, stage, rank_of = schedule.phase.ravel(), schedule.stage.ravel(), schedule.stage_rank
-    target = np.where(phase == Phase.F, stage + 1, np.where(phase == Phase.B, stage - 1, -1))
-    inside = (target >= 0) & (target < schedule.num_stages)
-    leaves = inside & (rank_of[np.where(inside, target, 0)] != rank_of[stage])
-    stream = 3 * rank_of[stage] + leaves * (1 + (phase == Phase.B))
-    boundary = np.where(leaves, np.minimum(stage, target), schedule.num_stages - 1)
-    return stream, boundary
-
-
-class ScheduleKey:
-    """A schedule as a key of the cache: by identity, for ``build_schedule`` keeps it."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
-
-    def __hash__(self) -> int:
-        return id(self.schedule)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ScheduleKey) and other.schedule is self.schedule
-
-
-def _by_level(
-    ops: IntArray, level: IntArray, place: IntArray, stage: IntArray
-) -> dict[int, list[tuple[int, int]]]:
-    found: dict[int, list[tuple[int, int]]] = {}
-    for op in ops.tolist():
-        found.setdefault(int(level[op]), []).append((int(place[op]), int(stage[op])))
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +40,17 @@ class Beside:
     pieces: IntArray
     stream_s: FloatArray
 
+    def part(self, rows: slice) -> Beside:
+        """Some of the rows."""
+        return Beside(
+            None if self.gathered_s is None else self.gathered_s[:, rows],
+            self.reduce_s[:, rows],
+            self.piece_s[:, rows],
+            self.last_piece_s[:, rows],
+            self.pieces[:, rows],
+            self.stream_s[:, rows].copy(),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ends:
@@ -154,102 +60,194 @@ class Ends:
     compute_s: FloatArray
     data_s: FloatArray
 
+    def take(self, rows: IntArray) -> Ends:
+        """Some of the rows, in any order."""
+        return Ends(self.first_start_s[:, rows], self.compute_s[:, rows], self.data_s[:, rows])
 
-def solve_passes(
-    schedule: Schedule,
-    duration_s: FloatArray,
-    begin_s: float,
-    *,
-    send_s: FloatArray | None = None,
-    beside: Beside | None = None,
-) -> Ends:
+    @classmethod
+    def joined(cls, parts: Sequence[Ends]) -> Ends:
+        """The rows of all parts, one after the other."""
+        return cls(
+            np.concatenate([part.first_start_s for part in parts], axis=1),
+            np.concatenate([part.compute_s for part in parts], axis=1),
+            np.concatenate([part.data_s for part in parts], axis=1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Microbatches beyond those of the schedule.
+
+    Attributes:
+        period: what they repeat.
+        count: [rows], periods.
+    """
+
+    period: Period
+    count: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the passes of every row take.
+
+    Attributes:
+        duration_s: [3 * stages, rows], see ``Levels.duration``.
+        send_s: [stages, rows], sends beside compute to the next stage, 0 in the last row and
+            where there are none; None if no row has any.
+        beside: reductions and gathers that overlap.
+        more: None if all rows have as many microbatches as the schedule.
+    """
+
+    duration_s: FloatArray
+    send_s: FloatArray | None = None
+    beside: Beside | None = None
+    more: More | None = None
+
+    def part(self, first: int, end: int) -> Work:
+        """Some of the rows."""
+        rows = slice(first, end)
+        return Work(
+            np.ascontiguousarray(self.duration_s[:, rows]),
+            None if self.send_s is None else np.ascontiguousarray(self.send_s[:, rows]),
+            None if self.beside is None else self.beside.part(rows),
+            None if self.more is None else More(self.more.period, self.more.count[rows]),
+        )
+
+
+def solve_passes(schedule: Schedule, work: Work, begin_s: float) -> Ends:
     """When every rank ends its passes.
 
     Args:
         schedule: order of the passes.
-        duration_s: [3 * stages, rows], see ``Program.duration``.
+        work: what they take.
         begin_s: when the compute streams begin their passes.
-        send_s: [stages, rows], sends beside compute to the next stage, 0 in the last row and
-            where there are none; None if no row has any.
-        beside: reductions and gathers that overlap.
     """
     made = program(ScheduleKey(schedule))
-    rows = duration_s.shape[1]
     chunk = max(1, _CHUNK_BYTES // (8 * made.num_passes))
-    parts = [
-        _solve(
-            schedule,
-            made,
-            np.ascontiguousarray(duration_s[:, first : first + chunk]),
-            begin_s,
-            (
-                None if send_s is None else np.ascontiguousarray(send_s[:, first : first + chunk]),
-                _rows_of(beside, first, first + chunk),
-            ),
-        )
-        for first in range(0, rows, chunk)
-    ]
-    return Ends(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
-
-
-def _rows_of(beside: Beside | None, first: int, end: int) -> Beside | None:
-    if beside is None:
-        return None
-    return Beside(
-        None if beside.gathered_s is None else beside.gathered_s[:, first:end],
-        beside.reduce_s[:, first:end],
-        beside.piece_s[:, first:end],
-        beside.last_piece_s[:, first:end],
-        beside.pieces[:, first:end],
-        beside.stream_s[:, first:end].copy(),
+    return Ends.joined(
+        [
+            _solve(schedule, made, work.part(first, first + chunk), begin_s)
+            for first in range(0, work.duration_s.shape[1], chunk)
+        ]
     )
 
 
-def _solve(
-    schedule: Schedule,
-    made: Program,
-    duration_s: FloatArray,
-    begin_s: float,
-    others: tuple[FloatArray | None, Beside | None],
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    send_s, beside = others
-    count, rows = made.num_passes, duration_s.shape[1]
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """[..., rows]: ends of passes, arrival of their results, and when the sending streams are free.
+
+    ``arrived_s`` is ``end_s`` where nothing is sent beside compute.
+    """
+
+    end_s: FloatArray
+    arrived_s: FloatArray
+    sent_s: FloatArray
+
+
+def _solve(schedule: Schedule, made: Program, work: Work, begin_s: float) -> Ends:
+    count, rows = made.num_passes, work.duration_s.shape[1]
     end_s = np.empty((count + 2, rows))
     end_s[count], end_s[count + 1] = begin_s, 0.0
     arrived_s = end_s
-    if send_s is not None:
+    if work.send_s is not None:
         arrived_s = np.empty_like(end_s)
         arrived_s[count + 1] = 0.0
-    sent_s = np.zeros((3 * schedule.num_ranks, rows))
+    times = _Times(end_s, arrived_s, np.zeros((3 * schedule.num_ranks, rows)))
+    beside = work.beside
     data_s = np.zeros((schedule.num_ranks, rows)) if beside is None else beside.stream_s
     gathered = None if beside is None else beside.gathered_s
-    bounds = made.bounds
-    for level in range(len(bounds) - 1):
-        here = slice(bounds[level], bounds[level + 1])
-        now_s = end_s[here]
-        end_s.take(made.before[here], axis=0, out=now_s, mode="clip")
-        np.maximum(now_s, arrived_s.take(made.needs[here], axis=0), out=now_s)
+    for level in range(made.levels.num_levels):
+        if work.more is not None and level == work.more.period.level:
+            _insert_periods(times, made.levels.bounds[level], work, work.more)
+        now_s = _begin_level(made.levels, level, times)
         if gathered is not None and level in made.opens:
             for op, stage in made.opens[level]:
                 np.maximum(end_s[op], gathered[stage], out=end_s[op])
         cut = [] if beside is None else made.cut.get(level, [])
         ready = [end_s[op].copy() for op, _ in cut]
-        now_s += duration_s.take(made.duration[here], axis=0)
+        now_s += work.duration_s.take(_here(made.levels, level, made.levels.duration), axis=0)
         for (op, stage), ready_s in zip(cut, ready, strict=True):
             if beside is not None:
                 stream_s = data_s[int(schedule.stage_rank[stage])]
                 end_s[op] = _reduce_beside(ready_s, stage, stream_s, beside)
-        if send_s is not None:
-            # A stream of sends goes in the order of the passes; what stays is there at once.
-            stream = made.stream[here]
-            out_s = np.maximum(sent_s.take(stream, axis=0), now_s)
-            out_s += send_s.take(made.boundary[here], axis=0)
-            sent_s[stream] = arrived_s[here] = out_s
-    first_pass = made.first_pass
-    starts = np.maximum(end_s[made.before[first_pass]], arrived_s[made.needs[first_pass]])
+        if work.send_s is not None:
+            _send(made.levels, level, times, work.send_s)
+    first_pass, levels = made.first_pass, made.levels
+    starts = np.maximum(end_s[levels.before[first_pass]], arrived_s[levels.needs[first_pass]])
     if gathered is not None:
         starts = np.maximum(starts, gathered[schedule.stage[:, 0]])
-    return starts, end_s[made.last_pass], data_s
+    return Ends(starts, end_s[made.last_pass], data_s)
+
+
+def _here(levels: Levels, level: int, values: IntArray) -> IntArray:
+    return values[levels.bounds[level] : levels.bounds[level + 1]]
+
+
+def _begin_level(levels: Levels, level: int, times: _Times) -> FloatArray:
+    """When the passes of a level begin, where their ends will be. [passes of it, rows]."""
+    now_s = times.end_s[levels.bounds[level] : levels.bounds[level + 1]]
+    # "clip" never clips here; the other modes copy when given an ``out``.
+    times.end_s.take(_here(levels, level, levels.before), axis=0, out=now_s, mode="clip")
+    arrived_s = times.arrived_s.take(_here(levels, level, levels.needs), axis=0)
+    return np.maximum(now_s, arrived_s, out=now_s)
+
+
+def _send(levels: Levels, level: int, times: _Times, send_s: FloatArray) -> None:
+    """A stream of sends goes in the order of the passes; what stays is there at once."""
+    here = slice(levels.bounds[level], levels.bounds[level + 1])
+    stream = levels.stream[here]
+    out_s = np.maximum(times.sent_s.take(stream, axis=0), times.end_s[here])
+    out_s += send_s.take(levels.boundary[here], axis=0)
+    times.sent_s[stream] = times.arrived_s[here] = out_s
+
+
+def _insert_periods(times: _Times, end: int, work: Work, more: More) -> None:
+    """Moves the last passes before ``end`` on by the periods that a row has more."""
+    period = more.period
+    window = slice(end - period.window, end)
+    parts = [times.end_s[window]]
+    if work.send_s is not None:
+        parts += [times.arrived_s[window], times.sent_s[period.streams]]
+    after_s = after_periods(np.concatenate(parts), more.count, _period_of(period, work))
+    times.end_s[window] = after_s[: period.window]
+    if work.send_s is not None:
+        times.arrived_s[window] = after_s[period.window : 2 * period.window]
+        times.sent_s[period.streams] = after_s[2 * period.window :]
+
+
+def _period_of(
+    period: Period, work: Work
+) -> Callable[[IntArray], Callable[[FloatArray], FloatArray]]:
+    """Rows -> what advances their last passes and streams by a period."""
+    window, levels, streams = period.window, period.levels, period.streams
+    size = levels.bounds[-1]
+
+    def rows_of(rows: IntArray) -> Callable[[FloatArray], FloatArray]:
+        duration_s = work.duration_s[:, rows]
+        send_s = None if work.send_s is None else work.send_s[:, rows]
+        end_s = np.zeros((size + 1, rows.size))
+        arrived_s = end_s if send_s is None else np.zeros_like(end_s)
+        times = _Times(end_s, arrived_s, np.zeros((int(streams.max()) + 1, rows.size)))
+
+        def advance(state_s: FloatArray) -> FloatArray:
+            end_s[:window] = state_s[:window]
+            if send_s is not None:
+                arrived_s[:window] = state_s[window : 2 * window]
+                times.sent_s[streams] = state_s[2 * window :]
+            for level in range(levels.num_levels):
+                now_s = _begin_level(levels, level, times)
+                now_s += duration_s.take(_here(levels, level, levels.duration), axis=0)
+                if send_s is not None:
+                    _send(levels, level, times, send_s)
+            last = slice(size - window, size)
+            if send_s is None:
+                return end_s[last].copy()
+            return np.concatenate((end_s[last], arrived_s[last], times.sent_s[streams]))
+
+        return advance
+
+    return rows_of
 
 
 def _reduce_beside(

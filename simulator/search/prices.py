@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator.machine import GroupLink, PathLink
 from simulator.memory import RankStatic, rank_static
-from simulator.numeric import FloatArray, IntArray, as_float
+from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
 from simulator.plan import Recompute, process_group
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase, Schedule
@@ -86,6 +86,11 @@ class Prices:
         place = candidates.pp if base.plan.axis_order[0] != "tp" else np.ones_like(candidates.pp)
         spots, spot = distinct([candidates.tp, candidates.micro_batch_size, place])
         return cls(base, devices, Topology.of(base.cluster), spots, spot)
+
+    @property
+    def begin_s(self) -> float:
+        """When the first passes may begin: what a step costs the host before them."""
+        return float(whole_ticks(np.array(as_float(self.base.stack.step_overhead_s))))
 
     def scenario(self, tp: int, pp: int, **changes: int) -> Scenario:
         """The base scenario with other degrees, and what else prices may depend on."""
@@ -278,7 +283,7 @@ class Prices:
                 costs.reduce_row((0,), num_pieces=pieces),
             ]
             table = costs.table.build()
-            seconds = (table.device_s + table.waiting_s)[rows].tolist()
+            seconds = whole_ticks(table.device_s + table.waiting_s)[rows].tolist()
             host = [as_float(costs.list_host_s(0, phase)) for phase in (Phase.F, Phase.B)]
             self._arrays[key] = np.array([*seconds, *host])
         return tuple(self._arrays[key].tolist())

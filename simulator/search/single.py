@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from simulator.numeric import BoolArray, FloatArray, IntArray, as_float
+from simulator.numeric import BoolArray, FloatArray, IntArray, ceil_div, whole_ticks
 from simulator.schedule.action import Phase
 from simulator.search.data_parallel import DataColumns
 from simulator.search.layout import Layout
 from simulator.search.prices import Prices
 from simulator.search.space import SHARDING_NAMES, Candidates
+from simulator.search.steady import after_periods
 from simulator.search.unique import distinct
 from simulator.sharding import SHARDING
 
@@ -28,6 +30,32 @@ class _Clock:
     compute_s: FloatArray
     data_s: FloatArray
 
+    def repeat(
+        self,
+        count: IntArray,
+        pass_s: FloatArray,
+        reduce_s: FloatArray,
+        rows: tuple[BoolArray, BoolArray],
+    ) -> None:
+        """Microbatches, with a reduction after each in some rows.
+
+        A stream beside compute is held up by the first microbatch, by the last, or never: what it
+        ends at, max over j of ``(compute after j) + (count - j + 1) * reduce_s``, is linear in j.
+
+        Args:
+            count: [rows], microbatches.
+            pass_s: of a microbatch.
+            reduce_s: of its reduction.
+            rows: in which the reduction is beside compute, and in which there is one.
+        """
+        beside, reduces = rows
+        in_line_s = np.where(reduces & ~beside, reduce_s, 0.0)
+        first_s = self.compute_s + pass_s
+        self.compute_s = self.compute_s + count * (pass_s + in_line_s)
+        queued_s = np.maximum(self.data_s, first_s) + count * reduce_s
+        after_s = np.maximum(queued_s, self.compute_s + reduce_s)
+        self.data_s = np.where(reduces & beside & (count > 0), after_s, self.data_s)
+
     def reduce(self, seconds: FloatArray, beside: BoolArray, rows: BoolArray) -> None:
         """A reduction, beside compute or in its stream."""
         after = np.maximum(self.compute_s, self.data_s) + seconds
@@ -38,7 +66,7 @@ class _Clock:
 def single_rank_s(
     candidates: Candidates, prices: Prices, terms: FloatArray, data: DataColumns, layout: Layout
 ) -> FloatArray:
-    """Step times of candidates with pp 1 and the same number of microbatches. [candidates].
+    """Step times of candidates with pp 1. [candidates].
 
     Args:
         candidates: with pp 1.
@@ -70,21 +98,18 @@ def _whole_weights_s(
     candidates: Candidates, prices: Prices, terms: FloatArray, data: DataColumns, rows: IntArray
 ) -> FloatArray:
     """Weights are on the device; gradients leave at the end, or after every microbatch."""
-    forward_s = _device_s(terms[Phase.F]) + terms[Phase.F, 3]
-    backward_s = _device_s(terms[Phase.B]) + terms[Phase.B, 3]
+    forward_s = whole_ticks(_device_s(terms[Phase.F]) + terms[Phase.F, 3])
+    backward_s = whole_ticks(_device_s(terms[Phase.B]) + terms[Phase.B, 3])
     pieces = np.where(candidates.overlap_dp == 1, data.pieces[0, rows], 1)
-    piece_s = _device_s(terms[Phase.B], pieces) + terms[Phase.B, 3] / pieces
+    piece_s = whole_ticks(_device_s(terms[Phase.B], pieces) + terms[Phase.B, 3] / pieces)
     beside, has_dp = candidates.overlap_dp == 1, candidates.dp > 1
     every = _EVERY[candidates.sharding] & has_dp
     gathers = _AFTER[candidates.sharding] & has_dp
     whole_s, reduce_s = data.reduce_whole_s[0, rows], data.reduce_stage_s[0, rows]
-    begin_s = as_float(prices.base.stack.step_overhead_s)
+    begin_s = prices.begin_s
     gathered_s = np.where(gathers & beside, data.gather_stage_s[0, rows], 0.0)
     clock = _Clock(np.maximum(begin_s, gathered_s), gathered_s)
-    for _ in range(int(candidates.microbatches[0]) - 1):
-        clock.compute_s = clock.compute_s + forward_s + backward_s
-        if every.any():
-            clock.reduce(whole_s, beside, every)
+    clock.repeat(candidates.microbatches - 1, forward_s + backward_s, whole_s, (beside, every))
     clock.compute_s = clock.compute_s + forward_s
     for piece in range(int(pieces.max())):
         there = piece < pieces
@@ -116,71 +141,96 @@ def _gathered_weights_s(
     )[inverse].T
     gather_s, reduce_s, host_s = traffic[0:2], traffic[2], traffic[3:5]
     piece_s = [
-        terms[phase, 0] / pieces
-        + terms[phase, 1] / pieces
-        + (terms[phase, 2] + host_s[phase]) / pieces
-        + terms[phase, 3] / pieces
+        whole_ticks(
+            terms[phase, 0] / pieces
+            + terms[phase, 1] / pieces
+            + (terms[phase, 2] + host_s[phase]) / pieces
+            + terms[phase, 3] / pieces
+        )
         for phase in (Phase.F, Phase.B)
     ]
     beside = candidates.overlap_dp == 1
-    begin_s = as_float(prices.base.stack.step_overhead_s)
-    count = int(candidates.microbatches[0])
+    work = _Layers(gather_s, piece_s, reduce_s, pieces)
+    in_line = np.flatnonzero(~beside)
     end_s = np.empty(len(candidates))
-    for rows, run in ((np.flatnonzero(~beside), _in_line), (np.flatnonzero(beside), _ahead)):
-        if rows.size:
-            end_s[rows] = run(
-                begin_s,
-                (gather_s[:, rows], [one[rows] for one in piece_s], reduce_s[rows]),
-                (count, pieces),
-                prices.base.plan.prefetch_depth,
-            )
+    end_s[in_line] = work.take(in_line).in_line_s(prices.begin_s, candidates.microbatches[in_line])
+    # A few microbatches at the end gather less than others.
+    depth = prices.base.plan.prefetch_depth
+    last = np.minimum(candidates.microbatches, ceil_div(depth + 1, 2 * pieces))
+    for count in np.unique(last[beside]).tolist():
+        rows = np.flatnonzero(beside & (last == count))
+        before = candidates.microbatches[rows] - count
+        end_s[rows] = work.take(rows).ahead_s(prices.begin_s, before, count, depth)
     return end_s + optimizer_s
 
 
-def _in_line(
-    begin_s: float,
-    seconds: tuple[FloatArray, list[FloatArray], FloatArray],
-    counts: tuple[int, int],
-    _depth: int,
-) -> FloatArray:
-    """Everything on the compute stream, one after the other."""
-    gather_s, piece_s, reduce_s = seconds
-    now = np.full(reduce_s.size, begin_s)
-    for _ in range(counts[0]):
-        for phase in (Phase.F, Phase.B):
-            for _ in range(counts[1]):
-                now = now + gather_s[phase] + piece_s[phase]
-                if phase is Phase.B:
-                    now = now + reduce_s
-    return now
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """Layers of a microbatch whose weights are gathered, pass after pass.
 
+    Attributes:
+        gather_s: [2, rows], of one layer for a forward and for a backward.
+        piece_s: forward and backward of one layer, [rows] each.
+        reduce_s: [rows], of one layer.
+        num_pieces: layers.
+    """
 
-def _ahead(
-    begin_s: float,
-    seconds: tuple[FloatArray, list[FloatArray], FloatArray],
-    counts: tuple[int, int],
-    depth: int,
-) -> FloatArray:
-    """Gathers and reductions on a stream of their own; at most ``depth + 1`` gathered pieces."""
-    gather_s, piece_s, reduce_s = seconds
-    num_microbatches, num_pieces = counts
-    per_microbatch = 2 * num_pieces
-    total = num_microbatches * per_microbatch
+    gather_s: FloatArray
+    piece_s: list[FloatArray]
+    reduce_s: FloatArray
+    num_pieces: int
 
-    def phase_of(piece: int) -> Phase:
-        return Phase.F if piece % per_microbatch < num_pieces else Phase.B
+    def take(self, rows: IntArray) -> _Layers:
+        """Some of the rows."""
+        piece_s = [one[rows] for one in self.piece_s]
+        return _Layers(self.gather_s[:, rows], piece_s, self.reduce_s[rows], self.num_pieces)
 
-    compute_s, data_s = np.full(reduce_s.size, begin_s), np.zeros(reduce_s.size)
-    gathered: list[FloatArray] = []
-    for piece in range(min(depth + 1, total)):
-        data_s = data_s + gather_s[phase_of(piece)]
-        gathered.append(data_s)
-    for piece in range(total):
-        phase = phase_of(piece)
-        compute_s = np.maximum(compute_s, gathered.pop(0)) + piece_s[phase]
-        if phase is Phase.B:
-            data_s = np.maximum(data_s, compute_s) + reduce_s
-        if piece + depth + 1 < total:
-            data_s = np.maximum(data_s, compute_s) + gather_s[phase_of(piece + depth + 1)]
+    def in_line_s(self, begin_s: float, count: IntArray) -> FloatArray:
+        """End of ``count`` microbatches with everything on the compute stream."""
+        layer_s = self.gather_s[0] + self.gather_s[1] + self.piece_s[0] + self.piece_s[1]
+        return begin_s + count * self.num_pieces * (layer_s + self.reduce_s)
+
+    def ahead_s(self, begin_s: float, before: IntArray, count: int, depth: int) -> FloatArray:
+        """Gathers and reductions on a stream of their own; at most ``depth + 1`` gathered pieces.
+
+        Args:
+            begin_s: when compute begins.
+            before: [rows], microbatches before the last ``count``.
+            count: last microbatches, that of the rest only what is left is gathered.
+            depth: layers that are gathered ahead.
+        """
+        total = 2 * self.num_pieces * (count + int(before.max(initial=0)))
+        held = min(depth + 1, total)
+        compute_s, data_s = np.full(before.size, begin_s), np.zeros(before.size)
+        gathered: list[FloatArray] = []
+        for piece in range(held):
+            data_s = data_s + self.gather_s[self._phase(piece)]
             gathered.append(data_s)
-    return np.maximum(compute_s, data_s)
+
+        def microbatch_of(rows: IntArray) -> Callable[[FloatArray], FloatArray]:
+            own = self.take(rows)
+            return lambda state_s: own._pieces(state_s, range(2 * self.num_pieces), held, None)
+
+        state_s = after_periods(np.stack((compute_s, data_s, *gathered)), before, microbatch_of)
+        last = 2 * self.num_pieces * count
+        return self._pieces(state_s, range(last), held, last)[:2].max(axis=0)
+
+    def _phase(self, piece: int) -> Phase:
+        return Phase.F if piece % (2 * self.num_pieces) < self.num_pieces else Phase.B
+
+    def _pieces(
+        self, state_s: FloatArray, pieces: range, held: int, total: int | None
+    ) -> FloatArray:
+        """Some pieces after a state: ends of both streams, then of the gathers that are ahead."""
+        compute_s, data_s = state_s[0], state_s[1]
+        gathered = list(state_s[2:])
+        for piece in pieces:
+            phase = self._phase(piece)
+            compute_s = np.maximum(compute_s, gathered.pop(0)) + self.piece_s[phase]
+            if phase is Phase.B:
+                data_s = np.maximum(data_s, compute_s) + self.reduce_s
+            if total is None or piece + held < total:
+                ahead_s = self.gather_s[self._phase(piece + held)]
+                data_s = np.maximum(data_s, compute_s) + ahead_s
+                gathered.append(data_s)
+        return np.stack((compute_s, data_s, *gathered))

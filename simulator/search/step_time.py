@@ -10,21 +10,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulator.numeric import FloatArray, IntArray, as_float
+from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.table import build_schedule
 from simulator.search.data_parallel import DataColumns
 from simulator.search.layout import Layout
-from simulator.search.passes import Beside, solve_passes
+from simulator.search.passes import Beside, Ends, More, Work, solve_passes
 from simulator.search.prices import Branch, Prices
 from simulator.search.single import single_rank_s
 from simulator.search.space import SCHEDULE_NAMES, SHARDING_NAMES, Candidates
+from simulator.search.steady import period_of, representative
 from simulator.search.unique import distinct
 from simulator.sharding import SHARDING
 
-PIPELINE = ("pp", "virtual_stages", "schedule", "balanced", "microbatches")
-"""Columns that shape the passes."""
+PIPELINE = ("pp", "virtual_stages", "schedule", "balanced")
+"""Columns that shape the passes, beside the number of microbatches."""
 _PASSES = (
+    "microbatches",
     "tp",
     "micro_batch_size",
     "sequence_parallel",
@@ -36,14 +38,14 @@ _PASSES = (
 
 
 def pipeline_of(candidates: Candidates, prices: Prices) -> tuple[Schedule, Layout]:
-    """Schedule and layout of candidates that agree in the columns ``PIPELINE``."""
-    first = {name: int(candidates.columns()[name][0]) for name in PIPELINE}
-    schedule = build_schedule(
-        SCHEDULE_NAMES[first["schedule"]],
-        first["pp"],
-        first["microbatches"],
-        first["virtual_stages"],
-    )
+    """Schedule and layout of candidates with one structure.
+
+    The schedule has the fewest of their microbatches that ``representative`` allows.
+    """
+    first = {name: int(candidates.columns()[name][0]) for name in (*PIPELINE, "microbatches")}
+    name, pp, chunks = SCHEDULE_NAMES[first["schedule"]], first["pp"], first["virtual_stages"]
+    count = representative(name, pp, chunks, first["microbatches"])
+    schedule = build_schedule(name, pp, count, chunks)
     return schedule, Layout.of(prices.base, schedule.num_stages, balanced=bool(first["balanced"]))
 
 
@@ -127,38 +129,64 @@ def _pipeline_s(
     seconds: tuple[FloatArray, DataColumns],
 ) -> FloatArray:
     """Several pipeline ranks: the passes once per distinct row, then what follows them."""
-    schedule, layout = pipeline
+    schedule, _ = pipeline
     phases_s, data = seconds
     columns = candidates.columns()
     gathers = _gathers_after(candidates)
     # Only what overlaps with passes changes them.
     beside_key = np.where(candidates.overlap_dp == 1, 1 + gathers, 0)
+    # Rows that send beside compute come last: they have more to do.
     _, inverse, firsts = distinct_rows(
-        [*(columns[name] for name in _PASSES), candidates.overlap_pp, beside_key]
+        [candidates.overlap_pp, *(columns[name] for name in _PASSES), beside_key]
     )
-    chosen = candidates.take(firsts)
-    send_s = np.nan_to_num(send_columns(chosen, spot[firsts], prices, schedule))
-    blocking = send_s * as_float(prices.base.stack.blocking_p2p_scale) * (chosen.overlap_pp == 0)
-    terms = phases_s[..., firsts][:, :, layout.kind_index]
-    begin_s = as_float(prices.base.stack.step_overhead_s)
-    none = np.zeros((1, firsts.size))
-    ends = solve_passes(
-        schedule,
+    halves = np.split(firsts, [np.count_nonzero(candidates.overlap_pp[firsts] == 0)])
+    parts = [
+        _pass_ends(
+            candidates.take(rows),
+            send_columns(candidates.take(rows), spot[rows], prices, schedule),
+            prices,
+            pipeline,
+            (phases_s[..., rows], data.take(rows), beside_key[rows]),
+        )
+        for rows in halves
+        if rows.size
+    ]
+    ends = Ends.joined(parts).take(inverse)
+    return _end_of_step_s(candidates, schedule, data, ends, prices.begin_s)
+
+
+def _pass_ends(
+    candidates: Candidates,
+    sends: FloatArray,
+    prices: Prices,
+    pipeline: tuple[Schedule, Layout],
+    seconds: tuple[FloatArray, DataColumns, IntArray],
+) -> Ends:
+    """Ends of the passes of distinct rows that all send beside compute, or all within."""
+    schedule, layout = pipeline
+    phases_s, data, beside_key = seconds
+    beside_compute = bool(candidates.overlap_pp[0])
+    send_s = np.nan_to_num(sends)
+    blocking = send_s * (not beside_compute) * as_float(prices.base.stack.blocking_p2p_scale)
+    terms = phases_s[:, :, layout.kind_index]
+    none = np.zeros((1, len(candidates)))
+    work = Work(
         _durations(terms, schedule, blocking),
-        begin_s,
-        send_s=np.concatenate((send_s * chosen.overlap_pp, none))
-        if chosen.overlap_pp.any()
-        else None,
-        beside=_beside(schedule, terms, blocking, data.take(firsts), beside_key[firsts]),
+        send_s=np.concatenate((whole_ticks(send_s), none)) if beside_compute else None,
+        beside=_beside(schedule, terms, blocking, data, beside_key),
+        more=_more(candidates, schedule),
     )
-    starts, computed, reduced = ends.first_start_s, ends.compute_s, ends.data_s
-    return _end_of_step_s(
-        candidates,
-        schedule,
-        data,
-        (starts[:, inverse], computed[:, inverse], reduced[:, inverse]),
-        begin_s,
-    )
+    return solve_passes(schedule, work, prices.begin_s)
+
+
+def _more(candidates: Candidates, schedule: Schedule) -> More | None:
+    """Periods of the pipeline that candidates have more than the schedule."""
+    microbatches = candidates.microbatches - schedule.num_microbatches
+    if not microbatches.any():
+        return None
+    name = SCHEDULE_NAMES[int(candidates.schedule[0])]
+    period = period_of(name, schedule.num_ranks, schedule.num_chunks)
+    return period and More(period, microbatches // period.step)
 
 
 def _gathers_after(candidates: Candidates) -> IntArray:
@@ -214,8 +242,10 @@ def _durations(terms: FloatArray, schedule: Schedule, sends: FloatArray) -> Floa
         Phase.B: np.concatenate((none, sends)),
         Phase.W: np.zeros((schedule.num_stages, sends.shape[1])),
     }
-    return np.concatenate(
-        [_device_s(terms[phase]) + (terms[phase, 3] + after[phase]) for phase in Phase]
+    return whole_ticks(
+        np.concatenate(
+            [_device_s(terms[phase]) + (terms[phase, 3] + after[phase]) for phase in Phase]
+        )
     )
 
 
@@ -248,8 +278,8 @@ def _beside(
     return Beside(
         gathered_s=gathered,
         reduce_s=np.where(reduces, data.reduce_stage_s, 0.0),
-        piece_s=device_s + own[3] / pieces,
-        last_piece_s=device_s + (own[3] / pieces + send),
+        piece_s=whole_ticks(device_s + own[3] / pieces),
+        last_piece_s=whole_ticks(device_s + (own[3] / pieces + send)),
         pieces=pieces,
         stream_s=stream,
     )
@@ -259,11 +289,11 @@ def _end_of_step_s(
     candidates: Candidates,
     schedule: Schedule,
     data: DataColumns,
-    passes: tuple[FloatArray, FloatArray, FloatArray],
+    ends: Ends,
     begin_s: float,
 ) -> FloatArray:
     """Reductions, tied table, optimizer and gathers after the passes; then the period."""
-    starts, compute, reduced = passes
+    compute, reduced = ends.compute_s, ends.data_s
     beside = candidates.overlap_dp == 1
     has_dp = candidates.dp > 1
     compute = np.where(~beside & has_dp, compute + data.reduce_rank_s, compute)
@@ -281,6 +311,7 @@ def _end_of_step_s(
     if joined:
         return makespan
     # As engine/breakdown.period_s: the neighbouring steps fill the waits at both ends.
+    starts = ends.first_start_s
     gathered = np.zeros_like(starts)
     first_stage = schedule.stage[:, 0]
     for rank, stage in enumerate(first_stage.tolist()):
