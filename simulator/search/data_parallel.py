@@ -24,6 +24,7 @@ class DataColumns:
         reduce_rank_s, gather_rank_s, optimizer_s: of all stages of a rank.
         reduce_stage_s: reduction of one piece of a stage's last backward.
         reduce_whole_s, gather_stage_s: of a whole stage.
+        gather_piece_s: of one layer of a stage whose weights are gathered before use, else 0.
         pieces: of the last backward where its reduction overlaps.
         tied_s: [columns], all-reduce of a tied table.
         has_tied: there is one.
@@ -35,6 +36,7 @@ class DataColumns:
     reduce_stage_s: FloatArray
     reduce_whole_s: FloatArray
     gather_stage_s: FloatArray
+    gather_piece_s: FloatArray
     pieces: IntArray
     tied_s: FloatArray
     has_tied: bool
@@ -84,6 +86,8 @@ def data_columns(
         }[how](one)
         return whole_ticks(np.broadcast_to(seconds, one.shape))[inverse]
 
+    by_layer = costs.plan.sharding.gather == "before_use"
+    layer_bytes = stage * costs.gather_bytes / layers
     ends = each[0].links.ends
     has_tied = base.model.tied_embeddings and ends is not None
     has_tied = has_tied and bool(schedule.stage_rank[0] != schedule.stage_rank[-1])
@@ -101,6 +105,9 @@ def data_columns(
         reduce_stage_s=spread(payload / pieces, stage_class, "reduce"),
         reduce_whole_s=spread(payload, stage_class, "reduce"),
         gather_stage_s=spread(stage * costs.gather_bytes, stage_class, "gather"),
+        gather_piece_s=spread(layer_bytes, stage_class, "gather")
+        if by_layer
+        else np.zeros_like(stage),
         pieces=pieces,
         tied_s=whole_ticks(np.array(tied)),
         has_tied=has_tied,

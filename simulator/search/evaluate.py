@@ -12,6 +12,7 @@ from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
 from simulator.search.footprint import peak_bytes
+from simulator.search.gathered import gathers_before_use
 from simulator.search.prices import Prices
 from simulator.search.space import SCHEDULE_NAMES, Candidates
 from simulator.search.steady import representative
@@ -98,4 +99,4 @@ def _exact(candidates: Candidates, prices: Prices, schedule: Schedule) -> BoolAr
         one_class = uniform and len(paths) == 1
         crosses = any(path is not None and path.crosses_network for path in paths[0])
         alone[row] = one_class, one_class and not crosses
-    return alone[inverse, candidates.overlap_pp]
+    return alone[inverse, candidates.overlap_pp] & ~gathers_before_use(candidates)

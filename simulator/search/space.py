@@ -149,7 +149,7 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
     Plans that differ only in switches without effect count once. What is pruned is counted in
     combinations of all axes.
 
-    Assumes: fully sharded weights (zero3) only without a pipeline, and no hybrid sharding.
+    Assumes: no hybrid sharding (``shard_group_size``).
 
     Raises:
         PlanError: if the cluster has fewer devices.
@@ -173,7 +173,7 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
                 switches[key] = _switches(base, space, *key)
             inner = switches[key]
             pruned.add(
-                "a switch has no effect, or the policy needs a single pipeline rank",
+                "a switch has no effect",
                 _num_switches(space, num_layers) - len(inner),
                 f"tp {tp}, pp {pp}, dp {dp}",
             )
@@ -276,7 +276,7 @@ def _switches(  # a small table, made once per combination of the flags
     shardings = [
         SHARDING_NAMES.index(name)
         for name in space.shardings
-        if (has_dp or name == space.shardings[0]) and not (has_pp and SHARDING[name].shard_weights)
+        if has_dp or name == space.shardings[0]
     ]
     rows = [
         (sharding, mode, layers, sequence, in_tp, in_dp, in_pp)

@@ -14,6 +14,7 @@ from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.table import build_schedule
 from simulator.search.data_parallel import DataColumns
+from simulator.search.gathered import gathered_bound_s, gathers_before_use
 from simulator.search.layout import Layout
 from simulator.search.passes import Beside, Ends, More, Work, solve_passes
 from simulator.search.prices import Branch, Prices
@@ -134,7 +135,8 @@ def _pipeline_s(
     columns = candidates.columns()
     gathers = _gathers_after(candidates)
     # Only what overlaps with passes changes them.
-    beside_key = np.where(candidates.overlap_dp == 1, 1 + gathers, 0)
+    before_use = gathers_before_use(candidates)
+    beside_key = np.where((candidates.overlap_dp == 1) & ~before_use, 1 + gathers, 0)
     # Rows that send beside compute come last: they have more to do.
     _, inverse, firsts = distinct_rows(
         [candidates.overlap_pp, *(columns[name] for name in _PASSES), beside_key]
@@ -152,7 +154,13 @@ def _pipeline_s(
         if rows.size
     ]
     ends = Ends.joined(parts).take(inverse)
-    return _end_of_step_s(candidates, schedule, data, ends, prices.begin_s)
+    step_s = _end_of_step_s(candidates, schedule, data, ends, prices.begin_s)
+    rows = np.flatnonzero(before_use)
+    if rows.size:
+        step_s[rows] = gathered_bound_s(
+            candidates.take(rows), pipeline, data.take(rows), phases_s[..., rows], step_s[rows]
+        )
+    return step_s
 
 
 def _pass_ends(

@@ -52,7 +52,12 @@ def test_step_time_and_memory_are_those_of_a_run(name: str, place: float) -> Non
     check(scenario)
     engine = "auto" if times.exact[row] else "maxplus"
     report = simulate(scenario, engine=engine, levers=False)
-    assert times.step_time_s[row] == report.step_time_s
+    if scenario.plan.pp > 1 and scenario.plan.dp > 1 and scenario.plan.sharding.shard_weights:
+        # Gathers layer by layer among passes: only a bound is known, at worst without bubbles.
+        assert not times.exact[row]
+        assert 0.4 * report.step_time_s < times.step_time_s[row] <= report.step_time_s
+    else:
+        assert times.step_time_s[row] == report.step_time_s
     assert times.peak_bytes[row] == pytest.approx(report.memory.peak_bytes, rel=ROUNDING)
 
 
