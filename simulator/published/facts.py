@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from simulator.model import num_parameters
 from simulator.plan import num_microbatches
 from simulator.scenario import Scenario
 
+T = TypeVar("T")
 Level = int | float | str
 """One value of a factor."""
 
@@ -46,6 +48,19 @@ class Facts:
 def facts_of(scenario: Scenario, configuration: str, conditions: str = "") -> Facts:
     """Facts of a run as it is simulated, assumptions included."""
     return Facts(_work(scenario, conditions), _factors(scenario), configuration)
+
+
+def by_work(items: Iterable[tuple[str, Facts, T]]) -> dict[tuple[str, Work], dict[str, list[T]]]:
+    """What is known of runs, by source and work, then by configuration: in order of appearance.
+
+    Args:
+        items: source, facts and anything else of every run.
+    """
+    groups: dict[tuple[str, Work], dict[str, list[T]]] = {}
+    for source, facts, item in items:
+        group = groups.setdefault((source, facts.work), {})
+        group.setdefault(facts.configuration, []).append(item)
+    return groups
 
 
 def _work(scenario: Scenario, conditions: str) -> Work:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from simulator.published.coverage import RangedTime, range_statistics
-from simulator.published.facts import Facts, Work
+from simulator.published.facts import Facts, Work, by_work
 from simulator.published.metrics import ErrorStatistics, error_statistics
 from simulator.published.ranking import RankingStatistics, Times, ranking_statistics
 
@@ -151,12 +151,14 @@ def same_work(rows: Sequence[RowResult]) -> dict[tuple[str, Work], list[Times]]:
     Rows that are predicted not to fit are candidates too: they were measured, so they ran. Runs
     that repeat one configuration are one candidate, with their mean times.
     """
-    groups: dict[tuple[str, Work], dict[str, list[Times]]] = {}
-    for row in rows:
-        measured, predicted = row.measured_step_time_s, row.predicted_step_time_s
-        if row.facts is not None and measured is not None and predicted is not None:
-            group = groups.setdefault((row.source, row.facts.work), {})
-            group.setdefault(row.facts.configuration, []).append((measured, predicted))
+    times = [
+        (row.source, row.facts, (row.measured_step_time_s, row.predicted_step_time_s))
+        for row in rows
+        if row.facts is not None
+        and row.measured_step_time_s is not None
+        and row.predicted_step_time_s is not None
+    ]
+    groups = by_work(times)
     return {key: [_mean(runs) for runs in group.values()] for key, group in groups.items()}
 
 

@@ -10,7 +10,7 @@ from simulator.cost.footprint import padded_vocab, stage_parameters
 from simulator.numeric import FloatArray, IntArray
 from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
-from simulator.search.space import layers_per_stage
+from simulator.search.space import stage_split
 from simulator.workload.stage import StageKind
 
 
@@ -36,7 +36,7 @@ class Layout:
     @classmethod
     def of(cls, scenario: Scenario, num_stages: int, *, balanced: bool) -> Layout:
         """The layout with equal stages, or with embedding and output counted as layers."""
-        layers = layers_per_stage(scenario.model.num_layers, num_stages, balanced=balanced)
+        layers = stage_split(scenario, num_stages, balanced=balanced)
         kinds = tuple(
             StageKind(count, i == 0, i == num_stages - 1) for i, count in enumerate(layers)
         )

@@ -163,11 +163,29 @@ def search(base: Scenario, spaces: Sequence[Space], goal: Goal) -> SearchResult:
     Raises:
         PlanError: if no plan fits.
     """
-    found = [enumerate_candidates(base, space) for space in spaces]
+    return _searched(base, [enumerate_candidates(base, space) for space in spaces], goal)
+
+
+def search_among(base: Scenario, candidates: Candidates, goal: Goal) -> SearchResult:
+    """The best of some candidates, proven as in ``search``.
+
+    Args:
+        base: what candidates do not say.
+        candidates: for example some scenarios as ``chosen_candidates``; their ``row`` in what is
+            found is that among these.
+        goal: objective and constraints.
+
+    Raises:
+        PlanError: if no plan fits.
+    """
+    return _searched(base, [Enumeration(candidates, {}, {})], goal)
+
+
+def _searched(base: Scenario, found: Sequence[Enumeration], goal: Goal) -> SearchResult:
     # A wrong goal is refused before minutes are spent.
     objective(goal.objective)(1.0, Setting(1.0, 1.0, goal.price_per_device_hour))
     capacity = base.cluster.node.accelerator.memory_bytes * (1 - goal.headroom)
-    pool = _evaluated(base, spaces, found, capacity)
+    pool = _evaluated(base, found, capacity)
     fits = pool.times.peak_bytes <= capacity
     infeasible = _infeasible(pool, found, fits, capacity)
     if not fits.any():
@@ -195,23 +213,23 @@ def search(base: Scenario, spaces: Sequence[Space], goal: Goal) -> SearchResult:
     )
 
 
-def _evaluated(
-    base: Scenario, spaces: Sequence[Space], found: Sequence[Enumeration], capacity: float
-) -> _Pool:
-    parts = [
-        evaluate(base, space.devices, one.candidates, capacity)
-        for space, one in zip(spaces, found, strict=True)
-    ]
+def _evaluated(base: Scenario, found: Sequence[Enumeration], capacity: float) -> _Pool:
     columns = [one.candidates.columns() for one in found]
     candidates = Candidates(
         **{name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     )
-    times = Evaluation(
-        np.concatenate([part.step_time_s for part in parts]),
-        np.concatenate([part.peak_bytes for part in parts]),
-        np.concatenate([part.exact for part in parts]),
-    )
     devices = candidates.tp * candidates.pp * candidates.dp
+    times = Evaluation(
+        np.empty(len(candidates)),
+        np.empty(len(candidates)),
+        np.empty(len(candidates), dtype=np.bool_),
+    )
+    for count in np.unique(devices).tolist():
+        rows = np.flatnonzero(devices == count)
+        part = evaluate(base, count, candidates.take(rows), capacity)
+        times.step_time_s[rows] = part.step_time_s
+        times.peak_bytes[rows] = part.peak_bytes
+        times.exact[rows] = part.exact
     return _Pool(base, candidates, devices, times, {})
 
 

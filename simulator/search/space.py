@@ -6,7 +6,7 @@ Plans are rows of integer columns; a ``Scenario`` is made only of those that are
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, cast
 
@@ -69,7 +69,8 @@ class Candidates:
         schedule, sharding, recompute: indices into ``SCHEDULE_NAMES``, ``SHARDING_NAMES`` and
             ``RECOMPUTE_MODES``.
         recompute_layers: layers of a virtual stage that recompute, 0 for all.
-        balanced: embedding and output count as a layer each when the layers are divided.
+        balanced: the layers are divided as the base scenario does where it gives a split for as
+            many stages; else embedding and output count as a layer each.
         sequence_parallel, overlap_tp, overlap_dp, overlap_pp, balanced: 0 or 1.
     """
 
@@ -143,6 +144,32 @@ def layers_per_stage(num_layers: int, num_stages: int, *, balanced: bool) -> tup
     return (each - 1, *((each,) * (num_stages - 2)), each - 1)
 
 
+def stage_split(base: Scenario, num_stages: int, *, balanced: bool) -> tuple[int, ...]:
+    """Layers of every virtual stage of a candidate; the base scenario's own where it has them.
+
+    Raises:
+        PlanError: if they do not divide.
+    """
+    own = _own_split(base, num_stages) if balanced else None
+    return own or layers_per_stage(base.model.num_layers, num_stages, balanced=balanced)
+
+
+def _own_split(base: Scenario, num_stages: int) -> tuple[int, ...] | None:
+    """The base scenario's uneven split, if it has one for so many stages."""
+    own = base.plan.layers_per_stage
+    if own is None or len(own) != num_stages or len(set(own)) == 1:
+        return None
+    return own
+
+
+def _can_split(base: Scenario, num_stages: int, *, balanced: bool) -> bool:
+    if balanced and _own_split(base, num_stages):
+        return True
+    if balanced and num_stages == 2:
+        return False  # two stages are alike either way
+    return (base.model.num_layers + 2 * balanced) % num_stages == 0
+
+
 def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
     """Every plan of the space that keeps the rules of ``scenario.check``.
 
@@ -167,7 +194,7 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
     for tp, pp in _degrees(base.model, space, pruned):
         dp = space.devices // (tp * pp)
         for outer in _pipelines(base, space, (tp, pp, dp), pruned):
-            num_layers = _most_layers(base.model, outer)
+            num_layers = _most_layers(base, outer)
             key = (tp > 1, pp > 1, dp > 1, num_layers)
             if key not in switches:
                 switches[key] = _switches(base, space, *key)
@@ -204,7 +231,7 @@ def _pipelines(
         pruned.add(rule, per_inner, f"dp {dp}, batch {training.global_batch_size}")
         return
     per_replica = training.global_batch_size // dp
-    splits = list(_splits(base.model, space, pp))
+    splits = list(_splits(base, space, pp))
     if not splits:
         rule = "the layers do not divide over the pipeline ranks"
         pruned.add(rule, per_inner, f"pp {pp}, {base.model.num_layers} layers")
@@ -225,30 +252,26 @@ def _pipelines(
             yield tp, pp, dp, chunks, index, balanced, micro, count
 
 
-def _splits(model: TransformerConfig, space: Space, pp: int) -> Iterator[tuple[str, int, int]]:
+def _splits(base: Scenario, space: Space, pp: int) -> Iterator[tuple[str, int, int]]:
     """(schedule, virtual stages, balanced) in which the layers divide."""
+    if pp == 1:
+        yield "1f1b", 1, 0
+        return
     for balanced in (0, 1):
-        total = model.num_layers + 2 * balanced
-        if total % pp or (balanced and pp == 1):
-            continue
-        if pp == 1:
-            yield "1f1b", 1, 0
-            continue
         for schedule in space.schedules:
-            fixed = CHUNKS.get(schedule, 1)
-            counts = divisors(total // pp) if schedule.startswith("interleaved") else (fixed,)
-            for chunks in counts:
-                if total // pp % chunks == 0 and (chunks > 1 or fixed == 1):
-                    if schedule.startswith("interleaved") and chunks == 1:
-                        continue
-                    if balanced and pp * chunks == 2:
-                        continue  # two stages are alike either way
+            for chunks in _chunk_counts(schedule, base.model.num_layers // pp + 1):
+                if _can_split(base, pp * chunks, balanced=bool(balanced)):
                     yield schedule, chunks, balanced
 
 
-def _most_layers(model: TransformerConfig, outer: tuple[int, ...]) -> int:
+def _chunk_counts(schedule: str, most: int) -> Sequence[int]:
+    """Numbers of virtual stages per rank that a schedule may have, up to some number."""
+    return range(2, most + 1) if schedule.startswith("interleaved") else (CHUNKS.get(schedule, 1),)
+
+
+def _most_layers(base: Scenario, outer: tuple[int, ...]) -> int:
     _, pp, _, chunks, _, balanced, _, _ = outer
-    return max(layers_per_stage(model.num_layers, pp * chunks, balanced=bool(balanced)))
+    return max(stage_split(base, pp * chunks, balanced=bool(balanced)))
 
 
 def _recomputes(space: Space, num_layers: int) -> list[tuple[int, int]]:
@@ -331,9 +354,7 @@ def candidate_plan(base: Scenario, value: Mapping[str, int]) -> ParallelismPlan:
         schedule=SCHEDULE_NAMES[value["schedule"]],
         sharding=SHARDING[SHARDING_NAMES[value["sharding"]]],
         sequence_parallel=bool(value["sequence_parallel"]),
-        layers_per_stage=layers_per_stage(base.model.num_layers, num_stages, balanced=True)
-        if balanced
-        else None,
+        layers_per_stage=stage_split(base, num_stages, balanced=True) if balanced else None,
         shard_group_size=None,
         overlap_dp=bool(value["overlap_dp"]),
         overlap_tp=bool(value["overlap_tp"]),
