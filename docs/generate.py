@@ -1,9 +1,10 @@
 """Writes the generated pages: ``python -m docs.generate``.
 
-docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md the output of
-its commands, and in README.md that and the headline of docs/accuracy.md. ``--accuracy`` first runs
-every published row, which takes minutes, and writes docs/accuracy and docs/residuals as .md and
-.html.
+docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md,
+docs/questions.md and docs/search.md the output of their commands, and in README.md that and the
+headline of docs/accuracy.md. ``--accuracy`` first runs every published row, in minutes, and
+writes docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches the published
+sweeps, which takes minutes, too, and writes their tables in docs/search.md.
 """
 
 from __future__ import annotations
@@ -17,18 +18,23 @@ from typing import Final
 
 from docs import catalogue, console, equations
 from simulator.published.accuracy_page import HEADLINE, accuracy_page
-from simulator.published.document_markdown import marker
+from simulator.published.document import Marked
+from simulator.published.document_markdown import markdown_block, marker
 from simulator.published.findings import findings
 from simulator.published.left_out import read_left_out, validate_left_out
 from simulator.published.pages import FORMS
+from simulator.published.picks import sweep_picks
+from simulator.published.picks_tables import claims_block, picks_block
 from simulator.published.residual_page import residual_page
 from simulator.published.validate import validate
+from simulator.published.whole_space import claim
 from simulator.views import write_whole
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
 WHATIF: Final = ROOT / "docs" / "whatif.md"
 QUESTIONS: Final = ROOT / "docs" / "questions.md"
+SEARCH: Final = ROOT / "docs" / "search.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
@@ -65,6 +71,21 @@ def readme() -> str:
     return with_headline(page, headline_of(ACCURACY.read_text(encoding="utf-8")))
 
 
+def with_block(page: str, block: Marked) -> str:
+    """The page with a marked block of its own replaced."""
+    end = marker(block.name, end=True)
+    before, _, rest = page.partition(marker(block.name))
+    return before + markdown_block(block) + rest.partition(end)[2]
+
+
+def search_page() -> str:
+    """docs/search.md with what a search finds among, and beyond, the plans of published sweeps."""
+    picks = sweep_picks()
+    claims = [claim(pick) for pick in picks if not pick.simulated]
+    page = SEARCH.read_text(encoding="utf-8")
+    return with_block(with_block(page, picks_block(picks)), claims_block(claims))
+
+
 def with_outputs(path: Path) -> str:
     """A page with the output of its commands of today."""
     page = path.read_text(encoding="utf-8")
@@ -85,11 +106,13 @@ def main(arguments: list[str]) -> None:
             (RESIDUALS, residual_page(result, findings())),
         ):
             pages |= {path.with_suffix(suffix): form(page) for suffix, form in FORMS.items()}
+    if "--picks" in arguments:
+        pages[SEARCH] = search_page()
     for path, text in pages.items():
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
     pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
-    pages[QUESTIONS] = with_outputs(QUESTIONS)
+    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH)}
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from docs import console
-from docs.generate import QUESTIONS, WHATIF, prepare
+from docs.generate import QUESTIONS, SEARCH, WHATIF, prepare
+from simulator.search.objective import OBJECTIVES
 from simulator.whatif.hardware import HARDWARE
 
 EXAMPLES = [
     pytest.param(path, example, id=f"{path.stem}: {example.command[:40]}")
-    for path in (WHATIF, QUESTIONS)
+    for path in (WHATIF, QUESTIONS, SEARCH)
     for example in console.examples(path.read_text(encoding="utf-8"))
 ]
 
@@ -34,3 +35,13 @@ def test_every_what_if_command_and_every_lever_is_there() -> None:
 def test_one_command_for_each_question() -> None:
     page = QUESTIONS.read_text(encoding="utf-8")
     assert page.count("\n## ") == len(console.examples(page)) == 13
+
+
+def test_the_page_of_search_knows_every_objective_and_its_python_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = SEARCH.read_text(encoding="utf-8")
+    assert [name for name in OBJECTIVES if f"`{name}`" not in page] == []
+    for code in console.blocks(page, "python"):
+        exec(compile(code, "docs/search.md", "exec"), {})
+    assert "pp=" in capsys.readouterr().out

@@ -27,10 +27,11 @@ def marker(name: str, *, end: bool = False) -> str:
 
 
 def _blocks(blocks: Sequence[Block]) -> list[str]:
-    return [text for text in map(_block, blocks) if text]
+    return [text for text in map(markdown_block, blocks) if text]
 
 
-def _block(block: Block) -> str:
+def markdown_block(block: Block) -> str:
+    """A block alone; empty for a drawing."""
     match block:
         case Prose(text):
             return textwrap.fill(

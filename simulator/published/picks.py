@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from simulator.errors import PlanError
 from simulator.published.facts import Facts, Work, by_work, facts_of
 from simulator.published.mapping import Case, Skipped, map_row
 from simulator.published.ranking import GOOD_PICK, Times, regret
-from simulator.published.rows import PublishedRow
+from simulator.published.rows import PublishedRow, read_rows
+from simulator.published.targets import SWEEPS
+from simulator.published.validate import published_paths
 from simulator.scenario import Scenario
 from simulator.search.chosen import chosen_candidates
 from simulator.search.optimum import Goal, search_among
 
 OUT_OF_MEMORY: Final = math.inf
 """Step time of a plan that did not run."""
+_FAILED: Final = "oom"
+"""Table of plans of the sweeps that ran out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,10 @@ class SearchPick:
         """Configurations that ran and that the search has a form for."""
         return sum(one.ran and not one.left_out for one in self.tried)
 
+    def among_those_that_ran(self) -> SearchPick:
+        """The same without the plans that ran out of memory; no plan's time depends on others."""
+        return replace(self, tried=tuple(one for one in self.tried if one.ran))
+
 
 @dataclass(frozen=True, slots=True)
 class PickStatistics:
@@ -122,6 +131,16 @@ def pick_statistics(picks: Sequence[SearchPick]) -> PickStatistics:
         worst_regret=max(finite, default=None),
         none_runs=len(regrets) - len(finite),
     )
+
+
+def sweep_picks(sources: Sequence[str] = SWEEPS) -> tuple[SearchPick, ...]:
+    """Searches the groups of some shipped tables, with the plans that ran out of memory."""
+    rows = [row for path in _paths(*sources, _FAILED) for row in read_rows(path)]
+    return search_picks(rows)
+
+
+def _paths(*sources: str) -> list[Path]:
+    return [path for path in published_paths() if path.stem in sources]
 
 
 def search_picks(rows: Iterable[PublishedRow]) -> tuple[SearchPick, ...]:
@@ -180,7 +199,7 @@ def _searched(tried: Sequence[Tried]) -> tuple[tuple[Tried, ...], int]:
     for one in tried:
         reason = _joins(searches, one)
         if reason:
-            done.append(Tried(one.row_ids, one.scenario, one.measured_s, left_out=reason))
+            done.append(replace(one, left_out=reason))
     for together in searches:
         done += _timed(together)
     order = {one.row_ids: place for place, one in enumerate(tried)}
@@ -220,7 +239,4 @@ def _timed(together: Sequence[Tried]) -> list[Tried]:
     except PlanError:
         found = ()
     seconds = {plan.row: plan.step_time_s for plan in found}
-    return [
-        Tried(one.row_ids, one.scenario, one.measured_s, seconds.get(row, math.inf))
-        for row, one in enumerate(together)
-    ]
+    return [replace(one, found_s=seconds.get(row, math.inf)) for row, one in enumerate(together)]
