@@ -73,11 +73,6 @@ def effective(scenario: Scenario) -> Scenario:
 
 def _columns(base: Scenario, scenario: Scenario) -> dict[str, int]:
     plan, training = scenario.plan, scenario.training
-    if plan.sharding.shard_weights and plan.pp > 1:
-        raise PlanError(
-            f"{scenario.name}: sharding {plan.sharding.name} with pp {plan.pp} is not searched",
-            where="plan.sharding, plan.pp",
-        )
     mode = training.recompute.mode
     if mode not in RECOMPUTE_MODES:
         raise PlanError(

@@ -44,18 +44,19 @@ def gathered_bound_s(
         passes_s: [candidates], step time as if the gathers took none.
     """
     schedule, layout = pipeline
-    phases = tuple(Phase) if schedule.splits_backward else (Phase.F, Phase.B)
+    last = Phase.W if schedule.splits_backward else Phase.B
     layers = np.array([max(kind.num_layers, 1) for kind in layout.kinds])[:, None]
     gathers_s = 2 * layers * data.gather_piece_s
-    stage_s = phases_s[list(phases)].sum(axis=(0, 1))[layout.kind_index]
+    stage_s: FloatArray = phases_s[: last + 1].sum(axis=(0, 1))[layout.kind_index]
     beside = candidates.overlap_dp == 1
     least_s = np.zeros(len(candidates))
     for rank in range(schedule.num_ranks):
-        own = np.flatnonzero(schedule.stage_rank == rank)
+        own = schedule.stage_rank == rank
         streamed_s = candidates.microbatches * gathers_s[own].sum(axis=0)
         computed_s = candidates.microbatches * stage_s[own].sum(axis=0)
         together_s = computed_s + streamed_s + data.reduce_rank_s[rank]
-        busy_s = np.where(beside, np.maximum(computed_s, streamed_s), together_s)
+        apart_s = np.maximum(computed_s, streamed_s)
+        busy_s: FloatArray = np.choose(beside, (together_s, apart_s))
         least_s = np.maximum(least_s, busy_s + data.optimizer_s[rank])
     # Without a barrier the step time is a period, which gathers may also shorten: they come
     # before the passes that the neighbouring steps fill.
