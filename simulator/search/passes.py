@@ -16,6 +16,7 @@ from simulator.numeric import FloatArray, IntArray
 from simulator.schedule.action import Schedule
 from simulator.search.program import Levels, Program, ScheduleKey, program
 from simulator.search.steady import Period, after_periods
+from simulator.search.stream import served_s
 
 _CHUNK_BYTES = 64 * 2**20
 """Memory for the end times of one chunk of rows."""
@@ -254,12 +255,9 @@ def _reduce_beside(
     end_s: FloatArray, stage: int, stream_s: FloatArray, beside: Beside
 ) -> FloatArray:
     """The last backward of a stage piece by piece, a reduction after each; returns its end."""
-    pieces = beside.pieces[stage]
-    for piece in range(int(pieces.max())):
-        last, there = piece == pieces - 1, piece < pieces
-        after_s = end_s + beside.piece_s[stage]
-        after_s[last] = (end_s + beside.last_piece_s[stage])[last]
-        end_s = np.where(there, after_s, end_s)
-        reduced = np.maximum(stream_s, end_s) + beside.reduce_s[stage]
-        stream_s[:] = np.where(there, reduced, stream_s)
+    before, piece_s = beside.pieces[stage] - 1, beside.piece_s[stage]
+    reduce_s = beside.reduce_s[stage]
+    reduced_s = served_s(stream_s, end_s + piece_s, piece_s, before, reduce_s)
+    end_s = end_s + before * piece_s + beside.last_piece_s[stage]
+    stream_s[:] = np.maximum(reduced_s, end_s) + reduce_s
     return end_s

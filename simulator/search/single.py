@@ -15,6 +15,7 @@ from simulator.search.layout import Layout
 from simulator.search.prices import Prices
 from simulator.search.space import SHARDING_NAMES, Candidates
 from simulator.search.steady import after_periods
+from simulator.search.stream import served_s
 from simulator.search.unique import distinct
 from simulator.sharding import SHARDING
 
@@ -37,24 +38,19 @@ class _Clock:
         reduce_s: FloatArray,
         rows: tuple[BoolArray, BoolArray],
     ) -> None:
-        """Microbatches, with a reduction after each in some rows.
-
-        A stream beside compute is held up by the first microbatch, by the last, or never: what it
-        ends at, max over j of ``(compute after j) + (count - j + 1) * reduce_s``, is linear in j.
+        """Passes, with a reduction after each in some rows.
 
         Args:
-            count: [rows], microbatches.
-            pass_s: of a microbatch.
+            count: [rows], passes.
+            pass_s: of a pass.
             reduce_s: of its reduction.
             rows: in which the reduction is beside compute, and in which there is one.
         """
         beside, reduces = rows
         in_line_s = np.where(reduces & ~beside, reduce_s, 0.0)
-        first_s = self.compute_s + pass_s
+        after_s = served_s(self.data_s, self.compute_s + pass_s, pass_s, count, reduce_s)
         self.compute_s = self.compute_s + count * (pass_s + in_line_s)
-        queued_s = np.maximum(self.data_s, first_s) + count * reduce_s
-        after_s = np.maximum(queued_s, self.compute_s + reduce_s)
-        self.data_s = np.where(reduces & beside & (count > 0), after_s, self.data_s)
+        self.data_s = np.where(reduces & beside, after_s, self.data_s)
 
     def reduce(self, seconds: FloatArray, beside: BoolArray, rows: BoolArray) -> None:
         """A reduction, beside compute or in its stream."""
@@ -111,10 +107,7 @@ def _whole_weights_s(
     clock = _Clock(np.maximum(begin_s, gathered_s), gathered_s)
     clock.repeat(candidates.microbatches - 1, forward_s + backward_s, whole_s, (beside, every))
     clock.compute_s = clock.compute_s + forward_s
-    for piece in range(int(pieces.max())):
-        there = piece < pieces
-        clock.compute_s = np.where(there, clock.compute_s + piece_s, clock.compute_s)
-        clock.reduce(reduce_s, beside, there & beside & has_dp)
+    clock.repeat(pieces, piece_s, reduce_s, (beside, beside & has_dp))
     left_s: FloatArray = data.reduce_rank_s[0, rows].copy()
     left_s[every] = whole_s[every]
     clock.reduce(left_s, beside, ~beside & has_dp)
