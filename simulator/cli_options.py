@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,3 +17,15 @@ Overrides = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+TableFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--table",
+        "--csv",
+        metavar="FILE",
+        help="Write a row per result: FILE.csv or FILE.parquet; repeat for both.",
+    ),
+]
+HtmlFile = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write plots and tables as one page.")
+]

@@ -99,9 +99,9 @@ def counted() -> Generator[Callable[[str], None]]:
         yield status.update
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Writes a whole file or none, and says so."""
     from simulator.views import write_whole
 
-    write_whole(path, text)
+    write_whole(path, content)
     typer.echo(f"wrote {path}", err=True)

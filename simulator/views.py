@@ -154,34 +154,39 @@ def _summary_row(name: str, summary: Summary) -> list[str]:
     return [name, *map(str, counts), *map(percent, errors)]
 
 
-def _write_into(path: Path, text: str) -> None:
+def _write_into(path: Path, content: bytes) -> None:
     """Writes to a device or a pipe, which must not be replaced by a file."""
     try:
-        with path.open("w", encoding="utf-8") as device:
-            device.write(text)
+        with path.open("wb") as device:
+            device.write(content)
     except OSError as error:
         raise SpecError(f"cannot write '{path}': {error.strerror}") from None
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file under another name first, so that no half-written one is ever seen.
+
+    Args:
+        path: the file.
+        content: text is written as UTF-8.
 
     Raises:
         SpecError: if the place cannot be written.
     """
     path = path.resolve()
+    data = content.encode("utf-8") if isinstance(content, str) else content
     if path.is_dir():
         raise SpecError(f"'{path}' is a directory", hint="name the file to write")
     if path.exists() and not path.is_file():
-        _write_into(path, text)
+        _write_into(path, data)
         return
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+            dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(data)
         # A temporary file is private; the result gets the mode of any other new file.
         mask = os.umask(0)
         os.umask(mask)

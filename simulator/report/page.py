@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from importlib.resources import files
 
 import yaml
 
@@ -34,6 +32,7 @@ from simulator.report.charts import (
     time_bar,
     waterfall_chart,
 )
+from simulator.report.frame import document, header, paragraph, scrolled, section, table
 from simulator.report.gantt import gantt, gantt_note
 from simulator.report.report import MEMORY_TERMS, Report
 from simulator.report.svg import element, escape
@@ -43,58 +42,22 @@ from simulator.units import percent
 def render_page(report: Report) -> str:
     """The report as a self-contained HTML document."""
     name = scenario_name(report)
-    head = (
-        '<meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)}</title>"
-        f"<style>{(files('simulator.report') / 'page.css').read_text('utf-8')}</style>"
+    parts = (
+        header(name, f"{report.devices} devices"),
+        _headline(report),
+        _out_of_memory(report),
+        section("Where the time goes", _time(report)),
+        section("From the dense peak to the MFU", _waterfall(report)),
+        section("Pipeline timeline", _timeline(report)),
+        section("Memory per rank class", _memory(report)),
+        section("Memory over time", _history(report)),
+        section("Kernels of the critical rank", _kernels(report)),
+        section("FLOP conventions", _flops(report)),
+        section("Assumptions", _assumptions(report)),
+        section("Scenario", _scenario(report)),
+        _provenance(report),
     )
-    body = "\n".join(
-        (
-            f'<header><h1>{escape(name)}</h1><p class="note">{report.devices} devices</p></header>',
-            _headline(report),
-            _out_of_memory(report),
-            _section("Where the time goes", _time(report)),
-            _section("From the dense peak to the MFU", _waterfall(report)),
-            _section("Pipeline timeline", _timeline(report)),
-            _section("Memory per rank class", _memory(report)),
-            _section("Memory over time", _history(report)),
-            _section("Kernels of the critical rank", _kernels(report)),
-            _section("FLOP conventions", _flops(report)),
-            _section("Assumptions", _assumptions(report)),
-            _section("Scenario", _scenario(report)),
-            _provenance(report),
-        )
-    )
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
-
-
-def _section(title: str, content: str) -> str:
-    if not content:
-        return ""
-    return element("section", element("h2", escape(title)), content)
-
-
-def _note(words: str) -> str:
-    return element("p", escape(words), class_="note") if words else ""
-
-
-def _drawing(svg: str) -> str:
-    return element("div", svg, class_="scroll")
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1) -> str:
-    """A table of markup; the first ``num_texts`` columns hold words, the others numbers."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            element(tag, cell, class_="" if i < num_texts else "number")
-            for i, cell in enumerate(row)
-        )
-
-    body = "".join(element("tr", cells("td", row)) for row in rows)
-    head = element("thead", element("tr", cells("th", [escape(h) for h in headers])))
-    return _drawing(element("table", head, element("tbody", body)))
+    return document(name, *parts)
 
 
 def _swatch(css: str, words: str) -> str:
@@ -166,7 +129,7 @@ def _out_of_memory(report: Report) -> str:
         "div",
         element("strong", "Out of memory"),
         element("p", escape(reason)),
-        _table(("what would help", "saves"), levers) if levers else "",
+        table(("what would help", "saves"), levers) if levers else "",
         class_="alarm",
     )
 
@@ -182,7 +145,7 @@ def _time(report: Report) -> str:
     ]
     rows.append([element("strong", "step"), seconds(report.step_time_s), percent(1.0)])
     note = "Every instant of the critical rank is counted once; communication is the exposed part."
-    return _drawing(time_bar(report)) + _note(note) + _table(("term", "time", "of step"), rows)
+    return scrolled(time_bar(report)) + paragraph(note) + table(("term", "time", "of step"), rows)
 
 
 def _waterfall(report: Report) -> str:
@@ -190,15 +153,17 @@ def _waterfall(report: Report) -> str:
         "In percent of the dense peak. A term that takes a share of the step takes the same share "
         "of the peak; what remains of the compute time is what kernels lose while they run."
     )
-    return _drawing(waterfall_chart(report)) + _note(note)
+    return scrolled(waterfall_chart(report)) + paragraph(note)
 
 
 def _timeline(report: Report) -> str:
     if report.timeline is None:
-        return _note("A report read from JSON holds no timeline; run the scenario again for it.")
+        return paragraph(
+            "A report read from JSON holds no timeline; run the scenario again for it."
+        )
     if report.timeline.makespan_s <= 0:
         return ""
-    return _drawing(gantt(report.timeline)) + _note(gantt_note(report.timeline))
+    return scrolled(gantt(report.timeline)) + paragraph(gantt_note(report.timeline))
 
 
 def _memory(report: Report) -> str:
@@ -223,10 +188,10 @@ def _memory(report: Report) -> str:
     hidden = len(classes) - MAX_CLASSES
     note = f"The {MAX_CLASSES} classes with the highest peaks are shown." if hidden > 0 else ""
     return (
-        _drawing(memory_bars(report.memory))
+        scrolled(memory_bars(report.memory))
         + element("p", legend, class_="note")
-        + _note(note)
-        + _table(headers, rows)
+        + paragraph(note)
+        + table(headers, rows)
     )
 
 
@@ -239,7 +204,7 @@ def _history(report: Report) -> str:
         f"the activations of {worst.inflight_microbatches:.3g} microbatches in flight."
     )
     chart = memory_history(worst, report.memory.capacity_bytes, report.step_time_s)
-    return _drawing(chart) + _note(note)
+    return scrolled(chart) + paragraph(note)
 
 
 def _kernels(report: Report) -> str:
@@ -255,7 +220,7 @@ def _kernels(report: Report) -> str:
         ]
         for kernel in report.kernels
     ]
-    return _table(("family", "time", "of step", "rate", "memory bandwidth"), rows) if rows else ""
+    return table(("family", "time", "of step", "rate", "memory bandwidth"), rows) if rows else ""
 
 
 def _flops(report: Report) -> str:
@@ -270,7 +235,7 @@ def _flops(report: Report) -> str:
         for name, rates in report.flops.items()
     ]
     headers = ("convention", "counts", "FLOPs per step", "per device", "of dense peak")
-    return _table(headers, rows, num_texts=2)
+    return table(headers, rows, num_texts=2)
 
 
 def _assumptions(report: Report) -> str:
@@ -278,7 +243,7 @@ def _assumptions(report: Report) -> str:
         return ""
     rows = [[escape(a.name), escape(a.value), escape(a.source)] for a in report.assumptions]
     summary = element("summary", f"{len(rows)} values that were taken, not given")
-    return element("details", summary, _table(("name", "value", "source"), rows, num_texts=3))
+    return element("details", summary, table(("name", "value", "source"), rows, num_texts=3))
 
 
 def _scenario(report: Report) -> str:

@@ -53,7 +53,7 @@ def columns_of(sweep: Sweep, metrics: Sequence[str], points: Sequence[Point]) ->
     values: list[Column] = []
     for path, word in zip(paths, words, strict=True):
         unique = words.count(word) == 1 and word not in taken
-        kind = _kind(sweep.axes.get(path) or (point[path] for point in derived))
+        kind = kind_of(sweep.axes.get(path) or (point[path] for point in derived))
         values.append(Column(word if unique else path.replace(".", "_"), kind, path))
     return (
         Column(POINT, "text", POINT),
@@ -64,7 +64,8 @@ def columns_of(sweep: Sweep, metrics: Sequence[str], points: Sequence[Point]) ->
     )
 
 
-def _kind(values: Iterable[object]) -> Kind:
+def kind_of(values: Iterable[object]) -> Kind:
+    """The kind that holds all values; text where none does. What is missing does not count."""
     types = {type(value) for value in values if value is not None}
     if types == {bool}:
         return "bool"

@@ -19,6 +19,7 @@ from typing import Final
 from simulator.errors import SpecError
 from simulator.sweep.columns import POINT, Column, Row
 from simulator.sweep.extras import needs
+from simulator.sweep.parquet import DUCKDB_TYPES, quoted_name, quoted_text, write_parquet
 from simulator.views import write_whole
 
 with needs("sweep", "a sweep"):
@@ -27,7 +28,6 @@ with needs("sweep", "a sweep"):
 MANIFEST: Final = "sweep.json"
 PARTS: Final = "part-*.parquet"
 _FORMAT: Final = 1
-_TYPES: Final = {"int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "text": "VARCHAR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Store:
         lines = temporary.with_suffix(".jsonl")
         try:
             lines.write_text(text, encoding="utf-8")
-            self._to_parquet(lines, temporary)
+            write_parquet(lines, temporary, {column.name: column.kind for column in self.columns})
             _synchronise(temporary)
             part = self.folder / f"part-{content}.parquet"
             temporary.replace(part)
@@ -84,14 +84,6 @@ class Store:
             temporary.unlink(missing_ok=True)
         _synchronise(self.folder)
         return part
-
-    def _to_parquet(self, lines: Path, parquet: Path) -> None:
-        types = ", ".join(f"{_quoted(c.name)}: {_text(_TYPES[c.kind])}" for c in self.columns)
-        source = f"read_json({_text(str(lines))}, format='newline_delimited', columns={{{types}}})"
-        with duckdb.connect() as connection:
-            connection.execute(
-                f"COPY (SELECT * FROM {source}) TO {_text(str(parquet))} (FORMAT parquet)"
-            )
 
     def _manifest(self) -> str:
         columns = [asdict(column) for column in self.columns]
@@ -145,10 +137,13 @@ def read(folder: Path, sql: str) -> Selection:
 def _source(folder: Path, manifest: Path) -> str:
     """All parts as one table; of the equal rows of a point that ran twice at once, one."""
     if any(folder.glob(PARTS)):
-        parts = _text(str(folder / PARTS))
+        parts = quoted_text(str(folder / PARTS))
         return f"SELECT DISTINCT ON ({POINT}) * FROM read_parquet({parts})"
     columns = json.loads(manifest.read_text(encoding="utf-8"))["columns"]
-    empty = [f"NULL::{_TYPES[column['kind']]} AS {_quoted(column['name'])}" for column in columns]
+    empty = [
+        f"NULL::{DUCKDB_TYPES[column['kind']]} AS {quoted_name(column['name'])}"
+        for column in columns
+    ]
     return f"SELECT {', '.join(empty)} WHERE false"
 
 
@@ -158,11 +153,3 @@ def _synchronise(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

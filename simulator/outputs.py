@@ -1,0 +1,83 @@
+"""The files that a command writes beside what it prints: tables and one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from simulator.console import write
+from simulator.errors import SpecError
+
+_TABLES: Final = (".csv", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Files that were checked before the work began."""
+
+    tables: tuple[Path, ...]
+    html: Path | None
+
+    def write(self, records: Sequence[Mapping[str, object]], page: Callable[[], str]) -> None:
+        """Writes all of them, each whole or not at all.
+
+        Args:
+            records: a row of the tables each.
+            page: makes the HTML page, if there is to be one.
+        """
+        if self.tables:
+            from simulator.table_file import table_content, table_of
+
+            table = table_of(records)
+            for path in self.tables:
+                write(path, table_content(path, table))
+        if self.html is not None:
+            write(self.html, page())
+
+
+def checked_outputs(
+    tables: Sequence[Path] | None,
+    html: Path | None,
+    *reads: str,
+    others: Sequence[Path | None] = (),
+) -> Outputs:
+    """The files to write.
+
+    Args:
+        tables: of --table.
+        html: of --html.
+        reads: scenarios, which no output may replace.
+        others: further outputs of the command.
+
+    Raises:
+        SpecError: if a name says another format, Parquet is not installed, or an output would
+            replace a scenario or another output.
+    """
+    for path in tables or ():
+        from simulator.table_file import check_table_file
+
+        check_table_file(path)
+    if html is not None and html.suffix in _TABLES:
+        raise SpecError(
+            f"'{html.name[:80]}' is no name of a page", hint=f"write --table {html} for a table"
+        )
+    check_distinct(reads, *(tables or ()), html, *others)
+    return Outputs(tuple(tables or ()), html)
+
+
+def check_distinct(reads: Sequence[str], *outputs: Path | None) -> None:
+    """Refuses outputs that replace a scenario or one another.
+
+    Raises:
+        SpecError: for the first that does.
+    """
+    read = [Path(name).resolve() for name in reads]
+    written = [path.resolve() for path in outputs if path is not None]
+    for path in written:
+        if path in read or written.count(path) > 1:
+            raise SpecError(
+                f"'{path}' would replace a scenario or another output",
+                hint="give every output a name of its own",
+            )
