@@ -28,7 +28,7 @@ from simulator.console import examples as _examples
 from simulator.console import guarded as _guarded
 from simulator.console import show as _print
 from simulator.console import write as _write
-from simulator.errors import SpecError
+from simulator.outputs import check_distinct
 
 if TYPE_CHECKING:
     from simulator.report.report import Report
@@ -62,17 +62,6 @@ EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Executor: auto picks des where links are shared.")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List every class and assumption.")]
-
-
-def _check_outputs(scenario: str, *outputs: Path | None) -> None:
-    """No output may replace the scenario or another output."""
-    places = [path.resolve() for path in (Path(scenario), *outputs) if path is not None]
-    for path in outputs:
-        if path is not None and places.count(path.resolve()) > 1:
-            raise SpecError(
-                f"'{path}' would replace the scenario or another output",
-                hint="give every output a name of its own",
-            )
 
 
 def _print_version(wanted: bool) -> None:
@@ -128,7 +117,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Predict one training step: time, MFU, memory, and where the time goes."""
-    _check_outputs(scenario, trace, html)
+    check_distinct([scenario], trace, html)
     report = _simulated(scenario, overrides, engine)
     from simulator.report.formats import FORMATS
 

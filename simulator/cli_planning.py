@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, overload
 
 import typer
 
-from simulator.cli_options import AsJson, Overrides, ScenarioArgument
+from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
 from simulator.console import as_json as json_text
-from simulator.console import counted, examples, guarded, show, write
+from simulator.console import counted, examples, guarded, show
 from simulator.errors import TrainsimError
+from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.planning.budget import Rates
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
-HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write drawings as one page.")]
 Pue = Annotated[
     float | None, typer.Option(help="Power usage effectiveness; else that of hardware/prices.yaml.")
 ]
@@ -33,14 +31,14 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "plan llama3-405b-16384 --tokens 15T --deadline 60d --price 2.5",
             "plan my.yaml --tokens 300B --devices 64:1024:x2 --budget 500k --goodput 0.9",
-            "plan my.yaml --tokens 2T --power '900 W' --pue 1.2 --carbon 0.05 --csv plan.csv",
+            "plan my.yaml --tokens 2T --power '900 W' --pue 1.2 --table plan.csv --html plan.html",
         )
     )(plan)
     app.command(
         epilog=examples(
             "tradeoff llama2-7b-fsdp --seq-length 4k:32k:x2 --recompute none,selective,full",
             "tradeoff my.yaml --sharding ddp,zero1,zero3 --micro-batch-size 1,2,4 --json",
-            "tradeoff my.yaml --seq-length 8k:128k:x2 --same-tokens --csv lengths.csv",
+            "tradeoff my.yaml --seq-length 8k:128k:x2 --same-tokens --table lengths.parquet",
         )
     )(tradeoff)
     app.command(
@@ -48,7 +46,7 @@ def register(app: typer.Typer) -> None:
             "hardware llama2-7b-fsdp --clusters dgx-a100-cluster,dgx-h100-superpod",
             "hardware my.yaml --clusters dgx-h100-superpod,hgx-b200-cluster "
             "--prices dgx-h100-superpod=2.5 --prices hgx-b200-cluster=4",
-            "hardware my.yaml --clusters dgx-h100-superpod --prices prices.yaml --pue 1.2",
+            "hardware my.yaml --clusters dgx-h100-superpod --prices prices.yaml --html costs.html",
         )
     )(hardware)
 
@@ -78,7 +76,7 @@ def plan(
         float, typer.Option(help="Share of the time that makes steps which count.")
     ] = 1.0,
     overrides: Overrides = None,
-    csv: CsvFile = None,
+    tables: TableFiles = None,
     html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -86,14 +84,14 @@ def plan(
 
     The global batch stays, data parallelism grows with the devices; every count is simulated.
     """
+    from simulator.pages.planning import plan_page
     from simulator.planning.budget import explained
     from simulator.planning.capacity import Goal, capacity_plan
-    from simulator.planning.records import csv_text
     from simulator.planning.variant import Job
-    from simulator.report.drawing import drawing_page
     from simulator.spec.ranges import parse_amount, parse_duration, parse_range
-    from simulator.views_planning import plan_sections, plan_view
+    from simulator.views_planning import plan_view
 
+    outputs = checked_outputs(tables, html, scenario)
     goal = Goal(
         option_value("--tokens", tokens, lambda text: parse_amount(text, "tokens")),
         option_value("--deadline", deadline, parse_duration),
@@ -105,10 +103,7 @@ def plan(
     with counted() as progress:
         found = capacity_plan(job, goal, rates, counts, progress)
     rows = [asdict(option) for option in found.options]
-    if csv is not None:
-        write(csv, csv_text(rows))
-    if html is not None:
-        write(html, drawing_page(f"Capacity plan of {scenario}", plan_sections(found)))
+    outputs.write(rows, lambda: plan_page(scenario, found))
     if as_json:
         for row, option in zip(rows, found.options, strict=True):
             if option.prediction and option.cost:
@@ -136,7 +131,7 @@ def tradeoff(
         bool, typer.Option("--same-tokens", help="Change the batch so that steps are as large.")
     ] = False,
     overrides: Overrides = None,
-    csv: CsvFile = None,
+    tables: TableFiles = None,
     html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,13 +139,13 @@ def tradeoff(
 
     Every combination is simulated; those that no other one beats in both are marked.
     """
-    from simulator.planning.records import csv_text
+    from simulator.pages.planning import tradeoff_page
     from simulator.planning.tradeoff import Axes, tradeoff
     from simulator.planning.variant import Job
-    from simulator.report.drawing import drawing_page
     from simulator.spec.ranges import parse_range, parse_words
-    from simulator.views_planning import tradeoff_sections, tradeoff_view
+    from simulator.views_planning import tradeoff_view
 
+    outputs = checked_outputs(tables, html, scenario)
     axes = Axes(
         option_value("--seq-length", seq_length, parse_range) or (),
         option_value("--recompute", recompute, parse_words) or (),
@@ -161,10 +156,7 @@ def tradeoff(
     with counted() as progress:
         points = tradeoff(Job(scenario, tuple(overrides or ())), axes, progress)
     rows = [asdict(point) for point in points]
-    if csv is not None:
-        write(csv, csv_text(rows))
-    if html is not None:
-        write(html, drawing_page(f"Trade-offs of {scenario}", tradeoff_sections(points)))
+    outputs.write(rows, lambda: tradeoff_page(scenario, points))
     if as_json:
         typer.echo(json_text(rows))
     else:
@@ -188,7 +180,7 @@ def hardware(
     ] = None,
     pue: Pue = None,
     overrides: Overrides = None,
-    csv: CsvFile = None,
+    tables: TableFiles = None,
     html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -196,15 +188,15 @@ def hardware(
 
     Plan, training and software stay; cheapest token first, or fastest device without prices.
     """
+    from simulator.pages.planning import hardware_page
     from simulator.planning.budget import Sourced
     from simulator.planning.hardware import compare_machines, ranked
-    from simulator.planning.records import csv_text
     from simulator.planning.variant import Job
-    from simulator.report.drawing import drawing_page
     from simulator.spec.prices import parse_prices, shipped_prices
     from simulator.spec.ranges import parse_words
-    from simulator.views_planning import hardware_sections, hardware_view
+    from simulator.views_planning import hardware_view
 
+    outputs = checked_outputs(tables, html, scenario)
     table = parse_prices(prices or [], shipped_prices())
     known = {n: Sourced(p.value, p.source) for n, p in table.usd_per_device_hour.items()}
     factor = table.pue.value if pue is None else pue
@@ -213,10 +205,7 @@ def hardware(
     with counted() as progress:
         found = ranked(compare_machines(job, names, known, factor, devices, progress))
     rows = [asdict(machine) for machine in found]
-    if csv is not None:
-        write(csv, csv_text(rows))
-    if html is not None:
-        write(html, drawing_page(f"{scenario} on other machines", hardware_sections(found)))
+    outputs.write(rows, lambda: hardware_page(scenario, found, factor))
     if as_json:
         typer.echo(json_text({"pue": factor, "machines": rows}))
     else:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli_options import AsJson, Overrides, ScenarioArgument
+from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
 from simulator.console import as_json as json_text
-from simulator.console import examples, guarded, show
+from simulator.console import examples, guarded, progress, show
 from simulator.errors import SpecError, UnknownNameError
+from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.montecarlo import Noise
@@ -30,6 +30,8 @@ def samples(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")] = 0,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how step time spreads when devices, links and ops vary at random.
@@ -39,13 +41,24 @@ def samples(
     """
     from simulator.spec.load import load_scenario
 
+    outputs = checked_outputs(tables, html, scenario)
     spreads = _noise(noise or [])
     loaded = load_scenario(scenario, overrides or ())
     from simulator.montecarlo import sample_steps
-    from simulator.views_samples import samples_view, shown_progress
+    from simulator.pages.samples import samples_page
+    from simulator.views_samples import samples_view
 
-    with shown_progress(number, sys.stderr.isatty()) as progress:
-        found = sample_steps(loaded, spreads, samples=number, seed=seed, progress=progress)
+    with progress() as shown:
+        found = sample_steps(
+            loaded,
+            spreads,
+            samples=number,
+            seed=seed,
+            progress=lambda done: shown("samples", done, number),
+        )
+    times = enumerate(found.step_time_s.tolist())
+    records = [{"sample": index, "step_time_s": time_s} for index, time_s in times]
+    outputs.write(records, lambda: samples_page(loaded.name, found))
     if as_json:
         typer.echo(json_text({"scenario": loaded.name, **found.to_json()}))
     else:
@@ -56,7 +69,7 @@ def add_samples_command(app: typer.Typer) -> None:
     """Registers the command of this module."""
     app.command(
         epilog=examples(
-            "samples gpt3-175b-a100-64 --noise speed=0.02",
+            "samples gpt3-175b-a100-64 --noise speed=0.02 --html samples.html",
             "samples my.yaml --samples 1000 --noise speed=0.02 --noise link=0.05 --seed 7 --json",
         )
     )(samples)

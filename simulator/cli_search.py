@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli_options import AsJson, Overrides, ScenarioArgument
+from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
 from simulator.console import as_json as _as_json
-from simulator.console import busy, examples, guarded, show
+from simulator.console import busy, examples, guarded, progress, show
+from simulator.outputs import Outputs, checked_outputs
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario
-    from simulator.search.optimum import Goal, SearchResult
+    from simulator.search.explain import Explanation
+    from simulator.search.optimum import SearchResult
 
 
 class Objective(StrEnum):
@@ -34,6 +36,7 @@ def register(app: typer.Typer) -> None:
             "--price-per-device-hour 2.5",
             "search my.yaml --top 10 --explain --infeasible",
             "search my.yaml --schedule 1f1b --schedule zb-h1 --headroom 0.1 --json",
+            "search my.yaml --top 20 --table plans.csv --html plans.html",
         )
     )(guarded(search))
 
@@ -83,6 +86,8 @@ def search(
     infeasible: Annotated[
         bool, typer.Option("--infeasible", help="Say why plans cannot run, with counts.")
     ] = False,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the best plan: tp, pp, dp, schedule, sharding, microbatch, recomputation, overlap.
@@ -94,6 +99,7 @@ def search(
     from simulator.search.space import DEFAULT_SCHEDULES, SHARDING_NAMES, Space
     from simulator.spec.load import load_scenario
 
+    outputs = checked_outputs(tables, html, scenario)
     base = load_scenario(scenario, overrides or ())
     spaces = [
         Space(
@@ -108,23 +114,43 @@ def search(
     goal = Goal(objective.value, top, headroom, price)
     from simulator.search.optimum import search as find
 
-    with busy(f"Searching plans on {' or '.join(str(s.devices) for s in spaces)} devices"):
-        result = find(base, spaces, goal)
-    _print(base, result, goal, (explain, infeasible, as_json))
-
-
-def _print(
-    base: Scenario, result: SearchResult, goal: Goal, wanted: tuple[bool, bool, bool]
-) -> None:
-    from simulator.search.explain import explanation
-
-    explain, infeasible, as_json = wanted
-    reasons = explanation(result) if explain else None
+    with progress() as shown:
+        result = find(base, spaces, goal, shown)
+    reasons = _reasons(result) if explain else None
+    _write(outputs, base, result, reasons, infeasible=infeasible)
     if as_json:
         from simulator.search.record import search_record
 
         typer.echo(_as_json(search_record(base, result, reasons, infeasible=infeasible)))
-        return
-    from simulator.views_search import search_view
+    else:
+        from simulator.views_search import search_view
 
-    show(search_view(base, result, reasons, infeasible=infeasible))
+        show(search_view(base, result, reasons, infeasible=infeasible))
+
+
+def _reasons(result: SearchResult) -> Explanation | None:
+    from simulator.search.explain import explanation
+
+    with busy("Simulating the best plan and the runner-up"):
+        return explanation(result)
+
+
+def _write(
+    outputs: Outputs,
+    base: Scenario,
+    result: SearchResult,
+    reasons: Explanation | None,
+    *,
+    infeasible: bool,
+) -> None:
+    from simulator.views_search import search_records
+
+    def page() -> str:
+        from simulator.pages.search import search_page
+        from simulator.simulate import simulate
+
+        with busy(f"Simulating the {len(result.best)} best plans"):
+            reports = [simulate(plan, levers=False) for plan in result.scenarios]
+        return search_page(base, result, reports, reasons, infeasible=infeasible)
+
+    outputs.write(search_records(result), page)

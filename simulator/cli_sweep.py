@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from simulator.cli_options import AsJson
+from simulator.cli_options import AsJson, TableFiles
 from simulator.console import as_json as json_text
-from simulator.console import busy, examples, guarded, show, write
+from simulator.console import busy, examples, guarded, show
+from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.sweep.run import Outcome
@@ -88,19 +89,19 @@ def query(
     sql: Annotated[
         str, typer.Argument(metavar="SQL", help="DuckDB's SQL over the table 'rows'.")
     ] = "SELECT * EXCLUDE (point) FROM rows ORDER BY ALL",
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the answer as CSV.")
-    ] = None,
+    tables: TableFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask the rows of a sweep in SQL. The table is called rows; 'DESCRIBE rows' lists columns."""
     from simulator.sweep.store import read
-    from simulator.views_sweep import csv_text, plain_rows, selection_view
+    from simulator.table_file import Table
+    from simulator.views_sweep import plain_rows, selection_view
 
+    outputs = checked_outputs(tables, None)
     with busy("Reading rows"):
         selection = read(folder, sql)
-    if csv is not None:
-        write(csv, csv_text(selection))
+    if outputs.tables:
+        outputs.write_tables(Table(selection.columns, selection.rows))
     elif as_json:
         typer.echo(json_text(plain_rows(selection)))
     else:
@@ -135,6 +136,6 @@ def add_sweep_commands(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "query plans \"SELECT tp, pp, step_time_s FROM rows WHERE status = 'ok' ORDER BY 3\"",
-            'query plans "SELECT status, count(*) FROM rows GROUP BY status" --csv counts.csv',
+            'query plans "SELECT status, count(*) FROM rows GROUP BY status" --table counts.csv',
         )
     )(query)

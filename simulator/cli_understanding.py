@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from simulator.cli_options import AsJson, Overrides
+from simulator.cli_options import AsJson, HtmlFile, Overrides, TableFiles
 from simulator.cli_planning import option_value
 from simulator.console import as_json as json_text
 from simulator.console import counted, examples, guarded, show, write
 from simulator.errors import ScheduleError, SpecError
+from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.model import TransformerConfig
@@ -28,15 +29,13 @@ MAX_GRIDS: Final = 64
 DEFAULT_SEQ_LENGTH: Final = 2048
 DEFAULT_PRECISION: Final = "bf16"
 
-CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write rows as CSV.")]
-
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.command(
         epilog=examples(
             "mfu --model llama2-7b --accelerator h100-sxm5-80gb --tokens-per-s 9600",
-            "mfu --model llama3-405b-16384 --tokens-per-s 2.88M",
+            "mfu --model llama3-405b-16384 --tokens-per-s 2.88M --html mfu.html",
             "mfu --model llama2-7b --accelerator a100-sxm4-80gb --tokens-per-s 26k "
             "--reported 65%    which convention that is",
         )
@@ -44,7 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "schedule --pp 4 --microbatches 8 --kinds 1f1b,interleaved,zb-h1",
-            "schedule --pp 8 --microbatches 8,16,32 --kinds 1f1b --json",
+            "schedule --pp 8 --microbatches 8,16,32 --kinds 1f1b --table bubbles.csv",
             "schedule gpt3-175b-a100-64 --html schedule.html    with its simulated times",
         )
     )(schedule)
@@ -69,14 +68,15 @@ def mfu(
     reported: Annotated[
         str | None, typer.Option(help="A utilisation that somebody printed, to be explained.")
     ] = None,
-    csv: CsvFile = None,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Express a measured throughput as a utilisation, under every way of counting FLOPs.
 
     Utilisations are of the dense peak; impossible ones come with the mistakes that explain them.
     """
-    from simulator.planning.records import csv_text
+    from simulator.pages.understanding import mfu_page
     from simulator.planning.utilisation import (
         faster_accelerators,
         origins_of,
@@ -88,6 +88,7 @@ def mfu(
     from simulator.spec.yaml_file import list_data
     from simulator.views_understanding import mfu_view
 
+    outputs = checked_outputs(tables, html, model)
     share = None if reported is None else parse_fraction(reported)
     given = (devices, seq_length, precision)
     measured, defaults = _measurement(model, accelerator, tokens_per_s, given)
@@ -95,8 +96,11 @@ def mfu(
     known = [load_accelerator(name) for name in list_data("accelerators")]
     doubts = warnings(measured, faster_accelerators(measured, known))
     origins = None if share is None else origins_of(measured, share)
-    if csv is not None:
-        write(csv, csv_text([asdict(row) for row in rows]))
+    stated = None if share is None or origins is None else (share, origins)
+    outputs.write(
+        [asdict(row) for row in rows],
+        lambda: mfu_page(measured, rows, doubts, stated, defaults),
+    )
     if as_json:
         data = {
             "model": measured.model.name,
@@ -196,23 +200,26 @@ def schedule(
     virtual_stages: Annotated[
         int | None, typer.Option(help="Chunks per rank of interleaved schedules.", min=1)
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the drawings as one page.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Write the drawing, if it is only one.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the drawing, if it is only one.")
+    ] = None,
     overrides: Overrides = None,
-    csv: CsvFile = None,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw pipeline schedules: who runs what when, the bubble beside its closed form, what is held.
 
     Without a scenario F = 1, B = 2 (B = W = 1 where split) and messages are free.
     """
-    from simulator.planning.records import csv_text
+    from simulator.pages.understanding import grid_sections, schedule_page
     from simulator.planning.variant import Job
-    from simulator.report.drawing import drawing_page, standalone_svg
+    from simulator.report.drawing import standalone_svg
     from simulator.spec.ranges import parse_range, parse_words
     from simulator.views import PLAIN_WIDTH
-    from simulator.views_understanding import schedule_view, sections
+    from simulator.views_understanding import schedule_view
 
+    outputs = checked_outputs(tables, html, *([scenario] if scenario else []), others=[svg])
     counts = option_value("--microbatches", microbatches, parse_range)
     names = option_value("--kinds", kinds, parse_words)
     if scenario is None:
@@ -228,13 +235,10 @@ def schedule(
     if svg is not None:
         if len(grids) > 1:
             raise SpecError(f"{len(grids)} drawings are no single SVG", hint="use --html")
-        write(svg, standalone_svg(sections(grids)[0].svg))
-    if html is not None:
-        title = f"Pipeline schedule of {scenario}" if scenario else "Pipeline schedules"
-        write(html, drawing_page(title, sections(grids)))
+        write(svg, standalone_svg(grid_sections(grids)[0].svg))
     rows = [_row(grid) for grid in grids] + [asdict(left_out) for left_out in skipped]
-    if csv is not None:
-        write(csv, csv_text(rows))
+    title = f"Pipeline schedule of {scenario}" if scenario else "Pipeline schedules"
+    outputs.write(rows, lambda: schedule_page(title, grids, skipped))
     if as_json:
         typer.echo(json_text(rows))
     else:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli_options import AsJson, Overrides, ScenarioArgument
+from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
 from simulator.console import as_json as json_text
-from simulator.console import examples, guarded, show, write
-from simulator.errors import SpecError
+from simulator.console import examples, guarded, show
+from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario as CheckedScenario
@@ -39,15 +38,6 @@ Vary = Annotated[
     list[str] | None,
     typer.Option("--vary", metavar="KEY=V1,V2", help="Values that a key takes; repeat as needed."),
 ]
-Outputs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--csv",
-        "--html",
-        metavar="FILE",
-        help="Write a line per result (FILE.csv), or plots as one page (FILE.html).",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +46,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "scale frontier-175b --devices 128:1024:x2",
             "scale my.yaml --devices 64,96,128 --mode strong --html scaling.html",
-            "scale my.yaml --devices 128:4096:x2 --pays 0.7 --csv scaling.csv",
+            "scale my.yaml --devices 128:4096:x2 --pays 0.7 --table scaling.parquet",
         )
     )(scale)
     app.command(
@@ -101,8 +91,9 @@ def scale(
             help="Devices pay while each one added brings this share of what one of the first does."
         ),
     ] = 0.5,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
-    outputs: Outputs = None,
 ) -> None:
     """Scaling curves: what more devices bring, what eats the rest, where it stops paying.
 
@@ -110,11 +101,11 @@ def scale(
     over those of the first point; what each term of the step takes sums to the rest. Devices that
     cannot be run are listed with the reason.
     """
-    _check_outputs([scenario], outputs)
+    outputs = checked_outputs(tables, html, scenario)
     from simulator.spec.load import scenario_source
     from simulator.spec.ranges import parse_range
     from simulator.whatif.page import scaling_page
-    from simulator.whatif.records import csv_text, scaling_json, scaling_records
+    from simulator.whatif.records import scaling_json, scaling_records
     from simulator.whatif.scaling import mode_named
     from simulator.whatif.scaling import scale as curves_of
 
@@ -122,9 +113,7 @@ def scale(
     counts = tuple(sorted(parse_range(devices)))
     name = source.scenario().name
     curves = curves_of(source, counts, mode_named(mode.value), pays=pays, watch=_watch)
-    for path in outputs or ():
-        page = path.suffix == ".html"
-        write(path, scaling_page(name, curves) if page else csv_text(scaling_records(curves)))
+    outputs.write(scaling_records(curves), lambda: scaling_page(name, curves))
     if as_json:
         typer.echo(json_text(scaling_json(name, curves)))
     else:
@@ -147,20 +136,21 @@ def compare(
         Reference,
         typer.Option(help="What others are compared with; best: most tokens/s per device."),
     ] = Reference.first,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
-    outputs: Outputs = None,
 ) -> None:
     """Plans, models, clusters side by side, each difference explained term by term.
 
     With --vary, every combination of the values on every scenario. Terms sum to the difference.
     """
-    _check_outputs(scenarios, outputs)
+    outputs = checked_outputs(tables, html, *scenarios)
     from simulator.spec.load import scenario_source
     from simulator.whatif.axes import parse_axis
     from simulator.whatif.comparing import compare as compared
     from simulator.whatif.comparing import labels
     from simulator.whatif.page import comparison_page
-    from simulator.whatif.records import comparison_json, comparison_records, csv_text
+    from simulator.whatif.records import comparison_json, comparison_records
 
     sources = {
         label: scenario_source(name, overrides or ())
@@ -168,9 +158,7 @@ def compare(
     }
     axes = [parse_axis(text) for text in vary or ()]
     found = compared(sources, axes, to=to.value, watch=_watch)
-    for path in outputs or ():
-        page = path.suffix == ".html"
-        write(path, comparison_page(found) if page else csv_text(comparison_records(found)))
+    outputs.write(comparison_records(found), lambda: comparison_page(found))
     if as_json:
         typer.echo(json_text(comparison_json(found)))
     else:
@@ -192,19 +180,20 @@ def sensitivity(
         list[str] | None,
         typer.Option(help="Only this lever, such as nic_bandwidth; repeat as needed."),
     ] = None,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
-    outputs: Outputs = None,
 ) -> None:
     """What a faster NIC, more memory, less latency ... would bring: one lever at a time.
 
     Levers of the machine and its software are multiplied by each factor; --vary sets keys of the
     scenario to other values beside them. The lever with the largest reach comes first.
     """
-    _check_outputs([scenario], outputs)
+    outputs = checked_outputs(tables, html, scenario)
     from simulator.spec.load import scenario_source
     from simulator.whatif.axes import parse_axis
     from simulator.whatif.page import sensitivity_page
-    from simulator.whatif.records import csv_text, sensitivity_json, sensitivity_records
+    from simulator.whatif.records import sensitivity_json, sensitivity_records
     from simulator.whatif.sensitivity import DEFAULT_FACTORS
     from simulator.whatif.sensitivity import sensitivity as effects_of
 
@@ -214,11 +203,7 @@ def sensitivity(
         source, axes, factors=factor or DEFAULT_FACTORS, levers=lever or None, watch=_watch
     )
     name = source.scenario().name
-    for path in outputs or ():
-        is_page = path.suffix == ".html"
-        write(
-            path, sensitivity_page(name, found) if is_page else csv_text(sensitivity_records(found))
-        )
+    outputs.write(sensitivity_records(found), lambda: sensitivity_page(name, found))
     if as_json:
         typer.echo(json_text(sensitivity_json(found)))
     else:
@@ -239,20 +224,3 @@ def _watch(scenarios: Sequence[CheckedScenario]) -> Iterable[CheckedScenario]:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-
-
-def _check_outputs(scenarios: Sequence[str], outputs: Sequence[Path] | None) -> None:
-    """An output has a form that is known, and replaces neither a scenario nor another one."""
-    written = [path.resolve() for path in outputs or ()]
-    read = [Path(name).resolve() for name in scenarios]
-    for path in written:
-        if path.suffix not in (".csv", ".html"):
-            raise SpecError(
-                f"'{path.name[:80]}' does not end in .csv or .html",
-                hint=f"name it for example '{path.stem[:40]}.csv'",
-            )
-        if path in read or written.count(path) > 1:
-            raise SpecError(
-                f"'{path}' would replace a scenario or another output",
-                hint="give every output a name of its own",
-            )

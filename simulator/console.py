@@ -105,3 +105,19 @@ def write(path: Path, content: str | bytes) -> None:
 
     write_whole(path, content)
     typer.echo(f"wrote {path}", err=True)
+
+
+@contextmanager
+def progress() -> Generator[Callable[[str, int, int], None]]:
+    """Gives a function that shows on a terminal what was done of how many, the rate and time left.
+
+    It is called with what is counted, how many are done and how many there are, as often as one
+    likes; another thing to count gets a bar of its own.
+    """
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from simulator.progress import shown_progress
+
+    with shown_progress() as shown:
+        yield shown

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from simulator.console import write
 from simulator.errors import SpecError
+
+if TYPE_CHECKING:
+    from simulator.table_file import Table
 
 _TABLES: Final = (".csv", ".parquet")
 
@@ -28,13 +31,18 @@ class Outputs:
             page: makes the HTML page, if there is to be one.
         """
         if self.tables:
-            from simulator.table_file import table_content, table_of
+            from simulator.table_file import table_of
 
-            table = table_of(records)
-            for path in self.tables:
-                write(path, table_content(path, table))
+            self.write_tables(table_of(records))
         if self.html is not None:
             write(self.html, page())
+
+    def write_tables(self, table: Table) -> None:
+        """Writes the tables alone."""
+        from simulator.table_file import table_content
+
+        for path in self.tables:
+            write(path, table_content(path, table))
 
 
 def checked_outputs(

@@ -105,13 +105,15 @@ def parquet_bytes(table: Table) -> bytes:
     if twice:
         raise SpecError(f"two columns are called '{twice[0]}'", hint="Parquet needs other names")
     cells = list(zip(*table.rows, strict=True)) or [() for _ in table.columns]
-    kinds = {name: kind_of(column) for name, column in zip(table.columns, cells, strict=True)}
+    kinds: dict[str, Kind] = {
+        name: kind_of(column) for name, column in zip(table.columns, cells, strict=True)
+    }
     with tempfile.TemporaryDirectory() as folder:
         lines, parquet = Path(folder, "rows.jsonl"), Path(folder, "rows.parquet")
         with lines.open("w", encoding="utf-8") as file:
             for row in table.rows:
-                named = zip(table.columns, row, strict=True)
-                data = {name: _cell(value, kinds[name]) for name, value in named}
+                cells_of = zip(table.columns, row, strict=True)
+                data = {name: _cell(value, kinds[name]) for name, value in cells_of}
                 file.write(json.dumps(data) + "\n")
         write_parquet(lines, parquet, kinds)
         return parquet.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -13,12 +14,23 @@ from simulator.planning.hardware import Machine
 from simulator.planning.tradeoff import Point
 from simulator.planning.variant import Prediction
 from simulator.report.breakdown import gigabytes
-from simulator.report.drawing import Section
-from simulator.report.scatter import Axis, Mark, scatter
 from simulator.units import format_seconds, percent
 from simulator.views import table
 
-MARK = "*"
+MARK: Final = "*"
+FRONT: Final = f"{MARK} fits, and no other of that sequence length is faster with as little memory"
+RANGES: Final = "In brackets: 90 % range of the step time, carried through."
+OPTION_HEADERS: Final = (
+    *("devices", "dp", "step", "MFU", "days", "device-hours", "dollars", "MWh", "tCO2e", ""),
+)
+POINT_HEADERS: Final = (
+    *("seq length", "batch", "recompute", "sharding", "micro"),
+    *("step", "tokens/s", "per device", "MFU", "memory", ""),
+)
+MACHINE_HEADERS: Final = (
+    *("cluster", "devices", "step", "tokens/s per device", "MFU", "memory"),
+    *("$/M tokens", "MWh/G tokens", ""),
+)
 
 
 def range_text(value: str, low: str | None, high: str | None) -> str:
@@ -28,29 +40,36 @@ def range_text(value: str, low: str | None, high: str | None) -> str:
 
 def plan_view(plan: CapacityPlan) -> RenderableType:
     """The device counts, the answers, and the arithmetic of one of them."""
-    headers = ("devices", "dp", "step", "MFU", "days", "device-hours", "dollars", "MWh", "tCO2e")
     parts: list[RenderableType] = [
-        Text(_goal_line(plan)),
+        Text(goal_line(plan)),
         Text(),
-        table([_option_row(option) for option in plan.options], (*headers, "")),
-        Text("In brackets: 90 % range of the step time, carried through."),
+        table([option_row(option) for option in plan.options], OPTION_HEADERS),
+        Text(RANGES),
         *(Text(f"{o.devices:,} devices: {o.reason}") for o in plan.options if o.reason),
         Text(),
-        *(Text(line) for line in _answers(plan)),
+        *(Text(line) for line in answers(plan)),
     ]
+    chosen, figures = arithmetic(plan)
+    if figures:
+        parts += [Text(), Text(f"How the figures of {chosen:,} devices come about")]
+        parts.append(table(figures))
+    return Group(*parts)
+
+
+def arithmetic(plan: CapacityPlan) -> tuple[int | None, list[tuple[str, ...]]]:
+    """The devices of the best answer, and rows that say how its figures come about."""
     chosen = plan.cheapest or plan.smallest or plan.fastest
     for option in plan.options:
         if option.devices == chosen and option.prediction and option.cost:
             found = option.prediction
             work = (plan.goal.tokens, found.tokens_per_step)
             figures = explained(option.cost, found.step_time_s, option.devices, work, plan.rates)
-            rows = [(f.name, f.value, f"= {f.formula}", f.source) for f in figures]
-            parts += [Text(), Text(f"How the figures of {chosen:,} devices come about")]
-            parts.append(table(rows))
-    return Group(*parts)
+            return chosen, [(f.name, f.value, f"= {f.formula}", f.source) for f in figures]
+    return chosen, []
 
 
-def _goal_line(plan: CapacityPlan) -> str:
+def goal_line(plan: CapacityPlan) -> str:
+    """What is asked for, and at what price."""
     goal, rates = plan.goal, plan.rates
     words = [f"{goal.tokens:.4g} tokens"]
     if goal.deadline_s is not None:
@@ -63,7 +82,8 @@ def _goal_line(plan: CapacityPlan) -> str:
     return ", ".join(words)
 
 
-def _option_row(option: Option) -> list[str]:
+def option_row(option: Option) -> list[str]:
+    """One number of devices."""
     found, cost = option.prediction, option.cost
     if found is None or cost is None:
         return [f"{option.devices:,}", str(option.dp), *["-"] * 7, "cannot run"]
@@ -102,7 +122,8 @@ def _dollars(cost: JobCost, low: JobCost | None, high: JobCost | None) -> str:
     return range_text(large(cost.usd), *ends)
 
 
-def _answers(plan: CapacityPlan) -> list[str]:
+def answers(plan: CapacityPlan) -> list[str]:
+    """Which numbers of devices are smallest, cheapest and fastest."""
     goal = plan.goal
     lines: list[str] = []
     if goal.deadline_s is not None and plan.smallest is None:
@@ -129,91 +150,13 @@ def _answers(plan: CapacityPlan) -> list[str]:
     return lines
 
 
-def plan_sections(plan: CapacityPlan) -> list[Section]:
-    """Days and dollars over devices, as drawings."""
-    days: list[Mark] = []
-    usd: list[Mark] = []
-    for option in plan.options:
-        cost = option.cost
-        if cost is None:
-            continue
-        css, where = "total" if option.runs else "loss", float(option.devices)
-        ends = [cost if end is None else end for end in (option.cost_low, option.cost_high)]
-        low, high = (end.time_s / SECONDS_PER_DAY for end in ends)
-        label = f"{option.devices:,}" + ("" if option.runs else " (too large)")
-        days.append(Mark(where, cost.time_s / SECONDS_PER_DAY, label, css, low, high))
-        if cost.usd is not None:
-            low, high = (end.usd or cost.usd for end in ends)
-            usd.append(Mark(where, cost.usd, label, css, low, high))
-    deadline_s, budget = plan.goal.deadline_s, plan.goal.budget_usd
-    limit = None if deadline_s is None else deadline_s / SECONDS_PER_DAY
-    note = "Bars: 90 % range of the step time, carried through. Line: what is allowed."
-    drawn = [("Days over devices", days, "days", limit)]
-    drawn += [("Dollars over devices", usd, "dollars", budget)] if usd else []
-    return [
-        Section(title, note, scatter(marks, Axis("devices", large), Axis(name, large, bound)))
-        for title, marks, name, bound in drawn
-        if marks
-    ]
-
-
-def tradeoff_sections(points: Sequence[Point]) -> list[Section]:
-    """Tokens per second over memory, a drawing per sequence length."""
-    sections: list[Section] = []
-    for length in dict.fromkeys(point.seq_length for point in points):
-        found = [(p, p.prediction) for p in points if p.seq_length == length and p.prediction]
-        marks = [
-            Mark(
-                of.peak_bytes,
-                of.tokens_per_s,
-                f"{p.recompute}, {p.sharding}, {p.micro_batch_size}",
-                "gain" if p.best else "total" if of.fits else "loss",
-            )
-            for p, of in found
-        ]
-        if marks:
-            memory = Axis("memory", gigabytes, found[0][1].capacity_bytes)
-            title = f"Sequences of {length:,}: tokens/s over memory"
-            note = "Labels: recompute, sharding, microbatch. Line: memory of a device."
-            svg = scatter(marks, memory, Axis("tokens/s", large))
-            sections.append(Section(title, note, svg))
-    return sections
-
-
-def hardware_sections(machines: Sequence[Machine]) -> list[Section]:
-    """Energy and dollars over speed, as drawings."""
-    found = [(m, m.prediction.tokens_per_s_per_device) for m in machines if m.prediction]
-    energy = [Mark(v, m.mwh_per_billion_tokens or 0.0, m.cluster, "total") for m, v in found]
-    usd = [
-        Mark(
-            speed,
-            m.usd_per_million_tokens,
-            m.cluster,
-            "total",
-            m.usd_per_million_tokens_low,
-            m.usd_per_million_tokens_high,
-        )
-        for m, speed in found
-        if m.usd_per_million_tokens is not None
-    ]
-    speed_axis = Axis("tokens/s per device", large)
-    drawn = (("MWh per billion tokens", energy), ("Dollars per million tokens", usd))
-    return [
-        Section(f"{title} over speed", "", scatter(marks, speed_axis, Axis(title, "{:.3g}".format)))
-        for title, marks in drawn
-        if marks
-    ]
-
-
 def tradeoff_view(points: Sequence[Point]) -> RenderableType:
     """The grid; points on the front of speed and memory of their sequence length are marked."""
-    axes = ("seq length", "batch", "recompute", "sharding", "micro")
-    headers = (*axes, "step", "tokens/s", "per device", "MFU", "memory", "")
-    note = f"{MARK} fits, and no other of that sequence length is faster with as little memory"
-    return Group(table([_point_row(point) for point in points], headers), Text(note))
+    return Group(table([point_row(point) for point in points], POINT_HEADERS), Text(FRONT))
 
 
-def _point_row(point: Point) -> list[str]:
+def point_row(point: Point) -> list[str]:
+    """One combination."""
     axes = [
         f"{point.seq_length:,}",
         str(point.global_batch_size),
@@ -243,37 +186,29 @@ def _verdict(found: Prediction, *, best: bool) -> str:
 
 def hardware_view(machines: Sequence[Machine], pue: float, stack: str) -> RenderableType:
     """A line per machine, then where prices and powers come from."""
-    headers = (
-        "cluster",
-        "devices",
-        "step",
-        "tokens/s per device",
-        "MFU",
-        "memory",
-        "$/M tokens",
-        "MWh/G tokens",
-        "",
-    )
-    sources = [(m.cluster, f"{m.power_w.value:,.0f} W", m.power_w.source) for m in machines]
-    prices = [
-        (m.cluster, f"${m.price.value:g}/h", m.price.source)
-        for m in machines
-        if m.price is not None
-    ]
+    powers, prices = machine_sources(machines)
     parts: list[RenderableType] = [
-        table([_machine_row(machine) for machine in machines], headers),
-        Text("In brackets: 90 % range of the step time, carried through."),
+        table([machine_row(machine) for machine in machines], MACHINE_HEADERS),
+        Text(RANGES),
         Text(f"The software is {stack} on all; the range says how well it is known there."),
         Text(),
         Text(f"Power per device, times PUE {pue:g}"),
-        table(sources),
+        table(powers),
     ]
     if prices:
         parts += [Text(), Text("Price per device and hour"), table(prices)]
     return Group(*parts)
 
 
-def _machine_row(machine: Machine) -> list[str]:
+def machine_sources(machines: Sequence[Machine]) -> tuple[list[list[str]], list[list[str]]]:
+    """Where powers and prices come from: rows of (cluster, value, source)."""
+    powers = [[m.cluster, f"{m.power_w.value:,.0f} W", m.power_w.source] for m in machines]
+    prices = [[m.cluster, f"${m.price.value:g}/h", m.price.source] for m in machines if m.price]
+    return powers, prices
+
+
+def machine_row(machine: Machine) -> list[str]:
+    """One machine."""
     found = machine.prediction
     if found is None:
         return [machine.cluster, *["-"] * 7, machine.reason]

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Final
 
-from rich.console import Console, Group, RenderableType
-from rich.progress import Progress
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from simulator.montecarlo import Samples
 from simulator.units import format_si, percent
 from simulator.views import table
 
+STEP_HEADERS: Final = ("step time", "", "longer", "tokens/s")
+
 
 def samples_view(name: str, found: Samples) -> RenderableType:
     """Percentiles beside the step without noise."""
+    parts: list[RenderableType] = [
+        Text(f"{name}   {noise_line(found)}"),
+        table(step_rows(found), STEP_HEADERS),
+    ]
+    if found.shares_links:
+        parts.append(Text("links are shared, which samples leave out: run shows what that costs"))
+    return Group(*parts)
+
+
+def noise_line(found: Samples) -> str:
+    """What was drawn."""
     spreads = ", ".join(f"{kind} {value:g}" for kind, value in asdict(found.noise).items() if value)
+    return f"{len(found.step_time_s):,} steps, noise {spreads}, seed {found.seed}"
+
+
+def step_rows(found: Samples) -> list[tuple[str, ...]]:
+    """Percentiles and mean beside the step without noise."""
     times = {
         "without noise": found.noise_free_s,
         "5 %": found.percentile_s(5),
@@ -25,7 +41,7 @@ def samples_view(name: str, found: Samples) -> RenderableType:
         "95 %": found.percentile_s(95),
         "mean": found.mean_s,
     }
-    rows = [
+    return [
         (
             label,
             format_si(time_s, "s", digits=4),
@@ -34,21 +50,3 @@ def samples_view(name: str, found: Samples) -> RenderableType:
         )
         for label, time_s in times.items()
     ]
-    parts: list[RenderableType] = [
-        Text(f"{name}   {len(found.step_time_s):,} steps, noise {spreads}, seed {found.seed}"),
-        table(rows, ("step time", "", "longer", "tokens/s")),
-    ]
-    if found.shares_links:
-        parts.append(Text("links are shared, which samples leave out: run shows what that costs"))
-    return Group(*parts)
-
-
-@contextmanager
-def shown_progress(total: int, on_terminal: bool) -> Generator[Callable[[int], None]]:
-    """On a terminal a bar with the samples done and the time left."""
-    if not on_terminal:
-        yield lambda done: None
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("samples", total=total)
-        yield lambda done: bars.update(task, completed=done)

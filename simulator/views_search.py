@@ -15,6 +15,8 @@ from simulator.search.optimum import Found, SearchResult
 from simulator.views import table
 
 _MAX_FRONT: Final = 10
+INFEASIBLE_HEADERS: Final = ("", "reason", "for example")
+_RECOMPUTE: Final = "training.recompute"
 _OPTIONAL: Final = ("layers_per_stage", "shard_group_size")
 _HEADERS: Final = (
     "",
@@ -39,14 +41,9 @@ def search_view(
     infeasible: bool = False,
 ) -> RenderableType:
     """Counts, the best plans, the front of time, memory and devices."""
-    counts = result.counts
     parts: list[RenderableType] = [
-        Text(
-            f"{base.name}: best plans for {result.goal.objective}, proven\n"
-            f"{counts.enumerated:,} plans evaluated; {counts.by_memory:,} do not fit, "
-            f"{counts.by_bound:,} left out by their bound, {counts.verified:,} verified"
-            f" ({counts.by_rule:,} combinations break a rule)\n"
-        ),
+        *map(Text, count_lines(base, result)),
+        Text(),
         _plans(result.best),
     ]
     front = result.front[:_MAX_FRONT]
@@ -54,30 +51,80 @@ def search_view(
     title = "\nFront of time, memory and devices" + (f" ({more} more in --json)" if more else "")
     parts += [Text(title), _plans(front)]
     if reasons is not None:
-        parts += [Text("\nWhy the best one beats the runner-up"), _reasons(reasons)]
+        headers, rows = reason_table(reasons)
+        parts += [Text("\nWhy the best one beats the runner-up"), table(rows, headers)]
     if infeasible:
-        rows = [(f"{one.count:,}", one.reason, one.example) for one in result.infeasible]
-        parts += [Text("\nPlans that cannot run"), table(rows, ("", "reason", "for example"))]
-    best = result.best[0].settings
-    # A value of the scenario that the plan does not have must be taken back.
-    given = {f"plan.{key}" for key in _OPTIONAL if getattr(base.plan, key) is not None}
-    sets = " ".join(
-        f"--set '{key}={'null' if value is None else _set_value(value)}'"
-        for key, value in best.items()
-        if value is not None or key in given
-    )
-    parts.append(Text(f"\nTo run the best one, add:\n{sets}"))
+        shown = table(infeasible_rows(result), INFEASIBLE_HEADERS)
+        parts += [Text("\nPlans that cannot run"), shown]
+    parts.append(Text(f"\nTo run the best one, add:\n{set_options(base, result)}"))
     return Group(*parts)
 
 
+def count_lines(base: Scenario, result: SearchResult) -> list[str]:
+    """What was sought, and where the combinations went."""
+    counts = result.counts
+    return [
+        f"{base.name}: best plans for {result.goal.objective}, proven",
+        f"{counts.enumerated:,} plans evaluated; {counts.by_memory:,} do not fit, "
+        f"{counts.by_bound:,} left out by their bound, {counts.verified:,} verified"
+        f" ({counts.by_rule:,} combinations break a rule)",
+    ]
+
+
+def infeasible_rows(result: SearchResult) -> list[tuple[str, ...]]:
+    """Why plans cannot run, with counts."""
+    return [(f"{one.count:,}", one.reason, one.example) for one in result.infeasible]
+
+
+def set_options(base: Scenario, result: SearchResult) -> str:
+    """The options that make the scenario the best plan."""
+    # A value of the scenario that the plan does not have must be taken back.
+    given = {f"plan.{key}" for key in _OPTIONAL if getattr(base.plan, key) is not None}
+    return " ".join(
+        f"--set '{key}={'null' if value is None else _set_value(value)}'"
+        for key, value in result.best[0].settings.items()
+        if value is not None or key in given
+    )
+
+
+def search_records(result: SearchResult) -> list[dict[str, object]]:
+    """A record per plan for tables: the best in order, then the front."""
+    lists = {"best": result.best, "front": result.front}
+    return [
+        {"list": name, "place": place, **_record(found)}
+        for name, plans in lists.items()
+        for place, found in enumerate(plans, 1)
+    ]
+
+
+def _record(found: Found) -> dict[str, object]:
+    record: dict[str, object] = {
+        "devices": found.devices,
+        "step_time_s": found.step_time_s,
+        "tokens_per_s": found.tokens_per_s,
+        "peak_bytes": found.peak_bytes,
+        "cost_per_token": found.cost_per_token,
+        "verified": found.verified,
+        **found.settings,
+    }
+    if not isinstance(record[_RECOMPUTE], Mapping):
+        record[_RECOMPUTE] = {"mode": record[_RECOMPUTE], "num_layers": None}
+    return record
+
+
 def _plans(plans: Sequence[Found]) -> RenderableType:
-    headers = _HEADERS
-    rows = [_row(place, found) for place, found in enumerate(plans, 1)]
-    if plans and plans[0].cost_per_token is not None:
-        headers = (*headers, "cost of 1M tokens")
-        costs = [(found.cost_per_token or 0.0) * 1e6 for found in plans]
-        rows = [(*row, f"{cost:.4g}") for row, cost in zip(rows, costs, strict=True)]
+    headers, rows = plan_table(plans)
     return table(rows, headers)
+
+
+def plan_table(plans: Sequence[Found]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers and a row per plan."""
+    rows = [_row(place, found) for place, found in enumerate(plans, 1)]
+    if not plans or plans[0].cost_per_token is None:
+        return _HEADERS, rows
+    costs = [(found.cost_per_token or 0.0) * 1e6 for found in plans]
+    priced = [(*row, f"{cost:.4g}") for row, cost in zip(rows, costs, strict=True)]
+    return (*_HEADERS, "cost of 1M tokens"), priced
 
 
 def _row(place: int, found: Found) -> tuple[str, ...]:
@@ -86,7 +133,7 @@ def _row(place: int, found: Found) -> tuple[str, ...]:
     chunks = value["plan.virtual_stages"]
     schedule = f"{value['plan.schedule']}" + (f" x{chunks}" if chunks != 1 else "")
     uneven = " uneven" if value["plan.layers_per_stage"] else ""
-    recompute = value["training.recompute"]
+    recompute = value[_RECOMPUTE]
     if isinstance(recompute, Mapping):
         data = cast("Mapping[str, object]", recompute)
         recompute = f"{data['mode']} {data['num_layers']}"
@@ -106,7 +153,8 @@ def _row(place: int, found: Found) -> tuple[str, ...]:
     )
 
 
-def _reasons(reasons: Explanation) -> RenderableType:
+def reason_table(reasons: Explanation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers, and a row per setting and term of the step in which the two best plans differ."""
     changed = [
         (key, _set_value(values[0]), _set_value(values[1]), "")
         for key, values in reasons.changed.items()
@@ -118,7 +166,7 @@ def _reasons(reasons: Explanation) -> RenderableType:
         )
     ]
     headers = ("", "best", f"number {reasons.runner_up + 1}", "difference")
-    return table([*changed, *terms], headers)
+    return headers, [*changed, *terms]
 
 
 def _set_value(value: object) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -59,15 +57,6 @@ def selection_view(selection: Selection) -> RenderableType:
     for row in selection.rows:
         grid.add_row(*(Text(_shown(value)) for value in row))
     return grid
-
-
-def csv_text(selection: Selection) -> str:
-    """The answer as CSV with a header, numbers in full; what is missing is empty."""
-    page = io.StringIO()
-    writer = csv.writer(page, lineterminator="\n")
-    writer.writerow(selection.columns)
-    writer.writerows(selection.rows)
-    return page.getvalue()
 
 
 def plain_rows(selection: Selection) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -10,12 +11,14 @@ from rich.text import Text
 from simulator.planning.grid import Grid, Skipped
 from simulator.planning.utilisation import Hint, Measurement, Utilisation
 from simulator.report.characters import MAX_LINES, fitting_scale, lines
-from simulator.report.drawing import Section
-from simulator.report.gantt import gantt, gantt_note
 from simulator.units import format_seconds, format_si, percent
 from simulator.views import table
 
-_MARGIN = 8
+_MARGIN: Final = 8
+CONVENTION_HEADERS: Final = ("convention", "of the peak", "per device", "per token", "counts")
+GRID_HEADERS: Final = (
+    *("schedule", "p", "m", "v", "bubble", "closed form", "", "step", "held", "worst stage"),
+)
 
 
 def mfu_view(
@@ -29,39 +32,52 @@ def mfu_view(
 
     ``defaults`` are the options that nobody gave.
     """
-    peak = measured.peak_flops_per_s
     parts: list[RenderableType] = [
-        Text(
-            f"{measured.model.name}, sequences of {measured.seq_length:,}, "
-            f"{measured.tokens_per_s:,.6g} tokens/s on {measured.devices:,} x "
-            f"{measured.accelerator.name}"
-        ),
-        Text(f"dense {measured.precision} peak {format_si(peak, 'FLOP/s', digits=4)} per device"),
-        *([Text(f"taken by default: {', '.join(defaults)}")] if defaults else []),
+        *map(Text, measurement_lines(measured, defaults)),
         Text(),
-        table(
-            [
-                (
-                    row.convention,
-                    percent(row.utilisation),
-                    format_si(row.flops_per_s_per_device, "FLOP/s", digits=4),
-                    format_si(row.flops_per_token, "FLOP", digits=4),
-                    row.counts,
-                )
-                for row in rows
-            ],
-            ("convention", "of the peak", "per device", "per token", "counts"),
-        ),
+        table([convention_row(row) for row in rows], CONVENTION_HEADERS),
     ]
     if warnings:
-        first, *rest = warnings
-        parts += [Text(), Text(f"warning: {first}; it would be explained if")]
-        parts += [Text(f"  - {line}") for line in rest] or [Text("  nothing usual explains it")]
+        parts += [Text(), *map(Text, warning_lines(warnings))]
     if origins is not None:
-        parts += [Text(), Text("The reported number is")]
-        parts += [Text(f"  - {hint.words}: {percent(hint.utilisation)}") for hint in origins]
-        parts += [] if origins else [Text("  none of these, with none of the usual mistakes")]
+        parts += [Text(), Text("The reported number is"), *map(Text, origin_lines(origins))]
     return Group(*parts)
+
+
+def measurement_lines(measured: Measurement, defaults: Sequence[str]) -> list[str]:
+    """What was measured, on what."""
+    peak = measured.peak_flops_per_s
+    return [
+        f"{measured.model.name}, sequences of {measured.seq_length:,}, "
+        f"{measured.tokens_per_s:,.6g} tokens/s on {measured.devices:,} x "
+        f"{measured.accelerator.name}",
+        f"dense {measured.precision} peak {format_si(peak, 'FLOP/s', digits=4)} per device",
+        *([f"taken by default: {', '.join(defaults)}"] if defaults else []),
+    ]
+
+
+def convention_row(row: Utilisation) -> tuple[str, ...]:
+    """One convention."""
+    return (
+        row.convention,
+        percent(row.utilisation),
+        format_si(row.flops_per_s_per_device, "FLOP/s", digits=4),
+        format_si(row.flops_per_token, "FLOP", digits=4),
+        row.counts,
+    )
+
+
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """What is wrong with a number, and what would explain it."""
+    first, *rest = warnings
+    told = [f"  - {line}" for line in rest] or ["  nothing usual explains it"]
+    return [f"warning: {first}; it would be explained if", *told]
+
+
+def origin_lines(origins: Sequence[Hint]) -> list[str]:
+    """Conventions and mistakes that give a reported number."""
+    found = [f"  - {hint.words}: {percent(hint.utilisation)}" for hint in origins]
+    return found or ["  none of these, with none of the usual mistakes"]
 
 
 def schedule_view(
@@ -76,21 +92,9 @@ def schedule_view(
         if grid.ranks > MAX_LINES:
             parts.append(Text(f"    {MAX_LINES} of {grid.ranks} ranks are drawn"))
         parts.append(Text())
-    headers = (
-        "schedule",
-        "p",
-        "m",
-        "v",
-        "bubble",
-        "closed form",
-        "",
-        "step",
-        "held",
-        "worst stage",
-    )
-    parts.append(table([_grid_row(grid) for grid in grids], headers))
+    parts.append(table([grid_row(grid) for grid in grids], GRID_HEADERS))
     parts += [Text(f"{s.schedule}, {s.microbatches} microbatches: {s.reason}") for s in skipped]
-    parts.append(Text(_legend(grids)))
+    parts.append(Text(grid_legend(grids)))
     return Group(*parts)
 
 
@@ -100,7 +104,8 @@ def grid_title(grid: Grid) -> str:
     return f"{grid.kind}: {grid.ranks} ranks, {grid.microbatches} microbatches{chunks}"
 
 
-def _legend(grids: Sequence[Grid]) -> str:
+def grid_legend(grids: Sequence[Grid]) -> str:
+    """What letters, times and columns mean."""
     unit = "F = 1, B = 2 (B = W = 1 where split), messages free"
     times = "simulated times" if all(grid.is_real for grid in grids) else unit
     return (
@@ -109,7 +114,8 @@ def _legend(grids: Sequence[Grid]) -> str:
     )
 
 
-def _grid_row(grid: Grid) -> list[str]:
+def grid_row(grid: Grid) -> list[str]:
+    """One schedule."""
     form, held = grid.closed_form, grid.inflight
     length = format_seconds(grid.length) if grid.is_real else f"{grid.length:g} F"
     return [
@@ -134,24 +140,3 @@ def _worst(grid: Grid) -> str:
         return "all alike"
     rank = grid.worst_stage
     return f"{rank}, {percent(excess)} above the mean"
-
-
-def sections(grids: Sequence[Grid]) -> list[Section]:
-    """The grids as drawings of a page."""
-    return [
-        Section(
-            grid_title(grid), f"{_facts(grid)} {gantt_note(grid.timeline)}", gantt(grid.timeline)
-        )
-        for grid in grids
-    ]
-
-
-def _facts(grid: Grid) -> str:
-    unit = "" if grid.is_real else " One second stands for the forward of a rank."
-    form = grid.closed_form
-    beside = (
-        f", closed form {form.formula}: {percent(grid.closed_form_share)} ({form.source})"
-        if form
-        else ""
-    )
-    return f"Bubble {percent(grid.bubble_share)}{beside}.{unit}"

@@ -10,6 +10,8 @@ import typer
 from simulator.cli import app
 
 HEAVY = {"numpy", "pydantic", "networkx", "simpy", "yaml", "rich"}
+WRITTEN = ("--table", "--csv", "--html")
+"""Every verb that compares, plans or draws writes these; --csv is another name of --table."""
 OPTIONS = {
     "run": {"--set", "--trace", "--html", "--json", "--engine", "--verbose", "-v"},
     "memory": {"--set", "--json", "--verbose", "-v"},
@@ -20,34 +22,34 @@ OPTIONS = {
     "calibrate": set[str](),
     "plan": {
         *("--tokens", "--deadline", "--budget", "--devices", "--price", "--power", "--pue"),
-        *("--carbon", "--goodput", "--set", "--csv", "--html", "--json"),
+        *("--carbon", "--goodput", "--set", *WRITTEN, "--json"),
     },
     "tradeoff": {
         *("--seq-length", "--recompute", "--sharding", "--micro-batch-size", "--same-tokens"),
-        *("--set", "--csv", "--html", "--json"),
+        *("--set", *WRITTEN, "--json"),
     },
     "hardware": {
-        *("--clusters", "--prices", "--devices", "--pue", "--set", "--csv", "--html", "--json"),
+        *("--clusters", "--prices", "--devices", "--pue", "--set", *WRITTEN, "--json"),
     },
     "mfu": {
         *("--model", "--tokens-per-s", "--accelerator", "--devices", "--seq-length"),
-        *("--precision", "--reported", "--csv", "--json"),
+        *("--precision", "--reported", *WRITTEN, "--json"),
     },
     "schedule": {
         *("--pp", "--microbatches", "--kinds", "--virtual-stages", "--html", "--svg"),
-        *("--set", "--csv", "--json"),
+        *("--set", "--table", "--csv", "--json"),
     },
     "search": {
         *("--set", "--objective", "--top", "--devices", "--schedule", "--sharding"),
         *("--max-micro-batch", "--recompute-layers", "--headroom", "--price-per-device-hour"),
-        *("--explain", "--infeasible", "--json"),
+        *("--explain", "--infeasible", *WRITTEN, "--json"),
     },
     "sweep": {"--out", "--workers", "--executor", "--shard", "--address", "--json"},
-    "query": {"--csv", "--json"},
-    "samples": {"--set", "--samples", "--noise", "--seed", "--json"},
-    "scale": {"--devices", "--mode", "--set", "--pays", "--json", "--csv", "--html"},
-    "compare": {"--set", "--vary", "--to", "--json", "--csv", "--html"},
-    "sensitivity": {"--set", "--vary", "--factor", "--lever", "--json", "--csv", "--html"},
+    "query": {"--table", "--csv", "--json"},
+    "samples": {"--set", "--samples", "--noise", "--seed", *WRITTEN, "--json"},
+    "scale": {"--devices", "--mode", "--set", "--pays", "--json", *WRITTEN},
+    "compare": {"--set", "--vary", "--to", "--json", *WRITTEN},
+    "sensitivity": {"--set", "--vary", "--factor", "--lever", "--json", *WRITTEN},
 }
 ARGUMENTS = {
     "run": ["scenario"],

@@ -72,7 +72,7 @@ def test_schedule_draws_and_compares(tmp_path: Path) -> None:
         *("--html", str(page), "--csv", str(table)),
     )
     assert result.exit_code == 0
-    assert result.stderr.splitlines() == [f"wrote {page}", f"wrote {table}"]
+    assert result.stderr.splitlines() == [f"wrote {table}", f"wrote {page}"]
     assert "  3 ......F0B0--F1B1--F2B2--" in result.stdout
     assert "27.3 %" in result.stdout
     assert "(p - 1)(F + B - W)" in result.stdout

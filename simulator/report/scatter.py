@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,16 +13,22 @@ from simulator.report.svg import (
     escape,
     figure,
     horizontal_axis,
+    legend,
+    legend_height,
     line,
     text,
     text_width,
     ticks,
 )
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 90.0, WIDTH - 30, 30.0, 330.0
+_LEFT, _RIGHT, _HEIGHT = 90.0, WIDTH - 30, 300.0
 _RADIUS: Final = 4.5
+_LINE: Final = 14.0
+"""Height of a line of text."""
 _HEADROOM: Final = 1.08
 """The largest value lies this far below the end of its axis."""
+_MOST_TOLD: Final = 24
+"""Points that the description lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,14 @@ class Axis:
         name: in words, with its unit.
         shown: a value as text.
         limit: drawn as a line; None where there is none.
+        by_factor: equal distances are equal factors, as for numbers of devices that double; only
+            across, and all values are above 0.
     """
 
     name: str
     shown: Callable[[float], str]
     limit: float | None = None
+    by_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,44 +61,153 @@ class Mark:
     high: float | None = None
 
 
-def scatter(marks: Sequence[Mark], horizontal: Axis, vertical: Axis) -> str:
-    """The drawing; both axes begin at 0, which lets distances be compared."""
-    x_end = _HEADROOM * max([horizontal.limit or 0.0, *(mark.x for mark in marks)])
-    y_end = _HEADROOM * max([vertical.limit or 0.0, *(mark.high or mark.y for mark in marks)])
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Where something is drawn."""
 
-    def x_of(value: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * value / x_end
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+
+def scatter(
+    marks: Sequence[Mark],
+    horizontal: Axis,
+    vertical: Axis,
+    *,
+    meanings: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The drawing; axes begin at 0, which lets distances be compared, unless they go by factors.
+
+    A label that finds no free place is left out; the pointer shows it.
+
+    Args:
+        marks: points, those whose labels matter most first.
+        horizontal: the axis below.
+        vertical: the axis on the left.
+        meanings: (css class, words) of the colours.
+    """
+    y_end = _HEADROOM * max([vertical.limit or 0.0, *(mark.high or mark.y for mark in marks)])
+    top = 30.0 + legend_height(meanings, _LEFT)
+    bottom = top + _HEIGHT
+    x_of = _across(marks, horizontal)
 
     def y_of(value: float) -> float:
-        return _BOTTOM - (_BOTTOM - _TOP) * value / y_end
+        return bottom - _HEIGHT * value / y_end
 
-    parts: list[str] = []
+    parts = [legend(meanings, _LEFT, 9.0)]
     for value in ticks(y_end):
         parts.append(line(_LEFT, y_of(value), _RIGHT, y_of(value), "guide"))
         shown = vertical.shown(value)
         parts.append(text(_LEFT - 8, y_of(value), shown, anchor="end", css="muted"))
-    parts.append(horizontal_axis(_LEFT, _RIGHT, _BOTTOM, x_end, horizontal.shown))
+    parts.append(_bottom_axis(marks, horizontal, x_of, bottom))
     if horizontal.limit is not None:
-        parts.append(line(x_of(horizontal.limit), _TOP, x_of(horizontal.limit), _BOTTOM, "limit"))
+        at = x_of(horizontal.limit)
+        parts.append(line(at, top, at, bottom, "limit"))
     if vertical.limit is not None:
         parts.append(line(_LEFT, y_of(vertical.limit), _RIGHT, y_of(vertical.limit), "limit"))
-    parts += [_point(mark, x_of(mark.x), y_of, horizontal, vertical) for mark in marks]
-    parts.append(text(_LEFT, 12, vertical.name, css="muted"))
-    parts.append(text(_RIGHT, _BOTTOM + 34, horizontal.name, anchor="end", css="muted"))
-    return figure(_BOTTOM + 48, f"{vertical.name} over {horizontal.name}", *parts)
+    parts += _points(marks, (horizontal, vertical), (x_of, y_of), top)
+    parts.append(text(_LEFT, top - 18, vertical.name, css="muted"))
+    parts.append(text(_RIGHT, bottom + 34, horizontal.name, anchor="end", css="muted"))
+    told = [f"{m.label}: {_told(m, horizontal, vertical)}" for m in marks[:_MOST_TOLD]]
+    name = f"{vertical.name} over {horizontal.name}"
+    return figure(bottom + 48, name, *parts, detail="; ".join(told))
 
 
-def _point(
-    mark: Mark, x: float, y_of: Callable[[float], float], horizontal: Axis, vertical: Axis
+def _told(mark: Mark, horizontal: Axis, vertical: Axis) -> str:
+    return f"{vertical.shown(mark.y)} at {horizontal.shown(mark.x)}"
+
+
+def _across(marks: Sequence[Mark], axis: Axis) -> Callable[[float], float]:
+    """Where a value lies from left to right."""
+    values = [mark.x for mark in marks] + ([] if axis.limit is None else [axis.limit])
+    if not axis.by_factor:
+        end = _HEADROOM * max(values)
+        return lambda value: _LEFT + (_RIGHT - _LEFT) * value / end
+    first, last = math.log(min(values)), math.log(max(values))
+    inner = _RIGHT - _LEFT - 100
+
+    def place(value: float) -> float:
+        share = (math.log(value) - first) / (last - first) if last > first else 0.5
+        return _LEFT + 40 + inner * share
+
+    return place
+
+
+def _bottom_axis(
+    marks: Sequence[Mark], axis: Axis, x_of: Callable[[float], float], bottom: float
 ) -> str:
-    y = y_of(mark.y)
-    title = f"{mark.label}: {vertical.shown(mark.y)} at {horizontal.shown(mark.x)}"
-    tip = element("title", escape(title))
-    parts = [element("circle", tip, cx=x, cy=y, r=_RADIUS, class_=mark.css)]
-    if mark.low is not None and mark.high is not None:
-        parts.insert(0, line(x, y_of(mark.low), x, y_of(mark.high), "axis"))
-    # A label that would leave the drawing goes to the left of its point.
-    is_last = x + 10 + text_width(mark.label) > WIDTH
-    place, anchor = (x - 9, "end") if is_last else (x + 9, "start")
-    parts.append(text(place, y - 8, mark.label, anchor=anchor, css="halo"))
-    return "".join(parts)
+    if not axis.by_factor:
+        values = [mark.x for mark in marks] + ([] if axis.limit is None else [axis.limit])
+        return horizontal_axis(_LEFT, _RIGHT, bottom, _HEADROOM * max(values), axis.shown)
+    drawn = [line(_LEFT, bottom, _RIGHT, bottom, "axis")]
+    free = 0.0
+    for value in sorted({mark.x for mark in marks}):
+        x, words = x_of(value), axis.shown(value)
+        drawn.append(line(x, bottom, x, bottom + 4, "axis"))
+        if x - text_width(words) / 2 > free:
+            drawn.append(text(x, bottom + 14, words, anchor="middle", css="muted"))
+            free = x + text_width(words) / 2 + 6
+    return "".join(drawn)
+
+
+def _points(
+    marks: Sequence[Mark],
+    axes: tuple[Axis, Axis],
+    places: tuple[Callable[[float], float], Callable[[float], float]],
+    top: float,
+) -> list[str]:
+    """Ranges below points below labels; labels keep clear of points and of one another."""
+    x_of, y_of = places
+    spots = [(x_of(mark.x), y_of(mark.y)) for mark in marks]
+    ranges = [
+        line(x, y_of(mark.low), x, y_of(mark.high), "axis")
+        for mark, (x, _) in zip(marks, spots, strict=True)
+        if mark.low is not None and mark.high is not None
+    ]
+    circles = [
+        element(
+            "circle",
+            element("title", escape(f"{mark.label}: {_told(mark, *axes)}")),
+            cx=x,
+            cy=y,
+            r=_RADIUS,
+            class_=mark.css,
+        )
+        for mark, (x, y) in zip(marks, spots, strict=True)
+    ]
+    taken = [_Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in spots]
+    page = _Box(_LEFT, top - _LINE / 2, WIDTH, y_of(0.0))
+    labels: list[str] = []
+    for mark, (x, y) in zip(marks, spots, strict=True):
+        free = _free_place(mark.label, x, y, taken, page)
+        if free is not None:
+            box, label = free
+            taken.append(box)
+            labels.append(label)
+    return [*ranges, *circles, *labels]
+
+
+def _free_place(
+    label: str, x: float, y: float, taken: Sequence[_Box], page: _Box
+) -> tuple[_Box, str] | None:
+    """A place beside a point where a label meets nothing: right above first."""
+    width = text_width(label)
+    for middle in (y - 9, y + 10, y):
+        for anchor, left in (("start", x + 9), ("end", x - 9 - width)):
+            box = _Box(left, middle - _LINE / 2, left + width, middle + _LINE / 2)
+            inside = page.left <= box.left and box.right <= page.right
+            inside = inside and page.top <= box.top and box.bottom <= page.bottom
+            if inside and not any(box.meets(other) for other in taken):
+                place = x + 9 if anchor == "start" else x - 9
+                return box, text(place, middle, label, anchor=anchor, css="halo")
+    return None

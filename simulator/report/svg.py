@@ -9,6 +9,8 @@ from typing import Final
 
 WIDTH: Final = 960.0
 """Width of every figure in user units; the page scales it."""
+LEGEND_ROW: Final = 18.0
+"""Height of a row of a legend."""
 _FONT_PX: Final = 12.0
 
 
@@ -67,11 +69,19 @@ def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=css)
 
 
-def figure(height: float, label: str, *body: str) -> str:
-    """A drawing of ``WIDTH`` by ``height`` with a label for those who do not see it."""
+def figure(height: float, label: str, *body: str, detail: str = "") -> str:
+    """A drawing of ``WIDTH`` by ``height``.
+
+    Args:
+        height: in user units.
+        label: what is drawn, for those who do not see it.
+        body: marks.
+        detail: what the drawing says, in words.
+    """
     return element(
         "svg",
         element("title", escape(label)),
+        element("desc", escape(detail)) if detail else "",
         *body,
         viewBox=f"0 0 {coordinate(WIDTH)} {coordinate(height)}",
         role="img",
@@ -85,13 +95,40 @@ def text_width(content: str) -> float:
 
 
 def legend(items: Sequence[tuple[str, str]], x: float, y: float) -> str:
-    """Coloured squares with their meaning, in one row; ``items`` are (css class, words)."""
+    """Coloured squares with their meaning; ``items`` are (css class, words), ``y`` the first row.
+
+    What does not fit goes into another row, ``legend_height`` says how many.
+    """
     marks: list[str] = []
-    for css, words in items:
-        marks.append(rect(x, y - 5, 10, 10, css))
-        marks.append(text(x + 15, y, words))
-        x += 33 + text_width(words)
+    for row, shown in enumerate(_legend_rows(items, x)):
+        place, middle = x, y + row * LEGEND_ROW
+        for css, words in shown:
+            marks.append(rect(place, middle - 5, 10, 10, css))
+            marks.append(text(place + 15, middle, words))
+            place += _legend_width(words)
     return "".join(marks)
+
+
+def legend_height(items: Sequence[tuple[str, str]], x: float) -> float:
+    """Height of a legend that begins at ``x``."""
+    return LEGEND_ROW * len(_legend_rows(items, x))
+
+
+def _legend_width(words: str) -> float:
+    return 33 + text_width(words)
+
+
+def _legend_rows(items: Sequence[tuple[str, str]], x: float) -> list[list[tuple[str, str]]]:
+    rows: list[list[tuple[str, str]]] = []
+    right = WIDTH
+    for item in items:
+        width = _legend_width(item[1])
+        if right + width - 18 > WIDTH:
+            rows.append([])
+            right = x
+        rows[-1].append(item)
+        right += width
+    return rows
 
 
 def ticks(maximum: float, count: int = 6) -> list[float]:

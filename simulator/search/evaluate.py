@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,11 @@ def _representatives(candidates: Candidates) -> IntArray:
 
 
 def evaluate(
-    base: Scenario, devices: int, candidates: Candidates, capacity_bytes: float = math.inf
+    base: Scenario,
+    devices: int,
+    candidates: Candidates,
+    capacity_bytes: float = math.inf,
+    progress: Callable[[int], None] = lambda more: None,
 ) -> Evaluation:
     """Step time and memory of every candidate.
 
@@ -69,6 +73,7 @@ def evaluate(
         devices: that all of them use.
         candidates: plans that keep the rules.
         capacity_bytes: candidates that need more are not timed; their step time is infinite.
+        progress: told after every batch how many candidates it held.
     """
     prices = Prices.of(base, devices, candidates)
     seconds = np.full(len(candidates), np.inf)
@@ -83,6 +88,7 @@ def evaluate(
             chosen, spot = candidates.take(rows), prices.spot[rows]
             seconds[rows] = step_times_s(chosen, spot, prices, schedule, layout)
             exact[rows] = _exact(chosen, prices, schedule)
+        progress(group.size)
     return Evaluation(seconds, peak, exact)
 
 

@@ -8,8 +8,9 @@ the order of that bound until the next bound is no better than what was found.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from simulator.search.space import (
 )
 from simulator.simulate import run_step
 from simulator.step import build_step
+
+Watch: TypeAlias = Callable[[str, int, int], None]
+"""Told what is counted, how many are done and how many there are, 0 if nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +156,28 @@ def simulated_step_s(scenario: Scenario) -> float:
     return period_s(timeline, joined=step.schedule.joins_before_optimizer)
 
 
-def search(base: Scenario, spaces: Sequence[Space], goal: Goal) -> SearchResult:
+def _unwatched(what: str, done: int, total: int) -> None:
+    """Progress that nobody sees."""
+
+
+def search(
+    base: Scenario,
+    spaces: Sequence[Space],
+    goal: Goal,
+    watch: Watch = _unwatched,
+) -> SearchResult:
     """The best plans of some spaces, proven.
 
     Args:
         base: gives what the space does not vary: model, batch, cluster, software.
         spaces: one per number of devices.
         goal: objective and constraints.
+        watch: told how many plans are evaluated of how many.
 
     Raises:
         PlanError: if no plan fits.
     """
-    return _searched(base, [enumerate_candidates(base, space) for space in spaces], goal)
+    return _searched(base, [enumerate_candidates(base, space) for space in spaces], goal, watch)
 
 
 def search_among(base: Scenario, candidates: Candidates, goal: Goal) -> SearchResult:
@@ -178,14 +192,16 @@ def search_among(base: Scenario, candidates: Candidates, goal: Goal) -> SearchRe
     Raises:
         PlanError: if no plan fits.
     """
-    return _searched(base, [Enumeration(candidates, {}, {})], goal)
+    return _searched(base, [Enumeration(candidates, {}, {})], goal, _unwatched)
 
 
-def _searched(base: Scenario, found: Sequence[Enumeration], goal: Goal) -> SearchResult:
+def _searched(
+    base: Scenario, found: Sequence[Enumeration], goal: Goal, watch: Watch
+) -> SearchResult:
     # A wrong goal is refused before minutes are spent.
     objective(goal.objective)(1.0, Setting(1.0, 1.0, goal.price_per_device_hour))
     capacity = base.cluster.node.accelerator.memory_bytes * (1 - goal.headroom)
-    pool = _evaluated(base, found, capacity)
+    pool = _evaluated(base, found, capacity, watch)
     fits = pool.times.peak_bytes <= capacity
     infeasible = _infeasible(pool, found, fits, capacity)
     if not fits.any():
@@ -194,7 +210,7 @@ def _searched(base: Scenario, found: Sequence[Enumeration], goal: Goal) -> Searc
             f"{pool.times.peak_bytes.min(initial=np.inf) / 1e9:.1f} of {capacity / 1e9:.1f} GB",
             hint="take more devices, a larger --max-micro-batch or another --set",
         )
-    rows = _proven(pool, np.flatnonzero(fits), goal)
+    rows = _proven(pool, np.flatnonzero(fits), goal, watch)
     front = _front(pool, fits)
     counts = Counts(
         enumerated=len(pool.candidates),
@@ -213,7 +229,16 @@ def _searched(base: Scenario, found: Sequence[Enumeration], goal: Goal) -> Searc
     )
 
 
-def _evaluated(base: Scenario, found: Sequence[Enumeration], capacity: float) -> _Pool:
+def _evaluated(
+    base: Scenario, found: Sequence[Enumeration], capacity: float, watch: Watch
+) -> _Pool:
+    done, total = 0, sum(len(one.candidates) for one in found)
+
+    def progress(more: int) -> None:
+        nonlocal done
+        done += more
+        watch("plans evaluated", done, total)
+
     columns = [one.candidates.columns() for one in found]
     candidates = Candidates(
         **{name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
@@ -226,7 +251,7 @@ def _evaluated(base: Scenario, found: Sequence[Enumeration], capacity: float) ->
     )
     for count in np.unique(devices).tolist():
         rows = np.flatnonzero(devices == count)
-        part = evaluate(base, count, candidates.take(rows), capacity)
+        part = evaluate(base, count, candidates.take(rows), capacity, progress)
         times.step_time_s[rows] = part.step_time_s
         times.peak_bytes[rows] = part.peak_bytes
         times.exact[rows] = part.exact
@@ -242,7 +267,7 @@ def _setting(pool: _Pool, goal: Goal, rows: IntArray) -> Setting:
     )
 
 
-def _proven(pool: _Pool, rows: IntArray, goal: Goal) -> list[int]:
+def _proven(pool: _Pool, rows: IntArray, goal: Goal, watch: Watch) -> list[int]:
     """The best ``goal.top`` rows: no other can be better than the last of them."""
     value_of = objective(goal.objective)
     bounds = np.asarray(value_of(pool.times.step_time_s[rows], _setting(pool, goal, rows)))
@@ -255,6 +280,7 @@ def _proven(pool: _Pool, rows: IntArray, goal: Goal) -> list[int]:
         seconds = np.array([pool.step_time_s(row)])
         value = np.asarray(value_of(seconds, _setting(pool, goal, rows[place : place + 1])))
         best = sorted([*best, (float(value[0]), row)])[: goal.top]
+        watch("plans simulated", len(pool.verified), 0)
     return [row for _, row in best]
 
 

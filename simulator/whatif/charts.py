@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from simulator.report.bars import Bar as Row
+from simulator.report.bars import Part, bar_chart, time_meanings, time_parts
 from simulator.report.breakdown import TIME_LABELS
-from simulator.report.charts import term_css
 from simulator.report.svg import (
     WIDTH,
     coordinate,
@@ -32,7 +33,9 @@ _TOP: Final = 30.0
 _BOTTOM: Final = 270.0
 _STYLES: Final = ("time-compute", "time-pp-comm", "time-optimizer")
 """A colour per curve."""
-_SHORT_LABELS: Final = {term: words.removeprefix("exposed ") for term, words in TIME_LABELS.items()}
+_INVISIBLE: Final = 1e-4
+"""Share of the efficiency that no point loses to a term which is not drawn."""
+_MILLION: Final = 1e6
 
 
 def efficiency_chart(curves: Sequence[Curve]) -> str:
@@ -55,59 +58,48 @@ def efficiency_chart(curves: Sequence[Curve]) -> str:
     marks.append(
         legend([(css, c.mode) for css, c in zip(_STYLES, curves, strict=False)], _LEFT, 10)
     )
-    return figure(_BOTTOM + 44, "Scaling efficiency over the number of devices", *marks)
+    told = "; ".join(f"{curve.mode}, {_told(p)}" for curve in curves for p in curve.points)
+    label = "Scaling efficiency over the number of devices"
+    return figure(_BOTTOM + 44, label, *marks, detail=told)
 
 
 def loss_chart(curve: Curve) -> str:
     """A bar per point: the efficiency, and the terms that take the rest of it."""
-    if not curve.points:
-        return ""
-    row, height = 26.0, 16.0
     losing = [{t: max(v, 0.0) for t, v in p.losses.items()} for p in curve.points]
-    terms = [t for t in TIME_LABELS if any(loss.get(t, 0.0) > 1e-4 for loss in losing)]
-    bars = list(zip(curve.points, losing, strict=True))
-    scale = (_RIGHT - _LEFT - 60) / max(p.efficiency + sum(loss.values()) for p, loss in bars)
-    marks = [legend([(term_css("time", t, TIME_LABELS), TIME_LABELS[t]) for t in terms], _LEFT, 10)]
-    for index, (point, loss) in enumerate(bars):
-        middle = _TOP + row * (index + 0.5)
-        marks.append(text(_LEFT - 8, middle, f"{point.devices:,}", anchor="end"))
-        x = _LEFT + point.efficiency * scale
-        y = middle - height / 2
-        marks.append(rect(_LEFT, y, x - _LEFT, height, "idle", title=_told(point)))
-        for term in terms:
-            width = loss[term] * scale
-            title = f"{TIME_LABELS[term]}: {percent(loss[term])}"
-            css = term_css("time", term, TIME_LABELS)
-            marks.append(rect(x, y, width, height, css, title=title))
-            x += width
-        marks.append(text(x + 6, middle, percent(point.efficiency)))
+    terms = [t for t in TIME_LABELS if any(loss.get(t, 0.0) > _INVISIBLE for loss in losing)]
+    shown = [{term: loss[term] for term in terms} for loss in losing]
+    bars = [
+        Row(
+            f"{point.devices:,}",
+            [
+                Part(point.efficiency, "idle", _told(point)),
+                *time_parts(loss, f"{point.devices:,} devices", percent),
+            ],
+            percent(point.efficiency),
+        )
+        for point, loss in zip(curve.points, shown, strict=True)
+    ]
     label = f"What eats the efficiency, {curve.mode} scaling"
-    return figure(_TOP + row * len(curve.points) + 6, label, *marks)
+    meanings = [("idle", "efficiency"), *time_meanings(shown)]
+    return bar_chart(bars, label, meanings=meanings)
 
 
 def comparison_chart(found: Comparison) -> str:
     """A bar per candidate: device-seconds per million tokens, cut into the terms of the step."""
-    row, height, left = 30.0, 16.0, 330.0
-    costs = [device_seconds_per_token(candidate.report) for candidate in found.candidates]
-    longest = max((sum(cost.values()) for cost in costs), default=0.0)
-    if not longest:
-        return ""
-    scale = (_RIGHT - left - 90) / longest
-    terms = [term for term in TIME_LABELS if any(cost[term] for cost in costs)]
-    marks = [legend([(term_css("time", t, TIME_LABELS), _SHORT_LABELS[t]) for t in terms], 8, 10)]
-    for index, (candidate, cost) in enumerate(zip(found.candidates, costs, strict=True)):
-        middle = _TOP + row * (index + 0.5)
-        marks.append(text(8, middle, candidate.label[:50]))
-        x = left
-        for term in terms:
-            title = f"{candidate.label}, {TIME_LABELS[term]}: {1e6 * cost[term]:,.4g} s"
-            css = term_css("time", term, TIME_LABELS)
-            width = cost[term] * scale
-            marks.append(rect(x, middle - height / 2, width, height, css, title=title))
-            x += width
-        marks.append(text(x + 6, middle, f"{1e6 * sum(cost.values()):,.4g} s"))
+    costs = [
+        {t: _MILLION * v for t, v in device_seconds_per_token(candidate.report).items()}
+        for candidate in found.candidates
+    ]
+    bars = [
+        Row(
+            candidate.label,
+            time_parts(cost, candidate.label, "{:,.4g} s".format),
+            f"{sum(cost.values()):,.4g} s",
+        )
+        for candidate, cost in zip(found.candidates, costs, strict=True)
+    ]
     label = "Device-seconds per million tokens"
-    return figure(_TOP + row * len(costs) + 6, label, *marks)
+    return bar_chart(bars, label, meanings=time_meanings(costs))
 
 
 def tornado_chart(found: Sensitivity) -> str:
@@ -124,7 +116,13 @@ def tornado_chart(found: Sensitivity) -> str:
         marks += _around(centre, middle, scale, bar)
     bottom = row * len(found.bars)
     marks.append(line(centre, 0, centre, bottom, "axis"))
-    return figure(bottom + 4, "Tokens per second and device against the base", *marks)
+    told = "; ".join(
+        f"{bar.what} {effect.setting}: {percent(effect.speed_change, signed=True)}"
+        for bar in found.bars
+        for effect in bar.effects
+    )
+    label = "Tokens per second and device against the base"
+    return figure(bottom + 4, label, *marks, detail=told)
 
 
 def _around(centre: float, middle: float, scale: float, bar: Bar) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Final
 
 from simulator.report.breakdown import MEMORY_LABELS, TIME_LABELS, count, gigabytes, seconds
-from simulator.report.svg import element, escape
+from simulator.report.drawing import Section, drawing_page
+from simulator.report.frame import plain_table
 from simulator.units import percent
 from simulator.whatif.charts import (
     comparison_chart,
@@ -21,20 +21,19 @@ from simulator.whatif.sensitivity import Sensitivity
 from simulator.whatif.terms import largest_loss
 
 _ROUNDING: Final = 1e-9
-_STYLE: Final = """
-.line-time-compute { stroke: var(--blue); }
-.line-time-pp-comm { stroke: var(--coral); }
-.line-time-optimizer { stroke: var(--green); }
-"""
+_EFFICIENCY: Final = "Tokens per second and device over those of the first point of the curve."
 
 
 def scaling_page(name: str, curves: Sequence[Curve]) -> str:
     """The scaling curves of a scenario."""
-    sections = [_section("Efficiency", _drawing(efficiency_chart(curves)))]
-    for curve in curves:
-        body = _drawing(loss_chart(curve)) + _points(curve)
-        sections.append(_section(HELD[curve.mode].capitalize(), body))
-    return _page(f"Scaling of {name}", sections)
+    sections = [
+        Section("Efficiency", _EFFICIENCY, efficiency_chart(curves)),
+        *(
+            Section(HELD[curve.mode].capitalize(), "", loss_chart(curve), _points(curve))
+            for curve in curves
+        ),
+    ]
+    return drawing_page(f"Scaling of {name}", sections)
 
 
 def comparison_page(found: Comparison) -> str:
@@ -57,14 +56,16 @@ def comparison_page(found: Comparison) -> str:
     memories = [
         (c.label, {t: v / 1e9 for t, v in c.memory_bytes.items()}) for c in found.candidates
     ]
-    drawn = _drawing(comparison_chart(found))
-    more = f"more than {found.reference}"
+    cost, more = "Device-seconds per million tokens", f"more than {found.reference}"
+    differences = (
+        (f"{cost} {more}", _differences(times, TIME_LABELS)),
+        (f"GB on the worst rank {more}", _differences(memories, MEMORY_LABELS)),
+    )
     sections = [
-        _section("Device-seconds per million tokens", drawn + _table(headers, rows)),
-        _section(f"Device-seconds per million tokens {more}", _differences(times, TIME_LABELS)),
-        _section(f"GB on the worst rank {more}", _differences(memories, MEMORY_LABELS)),
+        Section(cost, "", comparison_chart(found), plain_table(headers, rows)),
+        *(Section(title, "", "", shown) for title, shown in differences),
     ]
-    return _page("Comparison", sections)
+    return drawing_page("Comparison", sections)
 
 
 def _differences(rows: Sequence[tuple[str, Mapping[str, float]]], words: Mapping[str, str]) -> str:
@@ -74,7 +75,7 @@ def _differences(rows: Sequence[tuple[str, Mapping[str, float]]], words: Mapping
         (label, *(_signed(change[term]) for term in terms), _signed(sum(change.values())))
         for label, change in rows
     ]
-    return _table(("candidate", *(words[term] for term in terms), "sum"), cells)
+    return plain_table(("candidate", *(words[term] for term in terms), "sum"), cells)
 
 
 def _signed(value: float) -> str:
@@ -103,8 +104,8 @@ def sensitivity_page(name: str, found: Sensitivity) -> str:
         (name, setting, "cannot be run", reason, "") for name, setting, reason in found.left_out
     ]
     headers = ("lever", "setting", "tokens/s per device", "step time", "headroom")
-    body = element("p", escape(note), class_="note") + _drawing(tornado_chart(found))
-    return _page(f"Sensitivity of {name}", [_section("Tornado", body + _table(headers, rows))])
+    tornado = Section("Tornado", note, tornado_chart(found), plain_table(headers, rows))
+    return drawing_page(f"Sensitivity of {name}", [tornado])
 
 
 def _points(curve: Curve) -> str:
@@ -121,34 +122,8 @@ def _points(curve: Curve) -> str:
         for point in curve.points
     ]
     headers = ("devices", "batch", "step time", "tokens/s", "efficiency", "marginal", "eaten by")
-    shown = _table(headers, rows)
+    shown = plain_table(headers, rows)
     if curve.left_out:
         others = [(f"{out.devices:,}", out.reason) for out in curve.left_out]
-        shown += _table(("left out", "reason"), others)
+        shown += plain_table(("left out", "reason"), others)
     return shown
-
-
-def _page(title: str, sections: Sequence[str]) -> str:
-    style = (files("simulator.report") / "page.css").read_text("utf-8") + _STYLE
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head>\n"
-        f"<body>\n<header><h1>{escape(title)}</h1></header>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
-    )
-
-
-def _section(title: str, body: str) -> str:
-    return element("section", element("h2", escape(title)), body)
-
-
-def _drawing(svg: str) -> str:
-    return element("div", svg, class_="scroll")
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = element("tr", *(element("th", escape(header)) for header in headers))
-    body = "".join(element("tr", *(element("td", escape(cell)) for cell in row)) for row in rows)
-    return _drawing(element("table", element("thead", head), element("tbody", body)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from simulator.report.report import Report
 from simulator.whatif.comparing import Comparison
@@ -135,25 +133,3 @@ def _figures(report: Report) -> Record:
         "capacity_bytes": report.memory.capacity_bytes,
         "fits": report.memory.fits,
     }
-
-
-def csv_text(records: Sequence[Record]) -> str:
-    """A table; a term of a nested record is a column such as ``losses.bubble``."""
-    flat = [_flat(record) for record in records]
-    columns = dict.fromkeys(column for record in flat for column in record)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue()
-
-
-def _flat(record: Record) -> Record:
-    flat: Record = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            terms = cast("Mapping[str, object]", value)
-            flat |= {f"{key}.{term}": amount for term, amount in terms.items()}
-        else:
-            flat[key] = value
-    return flat

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from simulator.report.report import MEMORY_TERMS, TIME_TERMS
+from simulator.table_file import csv_text, table_of
 from simulator.whatif.axes import Axis
 from simulator.whatif.comparing import compare
 from simulator.whatif.records import (
     comparison_json,
     comparison_records,
-    csv_text,
     scaling_json,
     scaling_records,
     sensitivity_json,
@@ -54,28 +54,28 @@ def test_json_of_a_curve_has_its_end_and_what_is_left_out() -> None:
 
 
 def test_a_table_of_a_curve_has_a_line_per_number_of_devices() -> None:
-    found = lines(csv_text(scaling_records(CURVES)))
+    found = lines(csv_text(table_of(scaling_records(CURVES))))
     assert [line["devices"] for line in found] == ["4", "5", "8", "64"]
     assert [bool(line["reason"]) for line in found] == [False, True, False, True]
     assert float(found[0]["efficiency"]) == 1.0
     assert found[0]["marginal_efficiency"] == ""
-    lost = sum(float(found[2][f"losses.{term}"]) for term in TIME_TERMS)
+    lost = sum(float(found[2][f"losses_{term}"]) for term in TIME_TERMS)
     assert lost == pytest.approx(1 - float(found[2]["efficiency"]))
 
 
 def test_a_table_of_a_comparison_has_a_line_per_candidate() -> None:
-    found = lines(csv_text(comparison_records(COMPARISON)))
+    found = lines(csv_text(table_of(comparison_records(COMPARISON))))
     assert [line["label"] for line in found] == [c.label for c in COMPARISON.candidates]
-    longer = sum(float(found[1][f"time_difference_s.{term}"]) for term in TIME_TERMS)
+    longer = sum(float(found[1][f"time_difference_s_{term}"]) for term in TIME_TERMS)
     steps = [float(line["step_time_s"]) for line in found]
     assert longer == pytest.approx(steps[1] - steps[0])
-    more = sum(float(found[1][f"memory_difference_bytes.{term}"]) for term in MEMORY_TERMS)
+    more = sum(float(found[1][f"memory_difference_bytes_{term}"]) for term in MEMORY_TERMS)
     peaks = [float(line["peak_bytes"]) for line in found]
     assert more == pytest.approx(peaks[1] - peaks[0])
 
 
 def test_a_table_of_a_sensitivity_has_a_line_per_setting() -> None:
-    found = lines(csv_text(sensitivity_records(SENSITIVITY)))
+    found = lines(csv_text(table_of(sensitivity_records(SENSITIVITY))))
     assert {(line["lever"], line["setting"]) for line in found} == {
         ("peak_flops", "x0.5"),
         ("peak_flops", "x2"),
@@ -86,4 +86,4 @@ def test_a_table_of_a_sensitivity_has_a_line_per_setting() -> None:
 
 
 def test_an_empty_table_has_no_lines() -> None:
-    assert lines(csv_text([])) == []
+    assert lines(csv_text(table_of([]))) == []
