@@ -111,8 +111,8 @@ def write(path: Path, content: str | bytes) -> None:
 def progress() -> Generator[Callable[[str, int, int], None]]:
     """Gives a function that shows on a terminal what was done of how many, the rate and time left.
 
-    It is called with what is counted, how many are done and how many there are, as often as one
-    likes; another thing to count gets a bar of its own.
+    It is called with what is counted, how many are done and how many there are (0 if nobody
+    knows), as often as one likes; another thing to count gets a bar of its own.
     """
     if not sys.stderr.isatty():
         yield lambda what, done, total: None

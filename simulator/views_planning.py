@@ -224,7 +224,7 @@ def machine_row(machine: Machine) -> list[str]:
         machine.cluster,
         f"{found.devices:,}",
         format_seconds(found.step_time_s, digits=4),
-        _speed(found),
+        speed_text(found.tokens_per_s_per_device),
         percent(found.mfu),
         gigabytes(found.peak_bytes),
         range_text(usd or "-", low, high),
@@ -233,6 +233,6 @@ def machine_row(machine: Machine) -> list[str]:
     ]
 
 
-def _speed(found: Prediction) -> str:
-    speed = found.tokens_per_s_per_device
+def speed_text(speed: float) -> str:
+    """Tokens per second and device."""
     return f"{speed:,.0f}" if speed >= 100 else f"{speed:,.1f}"

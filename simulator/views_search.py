@@ -16,6 +16,7 @@ from simulator.views import table
 
 _MAX_FRONT: Final = 10
 INFEASIBLE_HEADERS: Final = ("", "reason", "for example")
+_ROUNDING: Final = 1e-9
 _RECOMPUTE: Final = "training.recompute"
 _OPTIONAL: Final = ("layers_per_stage", "shard_group_size")
 _HEADERS: Final = (
@@ -130,8 +131,6 @@ def plan_table(plans: Sequence[Found]) -> tuple[tuple[str, ...], list[tuple[str,
 def _row(place: int, found: Found) -> tuple[str, ...]:
     value = found.settings
     overlap = cast("Mapping[str, bool]", value["plan.overlap"])
-    chunks = value["plan.virtual_stages"]
-    schedule = f"{value['plan.schedule']}" + (f" x{chunks}" if chunks != 1 else "")
     uneven = " uneven" if value["plan.layers_per_stage"] else ""
     recompute = value[_RECOMPUTE]
     if isinstance(recompute, Mapping):
@@ -142,7 +141,7 @@ def _row(place: int, found: Found) -> tuple[str, ...]:
         str(place),
         str(found.devices),
         f"{value['plan.tp']}{sequence} {value['plan.pp']} {value['plan.dp']}",
-        schedule + uneven,
+        schedule_name(found) + uneven,
         str(value["training.micro_batch_size"]),
         str(value["plan.sharding"]),
         str(recompute),
@@ -153,6 +152,12 @@ def _row(place: int, found: Found) -> tuple[str, ...]:
     )
 
 
+def schedule_name(found: Found) -> str:
+    """The schedule, with its chunks per rank where they are several."""
+    chunks = found.settings["plan.virtual_stages"]
+    return f"{found.settings['plan.schedule']}" + (f" x{chunks}" if chunks != 1 else "")
+
+
 def reason_table(reasons: Explanation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headers, and a row per setting and term of the step in which the two best plans differ."""
     changed = [
@@ -160,13 +165,18 @@ def reason_table(reasons: Explanation) -> tuple[tuple[str, ...], list[tuple[str,
         for key, values in reasons.changed.items()
     ]
     terms = [
-        (term, f"{own:.4g} s", f"{other:.4g} s", f"{own - other:+.3g} s")
+        (term, f"{own:.4g} s", f"{other:.4g} s", _difference(own, other))
         for term, (own, other) in sorted(
             reasons.terms_s.items(), key=lambda item: item[1][0] - item[1][1]
         )
     ]
     headers = ("", "best", f"number {reasons.runner_up + 1}", "difference")
     return headers, [*changed, *terms]
+
+
+def _difference(own: float, other: float) -> str:
+    """Seconds more; a dash where only rounding differs."""
+    return "-" if abs(own - other) <= _ROUNDING * other else f"{own - other:+.3g} s"
 
 
 def _set_value(value: object) -> str:

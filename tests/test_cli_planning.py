@@ -149,9 +149,9 @@ def test_help_teaches_by_example(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "drawings", "marks"),
     [
-        (("plan", "--tokens", "1T", "--price", "2", "--devices", "32,64,96"), 2, 4),
+        (("plan", "--tokens", "1T", "--price", "2", "--devices", "32,64,96"), 3, 6),
         (("tradeoff", "--seq-length", "4k,8k", "--recompute", "none,full"), 2, 4),
-        (("hardware", "--clusters", "dgx-a100-cluster", "--prices", "dgx-a100-cluster=2"), 2, 2),
+        (("hardware", "--clusters", "dgx-a100-cluster", "--prices", "dgx-a100-cluster=2"), 3, 0),
     ],
 )
 def test_drawings_hold_a_mark_per_prediction(

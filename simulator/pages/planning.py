@@ -30,6 +30,7 @@ from simulator.views_planning import (
     option_row,
     point_row,
     range_text,
+    speed_text,
 )
 
 _RANGED: Final = "Thin lines: 90 % range of the step time, carried through."
@@ -66,7 +67,7 @@ def plan_page(name: str, plan: CapacityPlan) -> str:
 def _plan_drawings(plan: CapacityPlan) -> list[Section]:
     deadline_s, budget_usd = plan.goal.deadline_s, plan.goal.budget_usd
     limit_days = None if deadline_s is None else deadline_s / SECONDS_PER_DAY
-    devices = Axis("devices", large, by_factor=True)
+    devices = Axis("devices", "{:,.0f}".format, by_factor=True)
     days, usd = Axis("days", large, limit_days), Axis("dollars", large, budget_usd)
     drawn = [
         ("Days over devices", _marks(plan, _devices, _days), devices, days),
@@ -140,11 +141,12 @@ def _front(points: Sequence[Point], length: int) -> Section | None:
     ]
     return Section(
         f"Sequences of {length:,}: tokens/s over memory",
-        "Labels: recompute, sharding, microbatch. Dashed: memory of a device.",
+        "Labels: recompute, sharding, microbatch. Dashed: memory of a device. Axes do not "
+        "begin at 0.",
         scatter(
             marks,
-            Axis("memory", gigabytes, found[0][1].capacity_bytes),
-            Axis("tokens/s", large),
+            Axis("memory", gigabytes, found[0][1].capacity_bytes, from_zero=False),
+            Axis("tokens/s", large, from_zero=False),
             meanings=_meanings(marks, _POINT_COLOURS),
         ),
     )
@@ -191,7 +193,9 @@ def _speed_bar(machine: Machine, found: Prediction) -> Bar:
     """The fastest step is the most tokens: the ends of the range change places."""
     speed, steps = found.tokens_per_s_per_device, (found.step_time_high_s, found.step_time_low_s)
     ends = [None if end is None else speed * found.step_time_s / end for end in steps]
-    words = range_text(f"{speed:,.4g}", *(None if end is None else f"{end:,.4g}" for end in ends))
+    words = range_text(
+        speed_text(speed), *(None if end is None else speed_text(end) for end in ends)
+    )
     return Bar(machine.cluster, [Part(speed, _css(machine))], words, *ends)
 
 

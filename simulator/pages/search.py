@@ -20,6 +20,7 @@ from simulator.views_search import (
     infeasible_rows,
     plan_table,
     reason_table,
+    schedule_name,
     set_options,
 )
 
@@ -30,8 +31,9 @@ _COLOURS: Final = (
 """A colour per number of devices; more share the last one."""
 _BARS: Final = "Step time of the proven best plans, cut into the terms of the critical rank."
 _FRONT: Final = (
-    "Plans that no other one beats in time, memory and devices. Labels: tp, pp, dp. Dashed: memory "
-    "of a device. Where links are shared, times that were not simulated are lower bounds."
+    "Plans that no other one beats in time, memory and devices. Labels: row of the table, tp, pp, "
+    "dp. Dashed: memory of a device. Axes do not begin at 0. Where links are shared, times that "
+    "were not simulated are lower bounds."
 )
 
 
@@ -65,7 +67,7 @@ def search_page(
         sections.append(Section("Plans that cannot run", "", "", table))
     sections.append(Section("To run the best one, add", set_options(base, result), ""))
     title = f"{base.name}: best plans for {result.goal.objective}"
-    return drawing_page(title, sections, note=" ".join(count_lines(base, result)))
+    return drawing_page(title, sections, note=count_lines(base, result)[-1])
 
 
 def _best_chart(best: Sequence[Found], reports: Sequence[Report]) -> str:
@@ -85,7 +87,7 @@ def _best_chart(best: Sequence[Found], reports: Sequence[Report]) -> str:
 def _name(found: Found) -> str:
     value = found.settings
     degrees = f"tp {value['plan.tp']} pp {value['plan.pp']} dp {value['plan.dp']}"
-    return f"{degrees}, {value['plan.schedule']}, {value['plan.sharding']}"
+    return f"{degrees}, {schedule_name(found)}, {value['plan.sharding']}"
 
 
 def _front_chart(base: Scenario, result: SearchResult) -> str:
@@ -93,21 +95,26 @@ def _front_chart(base: Scenario, result: SearchResult) -> str:
     counts = sorted({found.devices for found in result.front})
     colour = {n: _COLOURS[min(i, len(_COLOURS) - 1)] for i, n in enumerate(counts)}
     marks = [
-        Mark(found.peak_bytes, found.step_time_s, _degrees(found), colour[found.devices])
-        for found in result.front
+        Mark(
+            found.peak_bytes,
+            found.step_time_s,
+            _degrees(place, found),
+            colour[found.devices],
+        )
+        for place, found in enumerate(result.front, 1)
     ]
     capacity = base.cluster.node.accelerator.memory_bytes
     return scatter(
         marks,
-        Axis("memory of the worst rank", gigabytes, capacity),
-        Axis("step time", seconds),
+        Axis("memory of the worst rank", gigabytes, capacity, from_zero=False),
+        Axis("step time", seconds, from_zero=False),
         meanings=[(colour[n], f"{n:,} devices") for n in counts],
     )
 
 
-def _degrees(found: Found) -> str:
+def _degrees(place: int, found: Found) -> str:
     value = found.settings
-    return f"{value['plan.tp']} {value['plan.pp']} {value['plan.dp']}"
+    return f"{place}: {value['plan.tp']} {value['plan.pp']} {value['plan.dp']}"
 
 
 def _table(plans: Sequence[Found]) -> str:

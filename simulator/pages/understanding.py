@@ -93,7 +93,9 @@ def grid_sections(grids: Sequence[Grid]) -> list[Section]:
 def _bubble(grid: Grid) -> Bar:
     share = percent(grid.bubble_share)
     parts = [Part(grid.bubble_share, "time-bubble")]
-    return Bar(grid_title(grid), parts, share, mark=grid.closed_form_share)
+    chunks = f" x{grid.chunks}" if grid.chunks > 1 else ""
+    label = f"{grid.kind}{chunks}, {grid.microbatches} microbatches"
+    return Bar(label, parts, share, mark=grid.closed_form_share)
 
 
 def _facts(grid: Grid) -> str:

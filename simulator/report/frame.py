@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Final
 
 from simulator.report.svg import element, escape
+
+_NUMBER: Final = re.compile(r"[+-]?\$?\d[\d,.]*(e[+-]\d+)?[kM%]?(/h)?( |$)")
 
 
 def document(title: str, *body: str) -> str:
@@ -55,7 +59,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: i
 def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of plain words; without rows there is none.
 
-    A column whose cells all begin with a digit, after a sign at most, holds numbers.
+    A column whose cells all begin with a number, such as ``-3``, ``$1.2M`` or ``5.6 s``, holds
+    numbers.
     """
     if not rows:
         return ""
@@ -76,7 +81,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Seque
 
 
 def _looks_like_number(cell: str) -> bool:
-    return cell in ("", "-") or cell.lstrip("+-$")[:1].isdigit()
+    return cell in ("", "-") or _NUMBER.match(cell) is not None
 
 
 def css() -> str:

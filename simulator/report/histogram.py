@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from simulator.numeric import FloatArray
-from simulator.report.svg import WIDTH, figure, line, rect, text, text_width, ticks
+from simulator.report.svg import WIDTH, figure, horizontal_axis, line, rect, text, text_width, ticks
 
 MAX_CLASSES: Final = 60
 _LEFT, _RIGHT, _HEIGHT = 60.0, WIDTH - 30, 220.0
@@ -61,13 +61,13 @@ def histogram(
         marks.append(
             rect(left, y_of(count), right - left - 1, bottom - y_of(count), "total", title=title)
         )
-    marks.append(_axis(low, high, bottom, shown))
+    marks.append(horizontal_axis(_LEFT, _RIGHT, bottom, high, shown, minimum=low))
     for one, row in zip(lines, rows, strict=True):
         x = _x(one.value, low, high)
         middle = 20.0 + _LINE * row
         marks.append(line(x, middle + _LINE / 2, x, bottom, one.css))
         marks.append(text(_inside(x, one.words), middle, one.words, anchor="middle", css="halo"))
-    marks.append(text(_LEFT - 8, 8, f"of {len(values):,}", css="muted"))
+    marks.append(text(_LEFT, bottom + 34, f"how many of {len(values):,}", css="muted"))
     marks.append(text(_RIGHT, bottom + 34, name, anchor="end", css="muted"))
     detail = "; ".join(f"{one.words}: {shown(one.value)}" for one in lines)
     return figure(bottom + 48, f"How often: {name}", *marks, detail=detail)
@@ -94,15 +94,3 @@ def _label_rows(lines: Sequence[Line], low: float, high: float) -> list[int]:
         ends[row : row + 1] = [middle + half]
         rows[index] = row
     return [rows[index] for index in range(len(lines))]
-
-
-def _axis(low: float, high: float, bottom: float, shown: Callable[[float], str]) -> str:
-    """An axis that does not begin at 0."""
-    marks = [line(_LEFT, bottom, _RIGHT, bottom, "axis")]
-    steps = 6
-    for step in range(steps + 1):
-        value = low + (high - low) * step / steps
-        x, words = _x(value, low, high), shown(value)
-        marks.append(line(x, bottom, x, bottom + 4, "axis"))
-        marks.append(text(_inside(x, words), bottom + 14, words, anchor="middle", css="muted"))
-    return "".join(marks)

@@ -18,7 +18,7 @@ from simulator.report.svg import (
     line,
     text,
     text_width,
-    ticks,
+    ticks_between,
 )
 
 _LEFT, _RIGHT, _HEIGHT = 90.0, WIDTH - 30, 300.0
@@ -41,12 +41,23 @@ class Axis:
         limit: drawn as a line; None where there is none.
         by_factor: equal distances are equal factors, as for numbers of devices that double; only
             across, and all values are above 0.
+        from_zero: the axis begins at 0, which lets distances be compared; else it spans the values.
     """
 
     name: str
     shown: Callable[[float], str]
     limit: float | None = None
     by_factor: bool = False
+    from_zero: bool = True
+
+    def ends(self, values: Sequence[float]) -> tuple[float, float]:
+        """Where the axis begins and ends: values and limit are inside, not at the edge."""
+        known = [*values, *([] if self.limit is None else [self.limit])]
+        low, high = min(known), max(known)
+        if self.from_zero:
+            return 0.0, _HEADROOM * high or 1.0
+        margin = (_HEADROOM - 1) * (high - low or high or 1.0)
+        return max(0.0, low - margin), high + margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ def scatter(
     *,
     meanings: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The drawing; axes begin at 0, which lets distances be compared, unless they go by factors.
+    """The drawing.
 
     A label that finds no free place is left out; the pointer shows it.
 
@@ -96,16 +107,17 @@ def scatter(
         vertical: the axis on the left.
         meanings: (css class, words) of the colours.
     """
-    y_end = _HEADROOM * max([vertical.limit or 0.0, *(mark.high or mark.y for mark in marks)])
+    heights = [v for mark in marks for v in (mark.y, mark.low, mark.high) if v is not None]
+    y_low, y_high = vertical.ends(heights)
     top = 30.0 + legend_height(meanings, _LEFT)
     bottom = top + _HEIGHT
     x_of = _across(marks, horizontal)
 
     def y_of(value: float) -> float:
-        return bottom - _HEIGHT * value / y_end
+        return bottom - _HEIGHT * (value - y_low) / (y_high - y_low)
 
     parts = [legend(meanings, _LEFT, 9.0)]
-    for value in ticks(y_end):
+    for value in ticks_between(y_low, y_high):
         parts.append(line(_LEFT, y_of(value), _RIGHT, y_of(value), "guide"))
         shown = vertical.shown(value)
         parts.append(text(_LEFT - 8, y_of(value), shown, anchor="end", css="muted"))
@@ -115,7 +127,8 @@ def scatter(
         parts.append(line(at, top, at, bottom, "limit"))
     if vertical.limit is not None:
         parts.append(line(_LEFT, y_of(vertical.limit), _RIGHT, y_of(vertical.limit), "limit"))
-    parts += _points(marks, (horizontal, vertical), (x_of, y_of), top)
+    page = _Box(_LEFT, top - _LINE / 2, WIDTH, bottom)
+    parts += _points(marks, (horizontal, vertical), (x_of, y_of), page)
     parts.append(text(_LEFT, top - 18, vertical.name, css="muted"))
     parts.append(text(_RIGHT, bottom + 34, horizontal.name, anchor="end", css="muted"))
     told = [f"{m.label}: {_told(m, horizontal, vertical)}" for m in marks[:_MOST_TOLD]]
@@ -129,10 +142,10 @@ def _told(mark: Mark, horizontal: Axis, vertical: Axis) -> str:
 
 def _across(marks: Sequence[Mark], axis: Axis) -> Callable[[float], float]:
     """Where a value lies from left to right."""
-    values = [mark.x for mark in marks] + ([] if axis.limit is None else [axis.limit])
+    values = [mark.x for mark in marks]
     if not axis.by_factor:
-        end = _HEADROOM * max(values)
-        return lambda value: _LEFT + (_RIGHT - _LEFT) * value / end
+        low, high = axis.ends(values)
+        return lambda value: _LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low)
     first, last = math.log(min(values)), math.log(max(values))
     inner = _RIGHT - _LEFT - 100
 
@@ -147,8 +160,8 @@ def _bottom_axis(
     marks: Sequence[Mark], axis: Axis, x_of: Callable[[float], float], bottom: float
 ) -> str:
     if not axis.by_factor:
-        values = [mark.x for mark in marks] + ([] if axis.limit is None else [axis.limit])
-        return horizontal_axis(_LEFT, _RIGHT, bottom, _HEADROOM * max(values), axis.shown)
+        low, high = axis.ends([mark.x for mark in marks])
+        return horizontal_axis(_LEFT, _RIGHT, bottom, high, axis.shown, minimum=low)
     drawn = [line(_LEFT, bottom, _RIGHT, bottom, "axis")]
     free = 0.0
     for value in sorted({mark.x for mark in marks}):
@@ -164,16 +177,19 @@ def _points(
     marks: Sequence[Mark],
     axes: tuple[Axis, Axis],
     places: tuple[Callable[[float], float], Callable[[float], float]],
-    top: float,
+    page: _Box,
 ) -> list[str]:
     """Ranges below points below labels; labels keep clear of points and of one another."""
     x_of, y_of = places
     spots = [(x_of(mark.x), y_of(mark.y)) for mark in marks]
-    ranges = [
-        line(x, y_of(mark.low), x, y_of(mark.high), "axis")
-        for mark, (x, _) in zip(marks, spots, strict=True)
-        if mark.low is not None and mark.high is not None
-    ]
+    taken = [_Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in spots]
+    if axes[0].limit is not None:
+        taken.append(_upright(x_of(axes[0].limit), page.top, page.bottom))
+    ranges: list[str] = []
+    for mark, (x, _) in zip(marks, spots, strict=True):
+        if mark.low is not None and mark.high is not None:
+            ranges.append(line(x, y_of(mark.low), x, y_of(mark.high), "axis"))
+            taken.append(_upright(x, y_of(mark.high), y_of(mark.low)))
     circles = [
         element(
             "circle",
@@ -185,8 +201,6 @@ def _points(
         )
         for mark, (x, y) in zip(marks, spots, strict=True)
     ]
-    taken = [_Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in spots]
-    page = _Box(_LEFT, top - _LINE / 2, WIDTH, y_of(0.0))
     labels: list[str] = []
     for mark, (x, y) in zip(marks, spots, strict=True):
         free = _free_place(mark.label, x, y, taken, page)
@@ -195,6 +209,11 @@ def _points(
             taken.append(box)
             labels.append(label)
     return [*ranges, *circles, *labels]
+
+
+def _upright(x: float, top: float, bottom: float) -> _Box:
+    """A vertical line."""
+    return _Box(x - 2, top, x + 2, bottom)
 
 
 def _free_place(

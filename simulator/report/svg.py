@@ -133,21 +133,33 @@ def _legend_rows(items: Sequence[tuple[str, str]], x: float) -> list[list[tuple[
 
 def ticks(maximum: float, count: int = 6) -> list[float]:
     """About ``count`` round values from 0 to ``maximum``."""
-    if maximum <= 0 or not math.isfinite(maximum):
-        return [0.0]
-    raw = maximum / count
+    return ticks_between(0.0, maximum, count)
+
+
+def ticks_between(low: float, high: float, count: int = 6) -> list[float]:
+    """About ``count`` round values from ``low`` to ``high``; ``low`` alone if that is no range."""
+    if high <= low or not math.isfinite(high - low):
+        return [low]
+    raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
-    return [i * step for i in range(int(maximum / step * (1 + 1e-9)) + 1)]
+    first, last = math.ceil(low / step * (1 - 1e-9)), int(high / step * (1 + 1e-9))
+    return [i * step for i in range(first, last + 1)]
 
 
 def horizontal_axis(
-    left: float, right: float, y: float, maximum: float, label: Callable[[float], str]
+    left: float,
+    right: float,
+    y: float,
+    maximum: float,
+    label: Callable[[float], str],
+    minimum: float = 0.0,
 ) -> str:
-    """An axis from 0 to ``maximum`` below ``y``, with ticks and their labels."""
+    """An axis from ``minimum`` to ``maximum`` below ``y``, with ticks and their labels."""
     marks = [line(left, y, right, y, "axis")]
-    for value in ticks(maximum):
-        x = left + (right - left) * value / maximum if maximum > 0 else left
+    span = maximum - minimum
+    for value in ticks_between(minimum, maximum):
+        x = left + (right - left) * (value - minimum) / span if span > 0 else left
         marks.append(line(x, y, x, y + 4, "axis"))
         marks.append(text(x, y + 14, label(value), anchor="middle", css="muted"))
     return "".join(marks)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from simulator.report.bars import Bar as Row
-from simulator.report.bars import Part, bar_chart, time_meanings, time_parts
+from simulator.report.bars import Part, bar_chart, shortened, time_meanings, time_parts
 from simulator.report.breakdown import TIME_LABELS
 from simulator.report.svg import (
     WIDTH,
@@ -112,7 +112,7 @@ def tornado_chart(found: Sensitivity) -> str:
     marks: list[str] = []
     for index, bar in enumerate(found.bars):
         middle = row * (index + 0.5)
-        marks.append(text(8, middle, bar.what))
+        marks.append(text(8, middle, shortened(bar.what, left - 16)))
         marks += _around(centre, middle, scale, bar)
     bottom = row * len(found.bars)
     marks.append(line(centre, 0, centre, bottom, "axis"))
@@ -141,6 +141,8 @@ def _around(centre: float, middle: float, scale: float, bar: Bar) -> list[str]:
             marks.append(text(x - 6, middle, words, anchor="end"))
         elif effect is ordered[-1] and change > 0:
             marks.append(text(x + 6, middle, words))
+    if not any(effect.speed_change for effect in ordered):
+        marks.append(text(centre + 6, middle, "no change", css="muted"))
     return marks
 
 
