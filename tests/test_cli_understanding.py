@@ -76,7 +76,7 @@ def test_schedule_draws_and_compares(tmp_path: Path) -> None:
     assert "  3 ......F0B0--F1B1--F2B2--" in result.stdout
     assert "27.3 %" in result.stdout
     assert "(p - 1)(F + B - W)" in result.stdout
-    assert page.read_text().count("<svg") == 3
+    assert page.read_text().count("<svg") == 4  # the grids, and their bubbles side by side
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [float(r["bubble_share"]) for r in rows] == pytest.approx([9 / 33, 3 / 19, 3 / 27])
 

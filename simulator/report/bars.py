@@ -24,6 +24,8 @@ _EDGE: Final = 8.0
 _MAX_LABEL: Final = 0.38 * WIDTH
 """Widest column of labels; longer ones are cut, and whole where the pointer rests."""
 _LEGEND_GAP: Final = 6.0
+_SPARE: Final = 1.1
+"""Room for words at the right edge: digits are wider than ``text_width`` supposes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def bar_chart(
     if longest <= 0:
         return ""
     left = _EDGE * 2 + min(max(text_width(bar.label) for bar in bars), _MAX_LABEL)
-    right = WIDTH - _EDGE * 2 - max(text_width(bar.words) for bar in bars)
+    right = WIDTH - _EDGE * 2 - _SPARE * max(text_width(bar.words) for bar in bars)
     scale = (right - left) / longest
     top = legend_height(meanings, _EDGE) + (_LEGEND_GAP if meanings else 0.0)
     top += 20.0 if limit else 0.0
