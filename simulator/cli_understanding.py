@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -20,7 +21,7 @@ from simulator.outputs import checked_outputs
 if TYPE_CHECKING:
     from simulator.model import TransformerConfig
     from simulator.planning.grid import Grid, Skipped
-    from simulator.planning.utilisation import Measurement
+    from simulator.planning.utilisation import Hint, Measurement, Utilisation
     from simulator.planning.variant import Job, Progress
     from simulator.scenario import Scenario as LoadedScenario
 
@@ -102,22 +103,31 @@ def mfu(
         lambda: mfu_page(measured, rows, doubts, stated, defaults),
     )
     if as_json:
-        data = {
-            "model": measured.model.name,
-            "accelerator": measured.accelerator.name,
-            "devices": measured.devices,
-            "seq_length": measured.seq_length,
-            "precision": measured.precision,
-            "tokens_per_s": measured.tokens_per_s,
-            "defaults_taken": list(defaults),
-            "dense_peak_flops_per_s": measured.peak_flops_per_s,
-            "conventions": [asdict(row) for row in rows],
-            "warnings": list(doubts),
-            "reported": None if origins is None else [asdict(hint) for hint in origins],
-        }
-        typer.echo(json_text(data))
+        typer.echo(json_text(_record(measured, rows, doubts, origins, defaults)))
     else:
         show(mfu_view(measured, rows, doubts, origins, defaults))
+
+
+def _record(
+    measured: Measurement,
+    rows: Sequence[Utilisation],
+    doubts: Sequence[str],
+    origins: Sequence[Hint] | None,
+    defaults: Sequence[str],
+) -> dict[str, object]:
+    return {
+        "model": measured.model.name,
+        "accelerator": measured.accelerator.name,
+        "devices": measured.devices,
+        "seq_length": measured.seq_length,
+        "precision": measured.precision,
+        "tokens_per_s": measured.tokens_per_s,
+        "defaults_taken": list(defaults),
+        "dense_peak_flops_per_s": measured.peak_flops_per_s,
+        "conventions": [asdict(row) for row in rows],
+        "warnings": list(doubts),
+        "reported": None if origins is None else [asdict(hint) for hint in origins],
+    }
 
 
 def _measurement(

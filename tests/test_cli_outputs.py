@@ -20,18 +20,9 @@ from simulator.cli import app
 from simulator.report.svg import text_width
 
 ONE = ("gpt2-xl-one-gpu", "--set", "training.micro_batch_size=1")
-SEARCHED = """
-name: small
-model: {num_layers: 8, hidden_size: 1024, num_attention_heads: 16, ffn_hidden_size: 4096,
-        vocab_size: 50304, max_position_embeddings: 1024}
-training: {global_batch_size: 16, seq_length: 1024}
-plan: {tp: 2, dp: 4}
-cluster: {preset: selene, nodes: 1}
-stack: megatron-lm-2022
-"""
 QUICK = ("--max-micro-batch", "1", "--sharding", "zero1", "--schedule", "1f1b")
 VERBS: dict[str, tuple[str, ...]] = {
-    "search": ("SMALL", *QUICK, "--devices", "4", "--devices", "8", "--explain", "--infeasible"),
+    "search": (*ONE, *QUICK, "--devices", "4", "--devices", "8", "--explain", "--infeasible"),
     "scale": (*ONE, "--devices", "1:8:x2,3"),
     "compare": (*ONE, "--vary", "training.micro_batch_size=1,4,5"),
     "sensitivity": (*ONE, "--vary", "training.micro_batch_size=2,3"),
@@ -56,12 +47,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, R
     done: dict[str, tuple[Path, Result]] = {}
     for verb, options in VERBS.items():
         folder = tmp_path_factory.mktemp(verb)
-        scenario = tmp_path_factory.mktemp("scenario") / "small.yaml"
-        scenario.write_text(SEARCHED)
-        arguments = [str(scenario) if word == "SMALL" else word for word in options]
         files = [f"{folder}/rows.csv", f"{folder}/rows.parquet", f"{folder}/page.html"]
         tables = ("--table", files[0], "--table", files[1], "--html", files[2])
-        done[verb] = folder, invoke(verb, *arguments, *tables, "--json")
+        done[verb] = folder, invoke(verb, *options, *tables, "--json")
     return done
 
 

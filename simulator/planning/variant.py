@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from simulator.errors import TrainsimError, UnknownNameError
 from simulator.machine import Cluster
+from simulator.numeric import ceil_div
 from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
@@ -103,5 +104,5 @@ def nodes_assignment(scenario: Scenario, devices: int) -> str:
 
 
 def nodes_for(cluster: Cluster, devices: int) -> int:
-    """Nodes that hold so many devices: ceil(devices / devices per node)."""
-    return -(-devices // cluster.node.num_devices)
+    """Nodes that hold so many devices."""
+    return ceil_div(devices, cluster.node.num_devices)

@@ -18,11 +18,16 @@ def test_shipped_prices_have_sources_and_name_accelerators() -> None:
 
 
 def test_prices_of_instances_are_an_eighth_of_the_instance() -> None:
-    """14.75 / 8 = 1.84375, 39.33 / 8 = 4.91625, 43.26 / 8 = 5.4075; printed to three places."""
+    """14.75 / 8 = 1.84375, 39.33 / 8 = 4.91625, 43.26 / 8 = 5.4075; printed to three places.
+
+    14.32 / 8 = 1.79 and 4.40 / 8 = 0.55 exactly.
+    """
     prices = shipped_prices().usd_per_device_hour
     assert prices["a100-sxm4-40gb"].value == pytest.approx(14.75 / 8, abs=6e-4)
     assert prices["h100-sxm5-80gb"].value == pytest.approx(39.33 / 8, abs=6e-4)
     assert prices["h200-sxm-141gb"].value == pytest.approx(43.26 / 8, abs=6e-4)
+    assert prices["a100-sxm4-80gb"].value == pytest.approx(14.32 / 8)
+    assert prices["v100-sxm2-16gb"].value == pytest.approx(4.40 / 8)
 
 
 def test_later_prices_replace_earlier_ones(tmp_path: Path) -> None:
