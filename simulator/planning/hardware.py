@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.errors import SpecError, TrainsimError, UnknownNameError
 from simulator.machine import Cluster
@@ -130,12 +130,8 @@ def _machine(
             return None
         return usd_per_million_tokens(price.value, speed * found.step_time_s / step_s)
 
-    return Machine(
-        row.cluster,
-        row.accelerator,
-        found,
-        price,
-        power,
+    return replace(
+        row,
         usd_per_million_tokens=usd(found.step_time_s),
         usd_per_million_tokens_low=usd(found.step_time_low_s),
         usd_per_million_tokens_high=usd(found.step_time_high_s),
