@@ -1,6 +1,7 @@
 """Points in a plane."""
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 from simulator.report.scatter import Axis, Mark, scatter
 
@@ -29,3 +30,33 @@ def test_limits_and_ranges_are_inside() -> None:
     assert all(30 <= y <= 334 for y in ends)
     assert sum(e.get("class") == "limit" for e in root.iter("line")) == 1
     assert "a &lt; b" in svg
+
+
+def test_factors_are_as_far_from_one_another() -> None:
+    """Doubling devices moves as far each time."""
+    doubled = Axis("devices", "{:g}".format, by_factor=True)
+    marks = [Mark(8 * 2**i, 1, f"{i}", "total") for i in range(4)]
+    xs = [x for x, _ in points(scatter(marks, doubled, X))]
+    gaps = [b - a for a, b in pairwise(xs)]
+    assert max(gaps) - min(gaps) < 0.02
+    assert len(points(scatter(marks[:1], doubled, X))) == 1
+
+
+def test_an_axis_may_begin_near_its_values() -> None:
+    """100 and 101 with 8 % of room: a hundredth apart is most of the height."""
+    zoomed = Axis("time", "{:g}".format, from_zero=False)
+    (_, low), (_, high) = points(scatter([Mark(1, 100, "", ""), Mark(1, 101, "", "")], X, zoomed))
+    assert low - high > 250
+    assert points(scatter([Mark(0, 0, "", "")], X, X)) == [(90, 330)]
+
+
+def test_labels_keep_clear_of_points_lines_and_one_another() -> None:
+    """Of many points in one place some labels are left out, and said in their titles."""
+    limited = Axis("days", "{:g}".format, 5.0)
+    marks = [Mark(5 + i / 1000, 5, f"point {i}", "total", 4, 6) for i in range(20)]
+    root = ET.fromstring(scatter(marks, limited, X))
+    labels = [e for e in root.iter("text") if e.get("class") == "halo"]
+    assert 1 <= len(labels) < 20
+    assert len({(e.get("y"), e.get("text-anchor")) for e in labels}) == len(labels)
+    assert sum("point 19:" in (e.text or "") for e in root.iter("title")) == 1
+    assert (root.findtext("desc") or "").startswith("point 0: 5 at 5; point 1: ")

@@ -86,3 +86,14 @@ def test_pareto_front_keeps_what_nothing_beats() -> None:
     memory = np.array([1.0, 9.0, 5.0, 5.0, 1.0])
     # (1, 9), (2, 5) once, (3, 1); (4, 1) is slower than (3, 1) at the same memory.
     assert pareto_front((time, memory)).tolist() == [1, 2, 0]
+
+
+def test_a_search_tells_how_many_plans_are_evaluated(two_nodes: Scenario) -> None:
+    told: list[tuple[str, int, int]] = []
+    spaces = [Space(count, schedules=("1f1b",), **SMALL) for count in (8, 16)]
+    result = search(two_nodes, spaces, Goal(), lambda *what: told.append(what))
+    evaluated = [(done, total) for what, done, total in told if what == "plans evaluated"]
+    everything = result.counts.enumerated
+    assert evaluated == sorted(evaluated)
+    assert evaluated[-1] == (everything, everything)
+    assert {total for _, total in evaluated} == {everything}

@@ -1,0 +1,34 @@
+"""What all commands share: progress on terminals alone."""
+
+import io
+import sys
+
+import pytest
+
+from simulator import console
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress() as shown:
+        shown("plans", 1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_shows_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.progress() as shown:
+        shown("plans evaluated", 0, 40)
+        shown("plans evaluated", 30, 40)
+        shown("plans simulated", 3, 0)
+    assert "plans evaluated" in terminal.getvalue()
+    assert "30/40" in terminal.getvalue()
+    assert "3/?" in terminal.getvalue()
