@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -58,6 +59,10 @@ def test_the_rows_answer_sql(folder: Path, tmp_path: Path) -> None:
     assert invoke("query", str(folder / "rows"), sql, "--csv", str(table)).exit_code == 0
     with table.open(newline="") as file:
         assert [float(row["mfu"]) for row in csv.DictReader(file)] == [r["mfu"] for r in rows]
+    parquet = tmp_path / "rows.parquet"
+    assert invoke("query", str(folder / "rows"), sql, "--table", str(parquet)).exit_code == 0
+    found = duckdb.execute(f"SELECT mfu FROM '{parquet}'").fetchall()
+    assert [mfu for (mfu,) in found] == [r["mfu"] for r in rows]
 
 
 def test_without_sql_every_row_is_shown(folder: Path) -> None:
