@@ -10,7 +10,7 @@ import numpy as np
 from simulator.engine.breakdown import period_s
 from simulator.engine.maxplus import makespan_s
 from simulator.engine.run import Engine
-from simulator.numeric import FloatArray, whole_ticks
+from simulator.numeric import FloatArray
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
 from simulator.step import Step, build_step
@@ -35,7 +35,7 @@ def step_times_s(scenario: Scenario, values: Mapping[str, FloatArray]) -> FloatA
     (num_points,) = np.broadcast_shapes(*(column.shape for column in values.values()), (1,))
     step = build_step(_with(scenario, values))
     if step.side_by_side and step.schedule.joins_before_optimizer and step.uniform:
-        seconds = whole_ticks(step.table.seconds)
+        seconds = step.table.seconds
         return makespan_s(step.graph, np.broadcast_to(seconds, (num_points, seconds.shape[-1])))
     points = range(num_points)
     return np.array([_one_s(scenario, {k: float(v[i]) for k, v in values.items()}) for i in points])

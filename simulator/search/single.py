@@ -86,18 +86,14 @@ def single_rank_s(
     return step_s
 
 
-def _device_s(terms: FloatArray, num_pieces: IntArray | float = 1.0) -> FloatArray:
-    return terms[0] / num_pieces + terms[1] / num_pieces + terms[2] / num_pieces
-
-
 def _whole_weights_s(
     candidates: Candidates, prices: Prices, terms: FloatArray, data: DataColumns, rows: IntArray
 ) -> FloatArray:
     """Weights are on the device; gradients leave at the end, or after every microbatch."""
-    forward_s = whole_ticks(_device_s(terms[Phase.F]) + terms[Phase.F, 3])
-    backward_s = whole_ticks(_device_s(terms[Phase.B]) + terms[Phase.B, 3])
+    forward_s = whole_ticks(terms[Phase.F]).sum(axis=0)
+    backward_s = whole_ticks(terms[Phase.B]).sum(axis=0)
     pieces = np.where(candidates.overlap_dp == 1, data.pieces[0, rows], 1)
-    piece_s = whole_ticks(_device_s(terms[Phase.B], pieces) + terms[Phase.B, 3] / pieces)
+    piece_s = whole_ticks(terms[Phase.B] / pieces).sum(axis=0)
     beside, has_dp = candidates.overlap_dp == 1, candidates.dp > 1
     every = _EVERY[candidates.sharding] & has_dp
     gathers = _AFTER[candidates.sharding] & has_dp
@@ -134,12 +130,9 @@ def _gathered_weights_s(
     )[inverse].T
     gather_s, reduce_s, host_s = traffic[0:2], traffic[2], traffic[3:5]
     piece_s = [
-        whole_ticks(
-            terms[phase, 0] / pieces
-            + terms[phase, 1] / pieces
-            + (terms[phase, 2] + host_s[phase]) / pieces
-            + terms[phase, 3] / pieces
-        )
+        whole_ticks(terms[phase, :2] / pieces).sum(axis=0)
+        + whole_ticks((terms[phase, 2] + host_s[phase]) / pieces)
+        + whole_ticks(terms[phase, 3] / pieces)
         for phase in (Phase.F, Phase.B)
     ]
     beside = candidates.overlap_dp == 1

@@ -175,11 +175,12 @@ def _pass_ends(
     phases_s, data, beside_key = seconds
     beside_compute = bool(candidates.overlap_pp[0])
     send_s = np.nan_to_num(sends)
-    blocking = send_s * (not beside_compute) * as_float(prices.base.stack.blocking_p2p_scale)
+    scale = as_float(prices.base.stack.blocking_p2p_scale)
+    blocking = whole_ticks(send_s * (not beside_compute) * scale)
     terms = phases_s[:, :, layout.kind_index]
     none = np.zeros((1, len(candidates)))
     work = Work(
-        _durations(terms, schedule, blocking),
+        _durations(whole_ticks(phases_s)[:, :, layout.kind_index], schedule, blocking),
         send_s=np.concatenate((whole_ticks(send_s), none)) if beside_compute else None,
         beside=_beside(schedule, terms, blocking, data, beside_key),
         more=_more(candidates, schedule),
@@ -231,11 +232,6 @@ def send_columns(
     return seconds[:, inverse, spot]
 
 
-def _device_s(terms: FloatArray, num_pieces: IntArray | float = 1.0) -> FloatArray:
-    """Part that scales with a rank's speed, summed as the cost table sums. [stages, rows]."""
-    return terms[0] / num_pieces + terms[1] / num_pieces + terms[2] / num_pieces
-
-
 def _durations(terms: FloatArray, schedule: Schedule, sends: FloatArray) -> FloatArray:
     """Seconds of every phase of every stage, blocking sends included. [3 * stages, rows].
 
@@ -250,11 +246,7 @@ def _durations(terms: FloatArray, schedule: Schedule, sends: FloatArray) -> Floa
         Phase.B: np.concatenate((none, sends)),
         Phase.W: np.zeros((schedule.num_stages, sends.shape[1])),
     }
-    return whole_ticks(
-        np.concatenate(
-            [_device_s(terms[phase]) + (terms[phase, 3] + after[phase]) for phase in Phase]
-        )
-    )
+    return np.concatenate([terms[phase].sum(axis=0) + after[phase] for phase in Phase])
 
 
 def _beside(
@@ -274,7 +266,7 @@ def _beside(
     pieces = np.where(reduces, data.pieces, 1)
     phase = Phase.W if schedule.splits_backward else Phase.B
     own = terms[phase]
-    device_s = _device_s(own, pieces)
+    piece_s = whole_ticks(own / pieces).sum(axis=0)
     none = np.zeros((1, key.size))
     send = np.concatenate((none, blocking)) if phase is Phase.B else 0.0
     stream = np.zeros((schedule.num_ranks, key.size))
@@ -286,8 +278,8 @@ def _beside(
     return Beside(
         gathered_s=gathered,
         reduce_s=np.where(reduces, data.reduce_stage_s, 0.0),
-        piece_s=whole_ticks(device_s + own[3] / pieces),
-        last_piece_s=whole_ticks(device_s + (own[3] / pieces + send)),
+        piece_s=piece_s,
+        last_piece_s=piece_s + send,
         pieces=pieces,
         stream_s=stream,
     )

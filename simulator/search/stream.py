@@ -16,9 +16,9 @@ def served_s(
 ) -> FloatArray:
     """When a stream has served its ops.
 
-    Op j of n ends no earlier than if the stream had been busy since any earlier op i was ready, at
-    ``ready_s + i * pace_s + (j - i + 1) * serve_s``. That is linear in i, so the first op, the last,
-    or what the stream did before holds up the end. Exact in whole ticks.
+    The last of n ops ends no earlier than if the stream had been busy since op i was ready, at
+    ``ready_s + i * pace_s + (n - i) * serve_s``. That is linear in i, so the first op, the last, or
+    what the stream did before holds up the end. Exact in whole ticks.
 
     Args:
         free_s: when the stream is free.

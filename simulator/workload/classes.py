@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from simulator.numeric import BoolArray, FloatArray, Numeric
+from simulator.numeric import BoolArray, FloatArray, Numeric, whole_ticks
 
 TERMS: Final = (
     "compute",
@@ -33,7 +33,7 @@ class CostTable:
 
     Attributes:
         names: [classes].
-        terms_s: [..., classes, terms], leading axes are a batch.
+        terms_s: [..., classes, terms], whole ticks; leading axes are a batch.
         alloc_bytes, free_bytes: [classes], memory an op takes when it starts and gives back when
             it ends.
     """
@@ -98,4 +98,4 @@ class CostTableDraft:
             for term, value in terms.items():
                 terms_s[..., row, TERMS.index(term)] = value
         memory = np.array(self._memory, dtype=np.float64).reshape(-1, 2)
-        return CostTable(self.names, terms_s, memory[:, 0], memory[:, 1])
+        return CostTable(self.names, whole_ticks(terms_s), memory[:, 0], memory[:, 1])
