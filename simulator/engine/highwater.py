@@ -112,5 +112,7 @@ def _thin(held_bytes: FloatArray) -> list[int]:
     if num_points <= MAX_HISTORY:
         return list(range(num_points))
     edges = np.linspace(0, num_points, MAX_HISTORY - 1, dtype=np.int64)
-    highest = [int(first + np.argmax(held_bytes[first:last])) for first, last in pairwise(edges)]
-    return sorted({0, *highest, num_points - 1})
+    run_peak = np.repeat(np.maximum.reduceat(held_bytes, edges[:-1]), np.diff(edges))
+    at_peak = np.flatnonzero(held_bytes == run_peak)
+    highest = at_peak[np.searchsorted(at_peak, edges[:-1])]  # the first one of every run
+    return sorted({0, *highest.tolist(), num_points - 1})

@@ -202,7 +202,9 @@ def _solve_by_op(graph: OpGraph, duration_s: FloatArray) -> tuple[FloatArray, Fl
     for op, duration in enumerate(durations):
         ready = end_s[stream_preds[op]]
         for pred in preds[bounds[op] : bounds[op + 1]]:
-            ready = max(ready, end_s[pred])
+            end = end_s[pred]
+            if end > ready:  # ``max`` would be a call for every edge
+                ready = end
         start_s[op] = ready
         end_s[op] = ready + duration
     return np.array(start_s), np.array(end_s[:-1])

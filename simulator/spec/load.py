@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -25,6 +25,9 @@ from simulator.spec.stacks import load_stack
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import data_dir, read_yaml
 from simulator.stack import Stack
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def list_scenarios() -> tuple[str, ...]:
@@ -305,7 +308,7 @@ def _normalised(
 ) -> dict[str, object]:
     """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
     nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
-    plan_data = asdict(plan)
+    plan_data = _as_data(plan)
     overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
     lists = {
         "axis_order": list(plan.axis_order),
@@ -313,8 +316,8 @@ def _normalised(
     }
     return {
         "name": spec.name,
-        "model": asdict(model),
-        "training": asdict(training),
+        "model": _as_data(model),
+        "training": _as_data(training),
         "plan": {
             **plan_data,
             **lists,
@@ -326,6 +329,15 @@ def _normalised(
         "cluster": {**spec.cluster, **nodes},
         "stack": spec.stack,
         "stragglers": [straggler.model_dump() for straggler in spec.stragglers],
+    }
+
+
+def _as_data(section: DataclassInstance) -> dict[str, object]:
+    """Its fields as data; as ``dataclasses.asdict``, without copies of what cannot change."""
+    values = ((field.name, getattr(section, field.name)) for field in fields(section))
+    return {
+        name: _as_data(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in values
     }
 
 
