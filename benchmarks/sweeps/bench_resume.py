@@ -1,26 +1,35 @@
-"""A sweep of 100,000 rows, killed ten times at random moments, beside an uninterrupted one.
+"""Sweeps of 100,000 rows, killed again and again, beside uninterrupted ones.
 
-    python benchmarks/sweeps/bench_resume.py [--kills 10] [--workers 2] [--executor process]
+    python benchmarks/sweeps/bench_resume.py [--executor process dask ray] [--kills 10]
+        [--worker-kills 5] [--workers 2] [--seed 2026]
 
-Every kill is a SIGKILL of the command's whole process group, workers included. At the end the
-directory must hold exactly the rows of the uninterrupted run, each once; otherwise it exits with 1.
-Most points of the grid break a rule of divisibility, as those of any full grid do; they are rows
-with their reason.
+Every executor runs the sweep twice: once undisturbed, and once with ten SIGKILLs of the whole
+command (its process tree), after each of which it is started again, and five SIGKILLs of one worker
+process, after which the command has to go on by itself. The kills come when random numbers of rows
+are on disk, drawn over the whole sweep, and up to a second later; one whose number was passed
+already comes while the command starts. At the end all directories must hold the same 100,000 rows,
+each once; otherwise it exits with 1. Most points of the grid break a rule of divisibility, as those
+of any full grid do; they are rows with their reason, spread evenly over the sweep.
+``docs/sweeps.md`` has the figures.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import hashlib
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import duckdb
+import psutil
 
 SWEEP = """
 scenario:
@@ -29,94 +38,223 @@ scenario:
   cluster: {preset: dgx-a100-cluster, nodes: 1}
   stack: ideal
 axes:
+  training.seq_length: [128, 256, 384, 512, 640, 768, 896, 1024, 2048, 4096]
+  training.global_batch_size: [8, 12, 16, 24, 32, 36, 40, 48, 56, 64]
+  training.micro_batch_size: [1, 2, 3, 4, 6, 8, 12, 16]
   plan.tp: [1, 2, 3, 4, 8]
   plan.pp: [1, 2, 3, 4, 8]
   plan.dp: [1, 2, 3, 4, 8]
-  training.micro_batch_size: [1, 2, 3, 4, 6, 8, 12, 16]
-  training.global_batch_size: [8, 12, 16, 24, 32, 36, 40, 48, 56, 64]
-  training.seq_length: [128, 256, 384, 512, 640, 768, 896, 1024, 2048, 4096]
 """
-ROWS = 5 * 5 * 5 * 8 * 10 * 10
+ROWS = 10 * 10 * 8 * 5 * 5 * 5
 """All combinations: 100,000."""
-SEED = 2026
-STARTING = 0.25
-"""Share of the kills that come while a run starts."""
+LAST_KILL = 95_000
+"""No kill waits for more rows, so that each one finds a running sweep."""
+DELAY_S = 1.0
+"""Longest time from the row that a kill waits for to the kill: about that between two parts."""
+POLL_S = 0.1
+WORKERS = {"process": "spawn_main", "dask": "spawn_main", "ray": "ray::timed_points"}
+"""Executor -> what the command line of its worker processes holds."""
 
 
-def start(sweep: Path, folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
-    command = ["sweep", str(sweep), "--out", str(folder), "--workers", str(options.workers)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "simulator", *command, "--executor", options.executor],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A SIGKILL, some time after so many rows are on disk."""
+
+    at_rows: int
+    delay_s: float
+    of: Literal["command", "worker"]
 
 
-def finish(sweep: Path, folder: Path, options: argparse.Namespace) -> float:
-    began_s = time.perf_counter()
-    code = start(sweep, folder, options).wait()
-    if code:
-        raise SystemExit(f"the sweep ended with {code}")
-    return time.perf_counter() - began_s
+def drawn_kills(options: argparse.Namespace) -> list[Kill]:
+    """Kills at moments drawn over the whole sweep, earliest first."""
+    drawn = random.Random(options.seed)
+    kinds = ["command"] * options.kills + ["worker"] * options.worker_kills
+    drawn.shuffle(kinds)
+    moments = sorted(drawn.sample(range(LAST_KILL), len(kinds)))
+    return [
+        Kill(moment, drawn.uniform(0.0, DELAY_S), kind)
+        for moment, kind in zip(moments, kinds, strict=True)
+    ]
 
 
-def table(folder: Path) -> str:
-    return f"read_parquet('{folder / 'part-*.parquet'}')"
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A sweep into a directory on one kind of executor."""
+
+    sweep: Path
+    folder: Path
+    executor: str
+    workers: int
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The command, running."""
+        command = ["sweep", str(self.sweep), "--out", str(self.folder)]
+        where = ["--executor", self.executor, "--workers", str(self.workers)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "simulator", *command, *where], stdout=subprocess.DEVNULL
+        )
+
+    def parts(self) -> str:
+        """All part files, for DuckDB."""
+        return f"read_parquet('{self.folder / 'part-*.parquet'}')"
+
+    def num_rows(self) -> int:
+        """Rows on disk; one that was written twice counts twice."""
+        return sum(rows_of(part) for part in self.folder.glob("part-*.parquet"))
+
+    def digest(self) -> str:
+        """SHA-256 of all rows in the order of their ids."""
+        digest = hashlib.sha256()
+        for row in duckdb.execute(f"SELECT * FROM {self.parts()} ORDER BY point").fetchall():
+            digest.update(repr(row).encode())
+        return digest.hexdigest()[:16]
+
+    def statuses(self) -> dict[str, int]:
+        """Status -> rows."""
+        sql = f"SELECT status, count(*) FROM {self.parts()} GROUP BY status ORDER BY status"
+        return dict(duckdb.execute(sql).fetchall())
 
 
-def count(folder: Path) -> int:
-    if not any(folder.glob("part-*.parquet")):
-        return 0
-    return duckdb.execute(f"SELECT count(*) FROM {table(folder)}").fetchall()[0][0]
+@cache
+def rows_of(part: Path) -> int:
+    """Rows of a part file, which never changes."""
+    return duckdb.execute(f"SELECT count(*) FROM read_parquet('{part}')").fetchall()[0][0]
 
 
-def num_parts(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("part-*.parquet"))
+def finish(process: subprocess.Popen[bytes]) -> float:
+    """Waits for the end of a command; CPU seconds of it and of all that it started."""
+    used_s: dict[psutil.Process, float] = {}
+    while process.poll() is None:
+        for one in family_of(process):
+            with suppress(psutil.Error):
+                times = one.cpu_times()
+                used_s[one] = times.user + times.system
+        time.sleep(5 * POLL_S)
+    if process.returncode:
+        raise SystemExit(f"the sweep ended with {process.returncode}")
+    return sum(used_s.values())
 
 
-def kill_at_random(
-    sweep: Path, folder: Path, options: argparse.Namespace, moments: random.Random, limit_s: float
-) -> None:
-    """Kills one run: one of four while it starts, the others once it has written something."""
-    before = num_parts(folder)
-    process = start(sweep, folder, options)
-    if moments.random() > STARTING:
-        while process.poll() is None and num_parts(folder) == before:
-            time.sleep(0.01)
+def family_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A command and all that it started; nothing once it has ended."""
     try:
-        process.wait(moments.uniform(0.0, limit_s))
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        command = psutil.Process(process.pid)
+        return [command, *command.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for_rows(process: subprocess.Popen[bytes], job: Job, rows: int) -> None:
+    while process.poll() is None and job.num_rows() < rows:
+        time.sleep(POLL_S)
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to a command first, then to all that it started."""
+    family = family_of(process)
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
+    psutil.wait_procs(family[1:], timeout=30)
+
+
+def workers_of(process: subprocess.Popen[bytes], mark: str) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for child in family_of(process)[1:]:
+        with suppress(psutil.Error):
+            if mark in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def kill_worker(process: subprocess.Popen[bytes], mark: str, which: random.Random) -> None:
+    """SIGKILL to one of the workers, as soon as there is one."""
+    while process.poll() is None:
+        found = workers_of(process, mark)
+        if found:
+            which.choice(found).kill()
+            return
+        time.sleep(POLL_S)
+
+
+def run_killed(job: Job, kills: list[Kill], seed: int) -> None:
+    """Runs a sweep to its end through all kills."""
+    which = random.Random(seed)
+    process = job.start()
+    for number, kill in enumerate(kills, 1):
+        wait_for_rows(process, job, kill.at_rows)
+        time.sleep(kill.delay_s)
+        if process.poll() is not None:
+            raise SystemExit(f"the sweep had ended ({process.returncode}) before kill {number}")
+        if kill.of == "command":
+            kill_tree(process)
+        else:
+            kill_worker(process, WORKERS[job.executor], which)
+        print(f"  kill {number:2} ({kill.of}): {job.num_rows():,} rows on disk", flush=True)
+        if kill.of == "command":
+            process = job.start()
+    finish(process)
+
+
+def num_differing(one: Job, other: Job) -> int:
+    """Rows of one directory that the other lacks, both ways."""
+    first, second = one.parts(), other.parts()
+    sql = (
+        f"(SELECT * FROM {first} EXCEPT ALL SELECT * FROM {second}) UNION ALL "
+        f"(SELECT * FROM {second} EXCEPT ALL SELECT * FROM {first})"
+    )
+    return len(duckdb.execute(sql).fetchall())
+
+
+def compared(whole: Job, options: argparse.Namespace) -> bool:
+    """Whether a sweep ends with the same rows with and without kills."""
+    began_s = time.perf_counter()
+    cpu_s = finish(whole.start())
+    seconds = time.perf_counter() - began_s
+    print(
+        f"{whole.executor}: {whole.num_rows():,} rows uninterrupted in {seconds:.0f} s, "
+        f"{cpu_s:.0f} CPU s; rows {whole.digest()}; {whole.statuses()}",
+        flush=True,
+    )
+    killed = Job(
+        whole.sweep,
+        whole.folder.with_name(f"{whole.executor}-killed"),
+        whole.executor,
+        whole.workers,
+    )
+    began_s = time.perf_counter()
+    run_killed(killed, drawn_kills(options), options.seed)
+    seconds = time.perf_counter() - began_s
+    differing = num_differing(whole, killed)
+    print(
+        f"{whole.executor}: {killed.num_rows():,} rows after {options.kills} kills of the command "
+        f"and {options.worker_kills} of a worker in {seconds:.0f} s; rows {killed.digest()}; "
+        f"{differing} differ",
+        flush=True,
+    )
+    return whole.num_rows() == killed.num_rows() == ROWS and not differing
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--executor", nargs="+", choices=WORKERS, default=list(WORKERS))
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--worker-kills", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--executor", default="process")
+    parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
-    moments = random.Random(SEED)
     with tempfile.TemporaryDirectory() as place:
         sweep = Path(place) / "grid.yaml"
         sweep.write_text(SWEEP, encoding="utf-8")
-        whole, killed = Path(place) / "whole", Path(place) / "killed"
-        whole_s = finish(sweep, whole, options)
-        rate = count(whole) / whole_s
-        print(f"uninterrupted: {count(whole):,} rows in {whole_s:.0f} s, {rate:,.0f}/s", flush=True)
-        for number in range(1, options.kills + 1):
-            kill_at_random(sweep, killed, options, moments, whole_s / options.kills)
-            print(f"kill {number}: {count(killed):,} rows on disk", flush=True)
-        finish(sweep, killed, options)
-        statuses = duckdb.execute(
-            f"SELECT status, count(*) FROM {table(killed)} GROUP BY status ORDER BY status"
-        ).fetchall()
-        differing = duckdb.execute(
-            f"(SELECT * FROM {table(whole)} EXCEPT ALL SELECT * FROM {table(killed)}) UNION ALL "
-            f"(SELECT * FROM {table(killed)} EXCEPT ALL SELECT * FROM {table(whole)})"
-        ).fetchall()
-        print(f"resumed: {count(killed):,} rows, {len(differing)} differ; {dict(statuses)}")
-        if count(whole) != ROWS or count(killed) != ROWS or differing:
+        jobs = [
+            Job(sweep, Path(place) / executor, executor, options.workers)
+            for executor in options.executor
+        ]
+        alike = [compared(job, options) for job in jobs]
+        if not all(alike) or len({job.digest() for job in jobs}) > 1:
             raise SystemExit(1)
 
 
