@@ -11,6 +11,8 @@ from typer.testing import CliRunner, Result
 from docs import console
 from docs.generate import ROOT, prepare
 from simulator.cli import app
+from simulator.cli_sweep import Executor
+from simulator.sweep.executors import EXECUTORS
 
 SWEEP = """
 scenario: gpt3-175b-a100-64
@@ -111,6 +113,10 @@ def test_samples_show_percentiles() -> None:
     assert len(data["sampled_step_time_s"]) == 20
     assert data == json.loads(invoke(*arguments, "--seed", "7", "--json").stdout)
     assert data != json.loads(invoke(*arguments, "--seed", "8", "--json").stdout)
+
+
+def test_every_executor_is_an_option() -> None:
+    assert {executor.value for executor in Executor} == EXECUTORS.keys()
 
 
 @pytest.mark.parametrize("command", ["sweep", "query", "samples"])

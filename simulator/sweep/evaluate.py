@@ -72,7 +72,9 @@ def _row(job: Job, point: Point, known: dict[str, Parts]) -> Row:
         status, reason = (OK, "") if report.memory.fits else (DOES_NOT_FIT, _excess(report))
     except TrainsimError as error:
         cells, status, reason = {}, INFEASIBLE, error.problem
-    except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
+    except (MemoryError, OSError):
+        raise  # of the worker, not of the point: another one may have more
+    except Exception as error:
         cells, status, reason = {}, ERROR, f"{type(error).__name__}: {error}"[:200]
     return {**row, STATUS: status, REASON: reason, **dict.fromkeys(job.metrics), **cells}
 

@@ -23,6 +23,9 @@ from simulator.sweep.extras import needs
 _RETRIES: Final = 3
 """Times that Dask and Ray run a task again whose worker died."""
 
+_JOB_LIMIT_MIN: Final = 60
+"""Minutes after which a job is ended, far above ``batch_s``; ``SBATCH_TIMELIMIT`` overrides it."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -185,7 +188,7 @@ def _slurm(request: Request) -> Generator[Executor]:
     with needs("slurm", "--executor slurm"):
         submitit = importlib.import_module("submitit")
     jobs = submitit.AutoExecutor(request.folder / "jobs")
-    jobs.update_parameters(name="trainsim-sweep", cpus_per_task=1)
+    jobs.update_parameters(name="trainsim-sweep", cpus_per_task=1, timeout_min=_JOB_LIMIT_MIN)
     pool = _JobExecutor(request.workers, jobs.submit)
     try:
         yield pool

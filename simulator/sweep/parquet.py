@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -34,10 +36,27 @@ def write_parquet(lines: Path, parquet: Path, kinds: Mapping[str, Kind]) -> None
     source = (
         f"read_json({quoted_text(str(lines))}, format='newline_delimited', columns={{{types}}})"
     )
-    with duckdb.connect() as connection:
-        connection.execute(
+    with ctrl_c(), _database().cursor() as database:
+        database.execute(
             f"COPY (SELECT * FROM {source}) TO {quoted_text(str(parquet))} (FORMAT parquet)"
         )
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """An empty database in memory: to open one takes several times as long as to write a part."""
+    return duckdb.connect()
+
+
+@contextmanager
+def ctrl_c() -> Generator[None]:
+    """Around DuckDB, which turns Ctrl-C into an error of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from None
+        raise
 
 
 def quoted_text(text: str) -> str:

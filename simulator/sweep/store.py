@@ -19,7 +19,13 @@ from typing import Final
 from simulator.errors import SpecError
 from simulator.sweep.columns import POINT, Column, Row
 from simulator.sweep.extras import needs
-from simulator.sweep.parquet import DUCKDB_TYPES, quoted_name, quoted_text, write_parquet
+from simulator.sweep.parquet import (
+    DUCKDB_TYPES,
+    ctrl_c,
+    quoted_name,
+    quoted_text,
+    write_parquet,
+)
 from simulator.views import write_whole
 
 with needs("sweep", "a sweep"):
@@ -53,14 +59,15 @@ class Store:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest = self.folder / MANIFEST
-        if manifest.exists():
-            self._check(manifest)
-        elif any(self.folder.iterdir()):
-            raise SpecError(
-                f"'{self.folder}' is not empty and holds no sweep", hint="name a new directory"
-            )
-        else:
+        if not manifest.exists():
+            # A manifest that was killed while it was written, or that another shard writes now.
+            unfinished = set(self.folder.glob(f".{MANIFEST}.*"))
+            if set(self.folder.iterdir()) - unfinished - {manifest}:
+                raise SpecError(
+                    f"'{self.folder}' is not empty and holds no sweep", hint="name a new directory"
+                )
             write_whole(manifest, self._manifest())
+        self._check(manifest)
         return {str(point) for (point,) in read(self.folder, f"SELECT {POINT} FROM rows").rows}
 
     def append(self, rows: Sequence[Row]) -> Path:
@@ -120,7 +127,7 @@ def read(folder: Path, sql: str) -> Selection:
             f"'{folder}' holds no sweep",
             hint="run trainsim sweep FILE --out DIR first",
         )
-    with duckdb.connect() as connection:
+    with ctrl_c(), duckdb.connect() as connection:
         connection.execute(f"CREATE VIEW rows AS {_source(folder, manifest)}")
         try:
             result = connection.execute(sql)

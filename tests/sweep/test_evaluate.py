@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,13 +62,27 @@ def test_rows_are_what_run_says(plans: Sweep) -> None:
     assert {tuple(one) for one in rows} == {tuple(rows[0])}  # the same columns in every row
 
 
-def test_a_bug_is_a_row_too(plans: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("by nothing")
-
-    monkeypatch.setattr(evaluate, "simulate", fail)
+@pytest.mark.parametrize("bug", [ZeroDivisionError("by nothing"), RecursionError("too deep")])
+def test_a_bug_is_a_row_too(plans: Sweep, monkeypatch: pytest.MonkeyPatch, bug: Exception) -> None:
+    monkeypatch.setattr(evaluate, "simulate", failing(bug))
     row = rows_of(plans)[0]
-    assert (row["status"], row["reason"]) == ("error", "ZeroDivisionError: by nothing")
+    assert (row["status"], row["reason"]) == ("error", f"{type(bug).__name__}: {bug}")
+
+
+@pytest.mark.parametrize("trouble", [MemoryError("full"), OSError(5, "disk")])
+def test_trouble_of_the_worker_makes_no_row(
+    plans: Sweep, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(evaluate, "simulate", failing(trouble))
+    with pytest.raises(type(trouble)):
+        rows_of(plans)
+
+
+def failing(error: Exception) -> Callable[..., object]:
+    def fail(*_: object, **__: object) -> object:
+        raise error
+
+    return fail
 
 
 def test_every_metric_is_a_number_of_a_report() -> None:

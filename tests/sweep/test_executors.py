@@ -24,10 +24,13 @@ from tests.sweep.conftest import NUM_POINTS, all_rows
 WORKERS = {
     "process": "spawn_main",
     "dask": "spawn_main",
-    "ray": "ray::",
+    "ray": "ray::timed_points",
     "slurm": "submitit.core._submit",
 }
 """Executor -> what the command line of its workers holds."""
+BEFORE = {"slurm": "import submitit; submitit.Job._results_timeout_s = 0"}
+"""Executor -> what the command runs first. A result may be late on the disk of a cluster, so that
+submitit waits 15 s for that of a job which was killed; here it comes at once or never."""
 STARTED_S = 90.0
 FEW_POINTS = NUM_POINTS // 3
 
@@ -46,10 +49,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("whole") / "rows"
 
 
-def start(sweep_file: Path, folder: Path, executor: str) -> subprocess.Popen[str]:
-    command = ["sweep", str(sweep_file), "--out", str(folder), "--workers", "2"]
+def start(sweep_file: Path, folder: Path, executor: str, workers: int = 1) -> subprocess.Popen[str]:
+    command = ["sweep", str(sweep_file), "--out", str(folder), "--workers", str(workers)]
+    script = f"{BEFORE.get(executor, '')}\nfrom simulator.cli import main\nmain()"
     return subprocess.Popen(
-        [sys.executable, "-m", "simulator", *command, "--executor", executor],
+        [sys.executable, "-c", script, *command, "--executor", executor],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,7 +92,7 @@ def test_a_killed_worker_loses_nothing(
     few: Path, tmp_path: Path, whole: Path, executor: str
 ) -> None:
     folder = tmp_path / "rows"
-    process = start(few, folder, executor)
+    process = start(few, folder, executor, workers=2)
     wait_for(process, folder, WORKERS[executor]).send_signal(signal.SIGKILL)
     killed_at = sum(1 for _ in folder.glob(PARTS))
     output, errors = process.communicate(timeout=120)
@@ -97,6 +101,13 @@ def test_a_killed_worker_loses_nothing(
     assert killed_at < sum(1 for _ in folder.glob(PARTS)), "the worker died after the end"
     run_sweep(load_sweep(few), whole, Plan(1, "thread"))
     assert all_rows(folder) == all_rows(whole)
+
+
+def test_batch_jobs_may_take_far_longer_than_they_should(tmp_path: Path) -> None:
+    place = EXECUTORS["slurm"]
+    with place.open(Request(1, "", tmp_path)) as executor:
+        limit_s = executor.submit(os.getenv, "SUBMITIT_LOCAL_TIMEOUT_S").result()
+    assert float(str(limit_s)) >= 4 * place.batch_s
 
 
 def test_workers_of_a_killed_sweep_end_and_it_resumes(few: Path, tmp_path: Path) -> None:
@@ -119,7 +130,7 @@ def test_ctrl_c_leaves_a_whole_directory(few: Path, tmp_path: Path) -> None:
     wait_for(process, folder, "spawn_main")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output) == (130, "")
+    assert (process.returncode, output) == (130, ""), errors
     assert errors == f"stopped; '{folder}' is whole, and the same command goes on\n"
     assert [path.name for path in folder.iterdir() if path.name.startswith(".tmp")] == []
     assert 0 < len(all_rows(folder)) < FEW_POINTS

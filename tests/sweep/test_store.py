@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,13 @@ def test_a_half_written_file_is_not_read(store: Store) -> None:
     assert store.open() == {"a"}
 
 
+def test_a_manifest_killed_while_it_was_written_does_not_block(store: Store) -> None:
+    store.folder.mkdir()
+    (store.folder / f".{MANIFEST}.x1y2").write_text("{", encoding="utf-8")
+    assert store.open() == set()
+    assert store.open() == set()
+
+
 def test_rows_of_another_sweep_are_not_mixed(store: Store) -> None:
     store.open()
     for other in (
@@ -92,6 +101,15 @@ def test_foreign_directories_are_left_alone(tmp_path: Path) -> None:
         Store(tmp_path, COLUMNS, "base").open()
     with pytest.raises(SpecError, match="holds no sweep"):
         read(tmp_path, "SELECT 1")
+
+
+def test_ctrl_c_in_a_query_is_ctrl_c(store: Store) -> None:
+    store.open()
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        read(store.folder, "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 3")
+    timer.join()
 
 
 @pytest.mark.parametrize("sql", ["SELECT nothing FROM rows", "SELEC", "SELECT * FROM row"])
