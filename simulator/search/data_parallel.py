@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -17,44 +17,78 @@ from simulator.workload.step_costs import StepCosts
 
 
 @dataclass(frozen=True, slots=True)
-class DataColumns:
-    """Seconds of what happens outside the passes. [ranks or stages, columns].
+class RankColumns:
+    """Of all stages of a rank together. [ranks, columns].
 
     Attributes:
-        reduce_rank_s, gather_rank_s, optimizer_s: of all stages of a rank.
-        reduce_stage_s: reduction of one piece of a stage's last backward.
-        reduce_whole_s, gather_stage_s: of a whole stage.
-        gather_piece_s: of one layer of a stage whose weights are gathered before use, else 0.
-        pieces: of the last backward where its reduction overlaps.
-        tied_s: [columns], all-reduce of a tied table.
-        has_tied: there is one.
+        reduce_s, gather_s, optimizer_s: reduction, gather after the step, optimizer.
+        lead_gather_s: gathers of the stages up to that of the first pass.
+        layer_gathers_s: gathers of a microbatch where weights are gathered before use, else 0.
+        tied_s: [columns], all-reduce of a tied table, 0 where there is none.
     """
 
-    reduce_rank_s: FloatArray
-    gather_rank_s: FloatArray
+    reduce_s: FloatArray
+    gather_s: FloatArray
     optimizer_s: FloatArray
-    reduce_stage_s: FloatArray
-    reduce_whole_s: FloatArray
-    gather_stage_s: FloatArray
-    gather_piece_s: FloatArray
-    pieces: IntArray
+    lead_gather_s: FloatArray
+    layer_gathers_s: FloatArray
     tied_s: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class StageColumns:
+    """Of one stage. [stages, columns].
+
+    Attributes:
+        reduce_s, gather_s: of the whole stage.
+        reduce_piece_s: reduction of one piece of its last backward.
+        pieces: of the last backward where its reduction overlaps.
+    """
+
+    reduce_s: FloatArray
+    gather_s: FloatArray
+    reduce_piece_s: FloatArray
+    pieces: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class DataColumns:
+    """Seconds of what happens outside the passes.
+
+    Attributes:
+        has_tied: a table on the first and the last rank is one.
+    """
+
+    ranks: RankColumns
+    stages: StageColumns
     has_tied: bool
 
     def take(self, columns: IntArray) -> DataColumns:
         """Some of the columns."""
-        names = [one.name for one in fields(self) if one.name != "has_tied"]
-        taken = {name: getattr(self, name)[..., columns] for name in names}
-        return replace(self, **taken)
+        return DataColumns(self.ranks_of(columns), self.stages_of(columns), self.has_tied)
+
+    def ranks_of(self, columns: IntArray) -> RankColumns:
+        """Some of the columns, of ranks only."""
+        names = [one.name for one in fields(RankColumns)]
+        return RankColumns(**{name: getattr(self.ranks, name)[..., columns] for name in names})
+
+    def stages_of(self, columns: IntArray) -> StageColumns:
+        """Some of the columns, of stages only."""
+        names = [one.name for one in fields(StageColumns)]
+        return StageColumns(**{name: getattr(self.stages, name)[..., columns] for name in names})
 
     @classmethod
     def joined(cls, parts: Sequence[DataColumns]) -> DataColumns:
         """The columns of all parts, one after the other."""
-        names = [one.name for one in fields(cls) if one.name != "has_tied"]
-        columns = {
-            name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in names
+        ranks = {
+            one.name: np.concatenate([getattr(part.ranks, one.name) for part in parts], axis=-1)
+            for one in fields(RankColumns)
         }
-        return cls(**columns, has_tied=parts[0].has_tied)
+        stages = {
+            one.name: np.concatenate([getattr(part.stages, one.name) for part in parts], axis=-1)
+            for one in fields(StageColumns)
+        }
+        return cls(RankColumns(**ranks), StageColumns(**stages), parts[0].has_tied)
 
 
 def data_columns(
@@ -87,7 +121,11 @@ def data_columns(
         return whole_ticks(np.broadcast_to(seconds, one.shape))[inverse]
 
     by_layer = costs.plan.sharding.gather == "before_use"
-    layer_bytes = stage * costs.gather_bytes / layers
+    layers_s = np.zeros_like(stage)
+    if by_layer:
+        layers_s = 2 * layers * spread(stage * costs.gather_bytes / layers, stage_class, "gather")
+    gather_s = spread(stage * costs.gather_bytes, stage_class, "gather")
+    first = schedule.stage[:, 0]
     ends = each[0].links.ends
     has_tied = base.model.tied_embeddings and ends is not None
     has_tied = has_tied and bool(schedule.stage_rank[0] != schedule.stage_rank[-1])
@@ -99,18 +137,26 @@ def data_columns(
         for size, one in zip(table, each, strict=True)
     ]
     return DataColumns(
-        reduce_rank_s=spread(ranks * costs.gradient_reduce_bytes, rank_class, "reduce"),
-        gather_rank_s=spread(ranks * costs.gather_bytes, rank_class, "gather"),
-        optimizer_s=spread(ranks, rank_class, "optimizer"),
-        reduce_stage_s=spread(payload / pieces, stage_class, "reduce"),
-        reduce_whole_s=spread(payload, stage_class, "reduce"),
-        gather_stage_s=spread(stage * costs.gather_bytes, stage_class, "gather"),
-        gather_piece_s=spread(layer_bytes, stage_class, "gather")
-        if by_layer
-        else np.zeros_like(stage),
-        pieces=pieces,
-        tied_s=whole_ticks(np.array(tied)),
-        has_tied=has_tied,
+        RankColumns(
+            reduce_s=spread(ranks * costs.gradient_reduce_bytes, rank_class, "reduce"),
+            gather_s=spread(ranks * costs.gather_bytes, rank_class, "gather"),
+            optimizer_s=spread(ranks, rank_class, "optimizer"),
+            lead_gather_s=np.array(
+                [
+                    gather_s[own[own <= at]].sum(axis=0)
+                    for own, at in zip(stages_of, first, strict=True)
+                ]
+            ),
+            layer_gathers_s=np.array([layers_s[own].sum(axis=0) for own in stages_of]),
+            tied_s=whole_ticks(np.array(tied)),
+        ),
+        StageColumns(
+            reduce_s=spread(payload, stage_class, "reduce"),
+            gather_s=gather_s,
+            reduce_piece_s=spread(payload / pieces, stage_class, "reduce"),
+            pieces=pieces,
+        ),
+        has_tied,
     )
 
 

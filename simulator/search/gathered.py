@@ -10,10 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from simulator.numeric import BoolArray, FloatArray
+from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.schedule.action import Phase, Schedule
-from simulator.search.data_parallel import DataColumns
-from simulator.search.layout import Layout
+from simulator.search.data_parallel import RankColumns
 from simulator.search.space import SHARDING_NAMES, Candidates
 from simulator.sharding import SHARDING
 
@@ -28,36 +27,34 @@ def gathers_before_use(candidates: Candidates) -> BoolArray:
 
 
 def gathered_bound_s(
+    pipeline: tuple[Schedule, IntArray],
     candidates: Candidates,
-    pipeline: tuple[Schedule, Layout],
-    data: DataColumns,
+    ranks: RankColumns,
     phases_s: FloatArray,
     passes_s: FloatArray,
 ) -> FloatArray:
     """What the step of a pipeline that gathers before use takes at least. [candidates].
 
     Args:
+        pipeline: schedule, and the kind of every stage.
         candidates: of one structure.
-        pipeline: its schedule and layout.
-        data: prices of data parallelism.
+        ranks: prices of data parallelism.
         phases_s: [phases, 4, kinds, candidates], terms of the passes of every kind of stage.
         passes_s: [candidates], step time as if the gathers took none.
     """
-    schedule, layout = pipeline
+    schedule, kind_index = pipeline
     last = Phase.W if schedule.splits_backward else Phase.B
-    layers = np.array([max(kind.num_layers, 1) for kind in layout.kinds])[:, None]
-    gathers_s = 2 * layers * data.gather_piece_s
-    stage_s: FloatArray = phases_s[: last + 1].sum(axis=(0, 1))[layout.kind_index]
+    stage_s: FloatArray = phases_s[: last + 1].sum(axis=(0, 1))[kind_index]
     beside = candidates.overlap_dp == 1
     least_s = np.zeros(len(candidates))
     for rank in range(schedule.num_ranks):
+        streamed_s = candidates.microbatches * ranks.layer_gathers_s[rank]
         own = schedule.stage_rank == rank
-        streamed_s = candidates.microbatches * gathers_s[own].sum(axis=0)
         computed_s = candidates.microbatches * stage_s[own].sum(axis=0)
-        together_s = computed_s + streamed_s + data.reduce_rank_s[rank]
+        together_s = computed_s + streamed_s + ranks.reduce_s[rank]
         apart_s = np.maximum(computed_s, streamed_s)
         busy_s: FloatArray = np.choose(beside, (together_s, apart_s))
-        least_s = np.maximum(least_s, busy_s + data.optimizer_s[rank])
+        least_s = np.maximum(least_s, busy_s + ranks.optimizer_s[rank])
     # Without a barrier the step time is a period, which gathers may also shorten: they come
     # before the passes that the neighbouring steps fill.
     if schedule.joins_before_optimizer:

@@ -81,7 +81,7 @@ def single_rank_s(
     rows = np.flatnonzero(sharded)
     if rows.size:
         step_s[rows] = _gathered_weights_s(
-            candidates.take(rows), prices, terms[..., rows], data.optimizer_s[0, rows], layout
+            candidates.take(rows), prices, terms[..., rows], data.ranks.optimizer_s[0, rows], layout
         )
     return step_s
 
@@ -92,23 +92,23 @@ def _whole_weights_s(
     """Weights are on the device; gradients leave at the end, or after every microbatch."""
     forward_s = whole_ticks(terms[Phase.F]).sum(axis=0)
     backward_s = whole_ticks(terms[Phase.B]).sum(axis=0)
-    pieces = np.where(candidates.overlap_dp == 1, data.pieces[0, rows], 1)
+    pieces = np.where(candidates.overlap_dp == 1, data.stages.pieces[0, rows], 1)
     piece_s = whole_ticks(terms[Phase.B] / pieces).sum(axis=0)
     beside, has_dp = candidates.overlap_dp == 1, candidates.dp > 1
     every = _EVERY[candidates.sharding] & has_dp
     gathers = _AFTER[candidates.sharding] & has_dp
-    whole_s, reduce_s = data.reduce_whole_s[0, rows], data.reduce_stage_s[0, rows]
+    whole_s, reduce_s = data.stages.reduce_s[0, rows], data.stages.reduce_piece_s[0, rows]
     begin_s = prices.begin_s
-    gathered_s = np.where(gathers & beside, data.gather_stage_s[0, rows], 0.0)
+    gathered_s = np.where(gathers & beside, data.stages.gather_s[0, rows], 0.0)
     clock = _Clock(np.maximum(begin_s, gathered_s), gathered_s)
     clock.repeat(candidates.microbatches - 1, forward_s + backward_s, whole_s, (beside, every))
     clock.compute_s = clock.compute_s + forward_s
     clock.repeat(pieces, piece_s, reduce_s, (beside, beside & has_dp))
-    left_s: FloatArray = data.reduce_rank_s[0, rows].copy()
+    left_s: FloatArray = data.ranks.reduce_s[0, rows].copy()
     left_s[every] = whole_s[every]
     clock.reduce(left_s, beside, ~beside & has_dp)
-    end_s = np.maximum(clock.compute_s, clock.data_s) + data.optimizer_s[0, rows]
-    end_s[gathers & ~beside] += data.gather_rank_s[0, rows][gathers & ~beside]
+    end_s = np.maximum(clock.compute_s, clock.data_s) + data.ranks.optimizer_s[0, rows]
+    end_s[gathers & ~beside] += data.ranks.gather_s[0, rows][gathers & ~beside]
     return end_s
 
 

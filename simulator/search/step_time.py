@@ -13,7 +13,7 @@ import numpy as np
 from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.table import build_schedule
-from simulator.search.data_parallel import DataColumns
+from simulator.search.data_parallel import DataColumns, RankColumns, StageColumns
 from simulator.search.gathered import gathered_bound_s, gathers_before_use
 from simulator.search.layout import Layout
 from simulator.search.passes import Beside, Ends, More, Work, solve_passes
@@ -63,10 +63,11 @@ def step_times_s(
         layout: of the model on it.
     """
     phases_s = pass_phases_s(candidates, spot, prices, layout, schedule)
-    data = data_columns(candidates, prices, schedule, layout)
+    data, column = data_columns(candidates, prices, schedule, layout)
     if schedule.num_ranks == 1:
-        return single_rank_s(candidates, prices, phases_s[:, :, 0], data, layout)
-    return _pipeline_s(candidates, spot, prices, (schedule, layout), (phases_s, data))
+        each = data.take(column)
+        return single_rank_s(candidates, prices, phases_s[:, :, 0], each, layout)
+    return _pipeline_s(candidates, spot, prices, (schedule, layout), (phases_s, data, column))
 
 
 def pass_phases_s(
@@ -106,20 +107,19 @@ def pass_phases_s(
 
 def data_columns(
     candidates: Candidates, prices: Prices, schedule: Schedule, layout: Layout
-) -> DataColumns:
-    """Prices of data parallelism of every candidate."""
+) -> tuple[DataColumns, IntArray]:
+    """Prices of data parallelism, and which of the columns is every candidate's."""
     parts: list[DataColumns] = []
-    order: list[IntArray] = []
+    column_of, num_columns = np.empty(len(candidates), dtype=np.int64), 0
     has_dp = (candidates.dp > 1).astype(np.int64)
     unique, inverse = distinct([candidates.sharding, has_dp])
     for index, (sharding, _) in enumerate(unique.tolist()):
         rows = np.flatnonzero(inverse == index)
         tps, column = np.unique(candidates.tp[rows], return_inverse=True)
-        parts.append(prices.data(schedule, layout, tps, sharding).take(column))
-        order.append(rows)
-    back = np.empty(len(candidates), dtype=np.int64)
-    back[np.concatenate(order)] = np.arange(len(candidates))
-    return DataColumns.joined(parts).take(back)
+        parts.append(prices.data(schedule, layout, tps, sharding))
+        column_of[rows] = num_columns + column
+        num_columns += tps.size
+    return DataColumns.joined(parts), column_of
 
 
 def _pipeline_s(
@@ -127,11 +127,11 @@ def _pipeline_s(
     spot: IntArray,
     prices: Prices,
     pipeline: tuple[Schedule, Layout],
-    seconds: tuple[FloatArray, DataColumns],
+    seconds: tuple[FloatArray, DataColumns, IntArray],
 ) -> FloatArray:
     """Several pipeline ranks: the passes once per distinct row, then what follows them."""
-    schedule, _ = pipeline
-    phases_s, data = seconds
+    schedule, layout = pipeline
+    phases_s, data, column = seconds
     columns = candidates.columns()
     gathers = _gathers_after(candidates)
     # Only what overlaps with passes changes them.
@@ -148,17 +148,24 @@ def _pipeline_s(
             send_columns(candidates.take(rows), spot[rows], prices, schedule),
             prices,
             pipeline,
-            (phases_s[..., rows], data.take(rows), beside_key[rows]),
+            (phases_s[..., rows], data.stages_of(column[rows]), beside_key[rows]),
         )
         for rows in halves
         if rows.size
     ]
     ends = Ends.joined(parts).take(inverse)
-    step_s = _end_of_step_s(candidates, schedule, data, ends, prices.begin_s)
+    ranks = data.ranks_of(column)
+    step_s = _end_of_step_s(
+        candidates, schedule, ranks, ends, tied=data.has_tied, begin_s=prices.begin_s
+    )
     rows = np.flatnonzero(before_use)
     if rows.size:
         step_s[rows] = gathered_bound_s(
-            candidates.take(rows), pipeline, data.take(rows), phases_s[..., rows], step_s[rows]
+            (schedule, layout.kind_index),
+            candidates.take(rows),
+            data.ranks_of(column[rows]),
+            phases_s[..., rows],
+            step_s[rows],
         )
     return step_s
 
@@ -168,7 +175,7 @@ def _pass_ends(
     sends: FloatArray,
     prices: Prices,
     pipeline: tuple[Schedule, Layout],
-    seconds: tuple[FloatArray, DataColumns, IntArray],
+    seconds: tuple[FloatArray, StageColumns, IntArray],
 ) -> Ends:
     """Ends of the passes of distinct rows that all send beside compute, or all within."""
     schedule, layout = pipeline
@@ -253,7 +260,7 @@ def _beside(
     schedule: Schedule,
     terms: FloatArray,
     blocking: FloatArray,
-    data: DataColumns,
+    data: StageColumns,
     key: IntArray,
 ) -> Beside | None:
     """Reductions and gathers beside the passes; ``key`` 0 none, 1 reductions, 2 gathers as well.
@@ -273,11 +280,11 @@ def _beside(
     gathered = np.zeros((schedule.num_stages, key.size)) if gathers.any() else None
     if gathered is not None:
         for stage, rank in enumerate(schedule.stage_rank.tolist()):
-            stream[rank] += np.where(gathers, data.gather_stage_s[stage], 0.0)
+            stream[rank] += np.where(gathers, data.gather_s[stage], 0.0)
             gathered[stage] = stream[rank]
     return Beside(
         gathered_s=gathered,
-        reduce_s=np.where(reduces, data.reduce_stage_s, 0.0),
+        reduce_s=np.where(reduces, data.reduce_piece_s, 0.0),
         piece_s=piece_s,
         last_piece_s=piece_s + send,
         pieces=pieces,
@@ -288,38 +295,33 @@ def _beside(
 def _end_of_step_s(
     candidates: Candidates,
     schedule: Schedule,
-    data: DataColumns,
+    ranks: RankColumns,
     ends: Ends,
+    *,
+    tied: bool,
     begin_s: float,
 ) -> FloatArray:
     """Reductions, tied table, optimizer and gathers after the passes; then the period."""
     compute, reduced = ends.compute_s, ends.data_s
     beside = candidates.overlap_dp == 1
     has_dp = candidates.dp > 1
-    compute = np.where(~beside & has_dp, compute + data.reduce_rank_s, compute)
-    if data.has_tied:
+    compute = np.where(~beside & has_dp, compute + ranks.reduce_s, compute)
+    if tied:
         first, last = int(schedule.stage_rank[0]), int(schedule.stage_rank[-1])
         ready = np.maximum(compute[[first, last]], reduced[[first, last]]).max(axis=0)
-        compute[first] = ready + data.tied_s
-        compute[last] = ready + data.tied_s
+        compute[first] = ready + ranks.tied_s
+        compute[last] = ready + ranks.tied_s
     joined = schedule.joins_before_optimizer
     own = np.maximum(compute, reduced)
-    compute = (own.max(axis=0) if joined else own) + data.optimizer_s
+    compute = (own.max(axis=0) if joined else own) + ranks.optimizer_s
     gathers = _gathers_after(candidates) == 1
-    compute = np.where(~beside & gathers, compute + data.gather_rank_s, compute)
+    compute = np.where(~beside & gathers, compute + ranks.gather_s, compute)
     makespan = compute.max(axis=0)
     if joined:
         return makespan
     # As engine/breakdown.period_s: the neighbouring steps fill the waits at both ends.
     starts = ends.first_start_s
-    gathered = np.zeros_like(starts)
-    first_stage = schedule.stage[:, 0]
-    for rank, stage in enumerate(first_stage.tolist()):
-        before = [s for s in np.flatnonzero(schedule.stage_rank == rank).tolist() if s <= stage]
-        own_s = np.zeros(starts.shape[1])
-        for s in before:
-            own_s = own_s + data.gather_stage_s[s]
-        gathered[rank] = np.where(beside & gathers, own_s, 0.0)
+    gathered = np.where(beside & gathers, ranks.lead_gather_s, 0.0)
     lead = starts - begin_s
     waited = np.clip(gathered - begin_s, 0.0, lead)
     idle = lead - waited + makespan - compute
