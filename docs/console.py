@@ -111,7 +111,9 @@ def _renewed(shown: tuple[str, ...], output: tuple[str, ...]) -> list[str]:
         if line.strip() == ELLIPSIS:
             lines.append(line)
             continue
-        same = [i for i, o in enumerate(output) if i >= place and _label(o) == _label(line)]
+        later = range(place, len(output))
+        same = [i for i in later if output[i] == line]
+        same = same or [i for i in later if _label(output[i]) == _label(line)]
         place = same[0] + 1 if same else place
         lines.append(output[same[0]] if same else line)
     return lines
@@ -119,4 +121,6 @@ def _renewed(shown: tuple[str, ...], output: tuple[str, ...]) -> list[str]:
 
 def _label(line: str) -> str:
     """The words at the start of a line, without numbers: what it is about."""
-    return re.sub(r"[\d.,]+", "#", re.split(r"(?<=\S)\s{2,}", line)[0].strip())
+    columns = re.split(r"(?<=\S)\s{2,}", line.strip())
+    labels = [re.sub(r"[\d.,]+", "#", column) for column in columns]
+    return next((label for label in labels if label != "#"), "#")
