@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar, overload
 
 import typer
+
+from simulator.errors import TrainsimError
 
 ScenarioArgument = Annotated[
     str, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
@@ -29,3 +32,20 @@ TableFiles = Annotated[
 HtmlFile = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write plots and tables as one page.")
 ]
+
+
+T = TypeVar("T")
+
+
+@overload
+def option_value(name: str, text: str, parse: Callable[[str], T]) -> T: ...
+@overload
+def option_value(name: str, text: str | None, parse: Callable[[str], T]) -> T | None: ...
+def option_value(name: str, text: str | None, parse: Callable[[str], T]) -> T | None:
+    """What the text of an option means, None if it is not given; errors name the option."""
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except TrainsimError as error:
+        raise error.at(name) from None

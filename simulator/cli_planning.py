@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
+from simulator.cli_options import (
+    AsJson,
+    HtmlFile,
+    Overrides,
+    ScenarioArgument,
+    TableFiles,
+    option_value,
+)
 from simulator.console import as_json as json_text
 from simulator.console import counted, examples, guarded, show
-from simulator.errors import TrainsimError
 from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.planning.budget import Rates
     from simulator.planning.variant import Job
 
-T = TypeVar("T")
 
 Pue = Annotated[
     float | None, typer.Option(help="Power usage effectiveness; else that of hardware/prices.yaml.")
@@ -210,20 +214,6 @@ def hardware(
         typer.echo(json_text({"pue": factor, "machines": rows}))
     else:
         show(hardware_view(found, factor, job.load().stack.name))
-
-
-@overload
-def option_value(name: str, text: str, parse: Callable[[str], T]) -> T: ...
-@overload
-def option_value(name: str, text: str | None, parse: Callable[[str], T]) -> T | None: ...
-def option_value(name: str, text: str | None, parse: Callable[[str], T]) -> T | None:
-    """What the text of an option means, None if it is not given; errors name the option."""
-    if text is None:
-        return None
-    try:
-        return parse(text)
-    except TrainsimError as error:
-        raise error.at(name) from None
 
 
 def _rates(

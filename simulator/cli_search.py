@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
+from simulator.cli_options import (
+    AsJson,
+    HtmlFile,
+    Overrides,
+    ScenarioArgument,
+    TableFiles,
+    option_value,
+)
 from simulator.console import as_json as _as_json
 from simulator.console import busy, examples, guarded, progress, show
 from simulator.outputs import Outputs, checked_outputs
@@ -32,8 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "search gpt3-175b-a100-64",
-            "search my.yaml --devices 32 --devices 64 --objective cost_per_token "
-            "--price-per-device-hour 2.5",
+            "search my.yaml --devices 8:64:x2 --objective cost_per_token --price 2.5",
             "search my.yaml --top 10 --explain --infeasible",
             "search my.yaml --schedule 1f1b --schedule zb-h1 --headroom 0.1 --json",
             "search my.yaml --top 20 --table plans.csv --html plans.html",
@@ -49,10 +55,8 @@ def search(
     ] = Objective.step_time,
     top: Annotated[int, typer.Option(min=1, help="How many plans are proven and shown.")] = 5,
     devices: Annotated[
-        list[int] | None,
-        typer.Option(
-            min=1, help="Devices to use; repeat to compare. Default: those of the scenario."
-        ),
+        list[str] | None,
+        typer.Option(help="Numbers of devices, 64:512:x2 or 64,96. Default: the scenario's."),
     ] = None,
     schedules: Annotated[
         list[str] | None,
@@ -78,7 +82,9 @@ def search(
     ] = 0.0,
     price: Annotated[
         float | None,
-        typer.Option("--price-per-device-hour", min=0.0, help="For costs, in any currency."),
+        typer.Option(
+            "--price", "--price-per-device-hour", min=0.0, help="Of a device-hour, for costs."
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why the best plan beats the runner-up.")
@@ -98,9 +104,12 @@ def search(
     from simulator.search.optimum import Goal
     from simulator.search.space import DEFAULT_SCHEDULES, SHARDING_NAMES, Space
     from simulator.spec.load import load_scenario
+    from simulator.spec.ranges import parse_range
 
     outputs = checked_outputs(tables, html, scenario)
     base = load_scenario(scenario, overrides or ())
+    ranges = (option_value("--devices", one, parse_range) for one in devices or ())
+    counts = dict.fromkeys(count for one in ranges for count in one)
     spaces = [
         Space(
             count,
@@ -109,7 +118,7 @@ def search(
             max_micro_batch_size=max_micro_batch,
             recompute_layers=recompute_layers,
         )
-        for count in devices or [base.plan.num_devices]
+        for count in counts or {base.plan.num_devices: None}
     ]
     goal = Goal(objective.value, top, headroom, price)
     from simulator.search.optimum import search as find

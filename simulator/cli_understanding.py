@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from simulator.cli_options import AsJson, HtmlFile, Overrides, TableFiles
-from simulator.cli_planning import option_value
+from simulator.cli_options import AsJson, HtmlFile, Overrides, TableFiles, option_value
 from simulator.console import as_json as json_text
 from simulator.console import counted, examples, guarded, show, write
 from simulator.errors import ScheduleError, SpecError

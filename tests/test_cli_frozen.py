@@ -41,7 +41,8 @@ OPTIONS = {
     },
     "search": {
         *("--set", "--objective", "--top", "--devices", "--schedule", "--sharding"),
-        *("--max-micro-batch", "--recompute-layers", "--headroom", "--price-per-device-hour"),
+        *("--max-micro-batch", "--recompute-layers", "--headroom"),
+        *("--price", "--price-per-device-hour"),
         *("--explain", "--infeasible", *WRITTEN, "--json"),
     },
     "sweep": {"--out", "--workers", "--executor", "--shard", "--address", "--json"},

@@ -52,10 +52,19 @@ def test_search_gives_json_whose_winner_runs_in_the_time_found(small: str) -> No
     assert json.loads(ran.stdout)["step_time_s"] == best["step_time_s"]
 
 
+def test_numbers_of_devices_are_ranges_and_may_be_repeated(small: str) -> None:
+    options = ("--devices", "2:4:x2", "--devices", "4,8", "--json")
+    result = CliRunner().invoke(app, ["search", small, *QUICK, *options])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert {one["devices"] for one in (*found["best"], *found["front"])} == {2, 4, 8}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--devices", "1024"], "1024 devices are more than the 8"),
+        (["--devices", "2:8"], "'2:8' is no range"),
         (["--schedule", "zb"], "unknown schedule 'zb'"),
         (["--objective", "cost_per_token"], "needs a price"),
     ],

@@ -62,7 +62,7 @@ def cost_per_token(step_s: Numeric, setting: Setting) -> Numeric:
         raise SpecError(
             "the objective cost_per_token needs a price",
             where="--objective",
-            hint="give --price-per-device-hour, for example 2.50",
+            hint="give --price, dollars per device-hour, for example 2.50",
         )
     price_per_device_s = setting.price_per_device_hour / SECONDS_PER_HOUR
     return price_per_device_s * setting.devices * step_s / setting.tokens
