@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from simulator.scenario import Scenario
     from simulator.search.explain import Explanation
     from simulator.search.optimum import SearchResult
+
+
+SMALLEST_PLAN: Final = (
+    *("plan.tp=1", "plan.cp=1", "plan.pp=1", "plan.dp=1", "plan.virtual_stages=1"),
+    *("plan.schedule=1f1b", "plan.layers_per_stage=null", "plan.sequence_parallel=false"),
+    *("plan.sharding=ddp", "plan.shard_group_size=null", "training.micro_batch_size=1"),
+)
+"""One device: a plan that every model and batch allows."""
 
 
 class Objective(StrEnum):
@@ -103,11 +112,10 @@ def search(
     """
     from simulator.search.optimum import Goal
     from simulator.search.space import DEFAULT_SCHEDULES, SHARDING_NAMES, Space
-    from simulator.spec.load import load_scenario
     from simulator.spec.ranges import parse_range
 
     outputs = checked_outputs(tables, html, scenario)
-    base = load_scenario(scenario, overrides or ())
+    base, default_devices = _base(scenario, overrides or ())
     ranges = (option_value("--devices", one, parse_range) for one in devices or ())
     counts = dict.fromkeys(count for one in ranges for count in one)
     spaces = [
@@ -118,7 +126,7 @@ def search(
             max_micro_batch_size=max_micro_batch,
             recompute_layers=recompute_layers,
         )
-        for count in counts or {base.plan.num_devices: None}
+        for count in counts or (default_devices,)
     ]
     goal = Goal(objective.value, top, headroom, price)
     from simulator.search.optimum import search as find
@@ -135,6 +143,30 @@ def search(
         from simulator.views_search import search_view
 
         show(search_view(base, result, reasons, infeasible=infeasible))
+
+
+def _base(scenario: str, overrides: Sequence[str]) -> tuple[Scenario, int]:
+    """The scenario from which plans are made, and how many devices they use.
+
+    A plan of its own that cannot run is no obstacle: another is sought. All devices are used then.
+
+    Raises:
+        TrainsimError: if more is wrong than the plan.
+    """
+    from simulator.errors import PlanError, TrainsimError
+    from simulator.spec.load import scenario_source
+    from simulator.spec.overrides import parse_override
+
+    source = scenario_source(scenario, overrides)
+    try:
+        base = source.scenario()
+    except PlanError as error:
+        try:
+            base = source.having(*map(parse_override, SMALLEST_PLAN)).scenario()
+        except TrainsimError:
+            raise error from None
+        return base, base.cluster.num_devices
+    return base, base.plan.num_devices
 
 
 def _reasons(result: SearchResult) -> Explanation | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +63,7 @@ def checked_outputs(
 
     Raises:
         SpecError: if a name says another format, Parquet is not installed, or an output would
-            replace a scenario or another output.
+            replace a scenario or another output, or cannot be written.
     """
     for path in tables or ():
         from simulator.table_file import check_table_file
@@ -79,7 +81,7 @@ def check_distinct(reads: Sequence[str], *outputs: Path | None) -> None:
     """Refuses outputs that replace a scenario or one another.
 
     Raises:
-        SpecError: for the first that does.
+        SpecError: for the first that does, or that cannot be written.
     """
     read = [Path(name).resolve() for name in reads]
     written = [path.resolve() for path in outputs if path is not None]
@@ -89,3 +91,17 @@ def check_distinct(reads: Sequence[str], *outputs: Path | None) -> None:
                 f"'{path}' would replace a scenario or another output",
                 hint="give every output a name of its own",
             )
+        _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Refuses what cannot be written, before minutes are spent on what would be written."""
+    if path.is_dir():
+        raise SpecError(f"'{path}' is a directory", hint=f"name a file in it: {path}/name")
+    if not path.parent.is_dir():
+        raise SpecError(
+            f"there is no directory '{path.parent}'",
+            hint=f"mkdir -p {shlex.quote(str(path.parent))}",
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise SpecError(f"'{path.parent}' may not be written to", hint="name another directory")

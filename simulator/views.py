@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,10 @@ from simulator.units import percent
 
 PLAIN_WIDTH: Final = 120
 """Columns where stdout is no terminal."""
+_SHORT: Final = 12
+"""Columns that a number with its unit may take."""
+_MOST_COLUMNS: Final = 10_000
+"""More than any table needs."""
 _MAX_RANK_CLASSES: Final = 8
 _MAX_LISTED_ROWS: Final = 30
 """Rows up to which ``validate`` lists each of them."""
@@ -34,19 +39,49 @@ _ROW_HEADERS: Final = ("row", "measured", "predicted", "error", "assumed, derive
 
 
 def print_view(view: RenderableType) -> None:
-    """Prints on stdout: in colour on a terminal, else the same text without."""
+    """Prints on stdout: in colour on a terminal, else the same text without.
+
+    Words and numbers are never cut: what needs more columns than there are gets longer lines.
+    """
     if sys.stdout.isatty():
-        Console(highlight=False).print(view)
+        width = Console().width
+        Console(highlight=False, width=max(width, _fitted(view, width))).print(view)
         return
     # rich draws with what the stream can encode, so it gets a stream like stdout.
     encoding = sys.stdout.encoding or "ascii"
     page = io.BytesIO()
     stream = io.TextIOWrapper(page, encoding=encoding, errors="replace")
-    Console(file=stream, width=PLAIN_WIDTH, color_system=None, highlight=False).print(view)
+    width = max(PLAIN_WIDTH, _fitted(view, PLAIN_WIDTH))
+    Console(file=stream, width=width, color_system=None, highlight=False).print(view)
     stream.flush()
     # Cells are padded to the full width, which is of no use in a file or a pipe.
     lines = page.getvalue().decode(encoding).splitlines()
     sys.stdout.writelines(line.rstrip() + "\n" for line in lines)
+
+
+def _fitted(view: RenderableType, width: int) -> int:
+    """Gives the columns of tables their widths; returns the columns in which no word is cut.
+
+    rich takes from all columns alike, and cuts numbers where others have room to spare.
+    """
+    if isinstance(view, Group):
+        return max((_fitted(part, width) for part in view.renderables), default=0)
+    wide = Console(file=io.StringIO(), width=_MOST_COLUMNS)
+    if not isinstance(view, Table):
+        return Measurement.get(wide, wide.options, view).minimum
+    for column in view.columns:
+        cells = [Measurement.get(wide, wide.options, c) for c in (column.header, *column.cells)]
+        column.width = max(cell.maximum for cell in cells)
+        # What is short and no heading, as a number with its unit, stays on a line.
+        whole = (column.no_wrap or (i and one.maximum <= _SHORT) for i, one in enumerate(cells))
+        least = zip(cells, whole, strict=True)
+        column.min_width = max(one.maximum if keep else one.minimum for one, keep in least)
+    needed = Measurement.get(wide, wide.options, view).maximum
+    for column in sorted(view.columns, key=lambda one: (one.min_width or 0) - (one.width or 0)):
+        spare = (column.width or 0) - (column.min_width or 0)
+        taken = min(max(needed - width, 0), spare)
+        column.width, needed = (column.width or 0) - taken, needed - taken
+    return needed
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> Table:

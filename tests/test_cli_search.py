@@ -80,3 +80,35 @@ def test_help_has_examples() -> None:
     result = CliRunner().invoke(app, ["search", "--help"])
     assert result.exit_code == 0
     assert "trainsim search gpt3-175b-a100-64" in result.output
+
+
+def test_a_plan_of_its_own_that_cannot_run_is_no_obstacle(tmp_path: Path) -> None:
+    file = tmp_path / "uneven.yaml"
+    file.write_text(SCENARIO.replace("global_batch_size: 16", "global_batch_size: 6"))
+    assert CliRunner().invoke(app, ["run", str(file)]).exit_code == 2
+    result = CliRunner().invoke(app, ["search", str(file), *QUICK, "--json"])
+    assert result.exit_code == 0, result.output
+    best = json.loads(result.stdout)["best"][0]
+    assert (best["devices"], 6 % best["settings"]["plan.dp"]) == (8, 0)
+
+
+def test_what_is_wrong_beside_the_plan_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(SCENARIO.replace("num_attention_heads: 16", "num_attention_heads: 0"))
+    result = CliRunner().invoke(app, ["search", str(file), *QUICK])
+    assert result.exit_code == 2
+    assert "num_attention_heads" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("there/x.csv", "there is no directory"), ("folder.csv", "is a directory")],
+)
+def test_files_that_cannot_be_written_are_refused_first(
+    small: str, tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    result = CliRunner().invoke(app, ["search", small, *QUICK, "--table", str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "plans evaluated" not in result.output
