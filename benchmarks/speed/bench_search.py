@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from simulator.scenario import Scenario
+from simulator.search.enumeration import enumerate_candidates
 from simulator.search.evaluate import evaluate
-from simulator.search.space import SCHEDULE_NAMES, Space, enumerate_candidates
+from simulator.search.space import SCHEDULE_NAMES, Space
 from simulator.spec.load import load_scenario, parse_scenario
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from simulator.numeric import BoolArray
 from simulator.published.picks import SearchPick
 from simulator.scenario import Scenario
+from simulator.search.enumeration import enumerate_candidates
 from simulator.search.optimum import Found, Goal, search_among, simulated_step_s
 from simulator.search.space import (
     DEFAULT_SCHEDULES,
@@ -22,7 +23,6 @@ from simulator.search.space import (
     SHARDING_NAMES,
     Candidates,
     Space,
-    enumerate_candidates,
 )
 
 

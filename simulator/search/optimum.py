@@ -18,15 +18,14 @@ from simulator.engine.breakdown import period_s
 from simulator.errors import PlanError
 from simulator.numeric import BoolArray, IntArray
 from simulator.scenario import Scenario
+from simulator.search.enumeration import Enumeration, enumerate_candidates
 from simulator.search.evaluate import Evaluation, evaluate
 from simulator.search.frontier import pareto_front
 from simulator.search.objective import Setting, cost_per_token, objective
 from simulator.search.space import (
     Candidates,
-    Enumeration,
     Space,
     candidate_scenario,
-    enumerate_candidates,
     settings,
 )
 from simulator.simulate import run_step

@@ -1,22 +1,18 @@
-"""The plans that a search looks at: every combination of the axes that keeps the rules.
+"""The plans that a search looks at, as rows of integer columns.
 
-Plans are rows of integer columns; a ``Scenario`` is made only of those that are simulated.
+A ``Scenario`` is made only of those that are simulated.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final, cast
 
-import numpy as np
-
 from simulator.errors import PlanError, UnknownNameError
-from simulator.model import TransformerConfig
 from simulator.numeric import IntArray
-from simulator.plan import ParallelismPlan, Recompute, RecomputeMode, divisors
-from simulator.scenario import MAX_ACTIONS, Scenario
+from simulator.plan import ParallelismPlan, Recompute, RecomputeMode
+from simulator.scenario import Scenario
 from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING
 
@@ -25,8 +21,6 @@ SHARDING_NAMES: Final = tuple(SHARDING)
 RECOMPUTE_MODES: Final[tuple[RecomputeMode, ...]] = ("none", "selective", "full")
 CHUNKS: Final[Mapping[str, int]] = {"zb-v": 2}
 """Virtual stages of schedules that need a fixed number above 1."""
-
-
 DEFAULT_SCHEDULES: Final = ("1f1b", "interleaved")
 
 
@@ -102,30 +96,6 @@ class Candidates:
         return Candidates(**{name: column[rows] for name, column in self.columns().items()})
 
 
-@dataclass(frozen=True, slots=True)
-class Enumeration:
-    """All candidates of a space.
-
-    Attributes:
-        pruned: rule -> combinations of the axes that break it.
-        examples: rule -> one such combination.
-    """
-
-    candidates: Candidates
-    pruned: Mapping[str, int]
-    examples: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class _Pruned:
-    counts: Counter[str]
-    examples: dict[str, str]
-
-    def add(self, rule: str, count: int, example: str) -> None:
-        self.counts[rule] += count
-        self.examples.setdefault(rule, example)
-
-
 def layers_per_stage(num_layers: int, num_stages: int, *, balanced: bool) -> tuple[int, ...]:
     """Layers of every virtual stage: alike, or one fewer on the first and on the last.
 
@@ -162,166 +132,13 @@ def _own_split(base: Scenario, num_stages: int) -> tuple[int, ...] | None:
     return own
 
 
-def _can_split(base: Scenario, num_stages: int, *, balanced: bool) -> bool:
+def can_split(base: Scenario, num_stages: int, *, balanced: bool) -> bool:
+    """Whether ``stage_split`` divides the layers, in another way than unbalanced."""
     if balanced and _own_split(base, num_stages):
         return True
     if balanced and num_stages == 2:
         return False  # two stages are alike either way
     return (base.model.num_layers + 2 * balanced) % num_stages == 0
-
-
-def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
-    """Every plan of the space that keeps the rules of ``scenario.check``.
-
-    Plans that differ only in switches without effect count once. What is pruned is counted in
-    combinations of all axes.
-
-    Assumes: no hybrid sharding (``shard_group_size``).
-
-    Raises:
-        PlanError: if the cluster has fewer devices.
-    """
-    if space.devices > base.cluster.num_devices:
-        raise PlanError(
-            f"{space.devices} devices are more than the {base.cluster.num_devices} of "
-            f"{base.cluster.name}",
-            where="--devices",
-            hint=f"take at most {base.cluster.num_devices}, or set cluster.nodes",
-        )
-    pruned = _Pruned(Counter(), {})
-    blocks: list[tuple[tuple[int, ...], IntArray]] = []
-    switches: dict[tuple[int, ...], IntArray] = {}
-    for tp, pp in _degrees(base.model, space, pruned):
-        dp = space.devices // (tp * pp)
-        for outer in _pipelines(base, space, (tp, pp, dp), pruned):
-            num_layers = _most_layers(base, outer)
-            key = (tp > 1, pp > 1, dp > 1, num_layers)
-            if key not in switches:
-                switches[key] = _switches(base, space, *key)
-            inner = switches[key]
-            pruned.add(
-                "a switch has no effect",
-                _num_switches(space, num_layers) - len(inner),
-                f"tp {tp}, pp {pp}, dp {dp}",
-            )
-            blocks.append((outer, inner))
-    return Enumeration(_assembled(blocks), dict(pruned.counts), pruned.examples)
-
-
-def _degrees(model: TransformerConfig, space: Space, pruned: _Pruned) -> Iterator[tuple[int, int]]:
-    for tp in divisors(space.devices):
-        groups = model.num_query_groups
-        fits = groups % tp == 0 or tp % groups == 0
-        if model.num_attention_heads % tp or model.ffn_hidden_size % tp or not fits:
-            rule = "tp does not divide heads, key/value heads or the MLP's width"
-            pruned.add(rule, _num_switches(space, 1), f"tp {tp}")
-            continue
-        for pp in divisors(space.devices // tp):
-            yield tp, pp
-
-
-def _pipelines(
-    base: Scenario, space: Space, degrees: tuple[int, int, int], pruned: _Pruned
-) -> Iterator[tuple[int, ...]]:
-    """(tp, pp, dp, virtual stages, schedule, balanced, microbatch, microbatches) that can run."""
-    tp, pp, dp = degrees
-    training, per_inner = base.training, _num_switches(space, 1)
-    if training.global_batch_size % dp:
-        rule = "dp does not divide the global batch"
-        pruned.add(rule, per_inner, f"dp {dp}, batch {training.global_batch_size}")
-        return
-    per_replica = training.global_batch_size // dp
-    splits = list(_splits(base, space, pp))
-    if not splits:
-        rule = "the layers do not divide over the pipeline ranks"
-        pruned.add(rule, per_inner, f"pp {pp}, {base.model.num_layers} layers")
-    for micro in divisors(per_replica):
-        if micro > space.max_micro_batch_size:
-            continue
-        count = per_replica // micro
-        for schedule, chunks, balanced in splits:
-            if schedule.startswith("interleaved") and count % pp:
-                rule = "interleaved: pp does not divide the microbatches"
-                pruned.add(rule, per_inner, f"pp {pp}, {count} microbatches")
-                continue
-            if 2 * pp * chunks * count > MAX_ACTIONS:
-                rule = f"more than {MAX_ACTIONS:,} passes a step"
-                pruned.add(rule, per_inner, f"pp {pp}, {count} microbatches")
-                continue
-            index = SCHEDULE_NAMES.index(schedule)
-            yield tp, pp, dp, chunks, index, balanced, micro, count
-
-
-def _splits(base: Scenario, space: Space, pp: int) -> Iterator[tuple[str, int, int]]:
-    """(schedule, virtual stages, balanced) in which the layers divide."""
-    if pp == 1:
-        yield "1f1b", 1, 0
-        return
-    for balanced in (0, 1):
-        for schedule in space.schedules:
-            for chunks in _chunk_counts(schedule, base.model.num_layers // pp + 1):
-                if _can_split(base, pp * chunks, balanced=bool(balanced)):
-                    yield schedule, chunks, balanced
-
-
-def _chunk_counts(schedule: str, most: int) -> Sequence[int]:
-    """Numbers of virtual stages per rank that a schedule may have, up to some number."""
-    return range(2, most + 1) if schedule.startswith("interleaved") else (CHUNKS.get(schedule, 1),)
-
-
-def _most_layers(base: Scenario, outer: tuple[int, ...]) -> int:
-    _, pp, _, chunks, _, balanced, _, _ = outer
-    return max(stage_split(base, pp * chunks, balanced=bool(balanced)))
-
-
-def _recomputes(space: Space, num_layers: int) -> list[tuple[int, int]]:
-    """(mode, number of layers) of recomputation."""
-    some = range(1, num_layers) if space.recompute_layers else ()
-    return [(0, 0), (1, 0), *((2, count) for count in some), (2, 0)]
-
-
-def _num_switches(space: Space, num_layers: int) -> int:
-    overlaps = 8 if space.overlaps else 1
-    return len(space.shardings) * len(_recomputes(space, num_layers)) * 2 * overlaps
-
-
-def _switches(  # a small table, made once per combination of the flags
-    base: Scenario, space: Space, has_tp: bool, has_pp: bool, has_dp: bool, num_layers: int
-) -> IntArray:
-    """[switches, 7] sharding, recompute mode and layers, sequence parallel, overlaps tp dp pp."""
-
-    def both(given: bool, exists: bool) -> tuple[int, ...]:
-        if not exists:
-            return (0,)
-        return (0, 1) if space.overlaps else (int(given),)
-
-    plan = base.plan
-    shardings = [
-        SHARDING_NAMES.index(name)
-        for name in space.shardings
-        if has_dp or name == space.shardings[0]
-    ]
-    rows = [
-        (sharding, mode, layers, sequence, in_tp, in_dp, in_pp)
-        for sharding in shardings
-        for mode, layers in _recomputes(space, num_layers)
-        for sequence in ((0, 1) if has_tp else (0,))
-        for in_tp in both(plan.overlap_tp, has_tp)
-        for in_dp in both(plan.overlap_dp, has_dp)
-        for in_pp in both(plan.overlap_pp, has_pp)
-    ]
-    return np.array(rows, dtype=np.int64).reshape(-1, 7)
-
-
-def _assembled(blocks: list[tuple[tuple[int, ...], IntArray]]) -> Candidates:
-    sizes = [len(inner) for _, inner in blocks]
-    outer = np.repeat(
-        np.array([head for head, _ in blocks], dtype=np.int64).reshape(-1, 8), sizes, axis=0
-    )
-    none = np.zeros((0, 7), dtype=np.int64)
-    inner = np.concatenate([none, *(rows for _, rows in blocks)])
-    columns = np.ascontiguousarray(np.concatenate((outer, inner), axis=1).T)
-    return Candidates(*columns)
 
 
 def candidate_scenario(base: Scenario, candidates: Candidates, row: int) -> Scenario:

@@ -17,7 +17,8 @@ from simulator.published.ranking import GOOD_PICK
 from simulator.published.rows import PublishedRow
 from simulator.published.whole_space import claim, has_features_of
 from simulator.search.chosen import chosen_candidates
-from simulator.search.space import Space, enumerate_candidates
+from simulator.search.enumeration import enumerate_candidates
+from simulator.search.space import Space
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
 from tests.published.conftest import MakeRow

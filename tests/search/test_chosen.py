@@ -9,8 +9,9 @@ from simulator.errors import PlanError
 from simulator.plan import Recompute
 from simulator.scenario import Scenario
 from simulator.search.chosen import chosen_candidates, effective
+from simulator.search.enumeration import enumerate_candidates
 from simulator.search.optimum import Goal, search_among
-from simulator.search.space import Space, candidate_scenario, enumerate_candidates, stage_split
+from simulator.search.space import Space, candidate_scenario, stage_split
 from simulator.sharding import SHARDING
 from simulator.simulate import simulate
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.scenario import Scenario, check
+from simulator.search.enumeration import enumerate_candidates
 from simulator.search.evaluate import Evaluation, evaluate
 from simulator.search.space import (
     SCHEDULE_NAMES,
     Candidates,
     Space,
     candidate_scenario,
-    enumerate_candidates,
 )
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario

@@ -7,12 +7,13 @@ import pytest
 
 from simulator.errors import PlanError, SpecError
 from simulator.scenario import Scenario
+from simulator.search.enumeration import enumerate_candidates
 from simulator.search.explain import explanation
 from simulator.search.frontier import pareto_front
 from simulator.search.objective import Setting, cost_per_token
 from simulator.search.optimum import Goal, search
 from simulator.search.record import search_record
-from simulator.search.space import Space, candidate_scenario, enumerate_candidates
+from simulator.search.space import Space, candidate_scenario
 from simulator.simulate import simulate
 
 SMALL = {"max_micro_batch_size": 1, "shardings": ("zero1",)}
