@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from simulator.cost.footprint import padded_vocab
 from simulator.cost.transfer import p2p_s
-from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
+from simulator.machine import PathLink
+from simulator.model import TransformerConfig
+from simulator.numeric import FloatArray, IntArray, Numeric, as_float, whole_ticks
 from simulator.scenario import Scenario
-from simulator.schedule.action import Schedule
-from simulator.search.layout import Layout, layout_parameters
+from simulator.search.layout import Layout, Pipeline, layout_parameters
 from simulator.workload.step_costs import StepCosts
 
 
@@ -91,77 +92,125 @@ class DataColumns:
         return cls(RankColumns(**ranks), StageColumns(**stages), parts[0].has_tied)
 
 
+@dataclass(frozen=True, slots=True)
+class _Classes:
+    """Equal rows of a table, to be priced once.
+
+    Attributes:
+        first: first row of every distinct row.
+        inverse: [rows], which of them every row is.
+    """
+
+    first: IntArray
+    inverse: IntArray
+
+    @classmethod
+    def of(cls, kind: IntArray, values: FloatArray) -> _Classes:
+        """Rows alike in kind and in all values."""
+        table = np.concatenate((kind[:, None].astype(np.float64), values), axis=1)
+        _, first, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
+        return cls(first, inverse.reshape(-1))
+
+    def priced(self, price: Callable[[FloatArray], Numeric], values: FloatArray) -> FloatArray:
+        """Whole ticks of every row of values. [rows, columns]."""
+        once = values[self.first]
+        return whole_ticks(np.broadcast_to(price(once), once.shape))[self.inverse]
+
+
 def data_columns(
     costs: StepCosts,
-    each: Sequence[StepCosts],
-    schedule: Schedule,
-    layout: Layout,
+    tied_links: Sequence[PathLink | None],
+    pipeline: Pipeline,
     tps: FloatArray,
     base: Scenario,
 ) -> DataColumns:
-    """Prices every distinct stage and rank, a column per tp, and spreads them."""
-    stage = layout_parameters(base, layout, tps, schedule)
-    stages_of = [np.flatnonzero(schedule.stage_rank == rank) for rank in range(schedule.num_ranks)]
-    ranks = np.array([sum(stage[s] for s in own.tolist()) for own in stages_of])
-    layers = np.array([max(kind.num_layers, 1) for kind in layout.kinds])[:, None]
-    payload = stage * costs.gradient_reduce_bytes
-    buckets = np.ceil(payload / costs.plan.bucket_bytes).astype(np.int64)
-    pieces = np.clip(buckets, 1, layers)
-    stage_class = _classes(layout.kind_index[:, None], stage)
-    rank_class = _classes(np.zeros((len(ranks), 1), dtype=np.int64), ranks)
+    """Prices every distinct stage and rank, a column per tp, and spreads them.
 
-    def spread(values: FloatArray, classes: tuple[IntArray, IntArray], how: str) -> FloatArray:
-        firsts, inverse = classes
-        one = values[firsts]
-        seconds = {
-            "reduce": costs.reduce_s,
-            "gather": costs.gather_s,
-            "optimizer": costs.optimizer_s,
-        }[how](one)
-        return whole_ticks(np.broadcast_to(seconds, one.shape))[inverse]
-
-    by_layer = costs.plan.sharding.gather == "before_use"
-    layers_s = np.zeros_like(stage)
-    if by_layer:
-        layers_s = 2 * layers * spread(stage * costs.gather_bytes / layers, stage_class, "gather")
-    gather_s = spread(stage * costs.gather_bytes, stage_class, "gather")
-    first = schedule.stage[:, 0]
-    ends = each[0].links.ends
-    has_tied = base.model.tied_embeddings and ends is not None
-    has_tied = has_tied and bool(schedule.stage_rank[0] != schedule.stage_rank[-1])
-    table = padded_vocab(base.model.vocab_size, tps) / tps * base.model.hidden_size
-    tied = [
-        as_float(p2p_s(float(size) * costs.gradient_reduce_bytes, one.links.ends))
-        if has_tied and one.links.ends is not None
-        else 0.0
-        for size, one in zip(table, each, strict=True)
-    ]
+    Args:
+        costs: prices whose links are columns, one per tp.
+        tied_links: [tps], path between the ranks of a tied table.
+        pipeline: on which the model lies.
+        tps: tensor-parallel degrees.
+        base: what they do not change.
+    """
+    parameters = layout_parameters(base, pipeline, tps)
+    stages = _stage_columns(costs, pipeline.layout, parameters)
+    stage_rank = pipeline.schedule.stage_rank
+    has_tied = base.model.tied_embeddings and tied_links[0] is not None
+    has_tied = has_tied and bool(stage_rank[0] != stage_rank[-1])
+    tied_s = np.zeros(tps.size)
+    if has_tied:
+        tied_s = _tied_s(costs, tied_links, tps, base.model)
     return DataColumns(
-        RankColumns(
-            reduce_s=spread(ranks * costs.gradient_reduce_bytes, rank_class, "reduce"),
-            gather_s=spread(ranks * costs.gather_bytes, rank_class, "gather"),
-            optimizer_s=spread(ranks, rank_class, "optimizer"),
-            lead_gather_s=np.array(
-                [
-                    gather_s[own[own <= at]].sum(axis=0)
-                    for own, at in zip(stages_of, first, strict=True)
-                ]
-            ),
-            layer_gathers_s=np.array([layers_s[own].sum(axis=0) for own in stages_of]),
-            tied_s=whole_ticks(np.array(tied)),
-        ),
-        StageColumns(
-            reduce_s=spread(payload, stage_class, "reduce"),
-            gather_s=gather_s,
-            reduce_piece_s=spread(payload / pieces, stage_class, "reduce"),
-            pieces=pieces,
-        ),
-        has_tied,
+        _rank_columns(costs, pipeline, parameters, stages.gather_s, tied_s), stages, has_tied
     )
 
 
-def _classes(kind: IntArray, values: FloatArray) -> tuple[IntArray, IntArray]:
-    """(first row of every distinct row, which of them each row is)."""
-    table = np.concatenate((kind.astype(np.float64), values), axis=1)
-    _, firsts, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    return firsts, inverse.reshape(-1)
+def _stage_columns(costs: StepCosts, layout: Layout, parameters: FloatArray) -> StageColumns:
+    payload_bytes = parameters * costs.gradient_reduce_bytes
+    buckets = np.ceil(payload_bytes / costs.plan.bucket_bytes).astype(np.int64)
+    pieces = np.clip(buckets, 1, _num_layers(layout))
+    classes = _Classes.of(layout.kind_index, parameters)
+    return StageColumns(
+        reduce_s=classes.priced(costs.reduce_s, payload_bytes),
+        gather_s=classes.priced(costs.gather_s, parameters * costs.gather_bytes),
+        reduce_piece_s=classes.priced(costs.reduce_s, payload_bytes / pieces),
+        pieces=pieces,
+    )
+
+
+def _rank_columns(
+    costs: StepCosts,
+    pipeline: Pipeline,
+    parameters: FloatArray,
+    stage_gather_s: FloatArray,
+    tied_s: FloatArray,
+) -> RankColumns:
+    schedule = pipeline.schedule
+    stages_of = [np.flatnonzero(schedule.stage_rank == rank) for rank in range(schedule.num_ranks)]
+    # One stage after the other, as a single run adds them.
+    held = np.array([sum(parameters[stage] for stage in own.tolist()) for own in stages_of])
+    classes = _Classes.of(np.zeros(len(held), dtype=np.int64), held)
+    layers_s = _layer_gathers_s(costs, pipeline.layout, parameters)
+    return RankColumns(
+        reduce_s=classes.priced(costs.reduce_s, held * costs.gradient_reduce_bytes),
+        gather_s=classes.priced(costs.gather_s, held * costs.gather_bytes),
+        optimizer_s=classes.priced(costs.optimizer_s, held),
+        lead_gather_s=np.array(
+            [
+                stage_gather_s[own[own <= first]].sum(axis=0)
+                for own, first in zip(stages_of, schedule.stage[:, 0], strict=True)
+            ]
+        ),
+        layer_gathers_s=np.array([layers_s[own].sum(axis=0) for own in stages_of]),
+        tied_s=tied_s,
+    )
+
+
+def _layer_gathers_s(costs: StepCosts, layout: Layout, parameters: FloatArray) -> FloatArray:
+    """Gathers of a forward and a backward of every stage, layer by layer. [stages, tps]."""
+    if costs.plan.sharding.gather != "before_use":
+        return np.zeros_like(parameters)
+    layers = _num_layers(layout)
+    classes = _Classes.of(layout.kind_index, parameters)
+    return 2 * layers * classes.priced(costs.gather_s, parameters * costs.gather_bytes / layers)
+
+
+def _num_layers(layout: Layout) -> IntArray:
+    """Pieces that a stage can be cut into at most. [stages, 1]."""
+    return np.array([max(kind.num_layers, 1) for kind in layout.kinds])[:, None]
+
+
+def _tied_s(
+    costs: StepCosts,
+    links: Sequence[PathLink | None],
+    tps: FloatArray,
+    model: TransformerConfig,
+) -> FloatArray:
+    """All-reduce of a tied table between two ranks. [tps]."""
+    parameters = padded_vocab(model.vocab_size, tps) / tps * model.hidden_size
+    seconds = [
+        0.0 if link is None else as_float(p2p_s(float(count) * costs.gradient_reduce_bytes, link))
+        for count, link in zip(parameters, links, strict=True)
+    ]
+    return whole_ticks(np.array(seconds))

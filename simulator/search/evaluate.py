@@ -10,13 +10,13 @@ import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.scenario import Scenario
-from simulator.schedule.action import Schedule
+from simulator.search.batch import PIPELINE, Batch
 from simulator.search.footprint import peak_bytes
-from simulator.search.gathered import gathers_before_use
+from simulator.search.policies import gathers_before_use
 from simulator.search.prices import Prices
 from simulator.search.space import SCHEDULE_NAMES, Candidates
 from simulator.search.steady import representative
-from simulator.search.step_time import PIPELINE, pipeline_of, step_times_s
+from simulator.search.step_time import step_times_s
 from simulator.search.unique import codes, distinct
 
 
@@ -80,28 +80,27 @@ def evaluate(
     peak = np.empty(len(candidates))
     exact = np.zeros(len(candidates), dtype=np.bool_)
     for group in groups(candidates):
-        chosen, spot = candidates.take(group), prices.spot[group]
-        schedule, layout = pipeline_of(chosen, prices)
-        peak[group] = peak_bytes(chosen, spot, prices, schedule, layout)
-        rows = group[peak[group] <= capacity_bytes]
-        if rows.size:
-            chosen, spot = candidates.take(rows), prices.spot[rows]
-            seconds[rows] = step_times_s(chosen, spot, prices, schedule, layout)
-            exact[rows] = _exact(chosen, prices, schedule)
+        batch = Batch.of(candidates.take(group), prices.spot[group], prices)
+        peak[group] = peak_bytes(batch)
+        fits = np.flatnonzero(peak[group] <= capacity_bytes)
+        if fits.size:
+            batch, rows = batch.take(fits), group[fits]
+            seconds[rows] = step_times_s(batch)
+            exact[rows] = _exact(batch)
         progress(group.size)
     return Evaluation(seconds, peak, exact)
 
 
-def _exact(candidates: Candidates, prices: Prices, schedule: Schedule) -> BoolArray:
+def _exact(batch: Batch) -> BoolArray:
     """Whether no link is shared and all replicas are alike. [candidates]."""
-    base = prices.base
+    candidates, schedule, base = batch.candidates, batch.schedule, batch.prices.base
     uniform = not base.stragglers and base.cluster.slow_hosts is None
     if schedule.num_ranks == 1:
-        return np.full(len(candidates), uniform)
+        return np.full(len(batch), uniform)
     unique, inverse = distinct([candidates.tp])
     alone = np.zeros((len(unique), 2), dtype=np.bool_)
     for row, (tp,) in enumerate(unique.tolist()):
-        paths = prices.paths(tp, schedule.num_ranks, schedule.stage_rank)
+        paths = batch.prices.paths(tp, schedule.num_ranks, schedule.stage_rank)
         one_class = uniform and len(paths) == 1
         crosses = any(path is not None and path.crosses_network for path in paths[0])
         alone[row] = one_class, one_class and not crosses

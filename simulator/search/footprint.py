@@ -12,11 +12,11 @@ import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray
 from simulator.schedule.action import Phase, Schedule
-from simulator.search.layout import Layout
-from simulator.search.prices import Branch, Prices
-from simulator.search.space import SHARDING_NAMES, Candidates
+from simulator.search.batch import Batch
+from simulator.search.layout import Pipeline
+from simulator.search.policies import shards_gradients
+from simulator.search.prices import Branch, Policy
 from simulator.search.unique import codes, distinct
-from simulator.sharding import SHARDING
 
 _MANY = 400
 """Most states among which dominated ones are searched."""
@@ -38,17 +38,15 @@ class RankClass:
     open_sets: BoolArray
 
 
-def rank_classes(
-    schedule: Schedule, layout: Layout, counts: IntArray, *, apart: bool
-) -> tuple[RankClass, ...]:
+def rank_classes(pipeline: Pipeline, counts: IntArray, *, apart: bool) -> tuple[RankClass, ...]:
     """The classes of a pipeline.
 
     Args:
-        schedule: order of the passes.
-        layout: kinds of the stages.
+        pipeline: order of the passes and kinds of the stages.
         counts: [ranks, actions, 3 * kinds], see ``_states``.
         apart: ranks that accumulate other whole gradients at once are other classes.
     """
+    schedule, layout = pipeline.schedule, pipeline.layout
     members: dict[tuple[object, ...], list[int]] = {}
     sets: dict[int, BoolArray] = {}
     for rank in range(schedule.num_ranks):
@@ -79,8 +77,9 @@ def open_sets(schedule: Schedule, rank: int, own: IntArray) -> BoolArray:
     return np.asarray((begun <= begun[:, None]) & (ended >= begun[:, None]))
 
 
-def _states(schedule: Schedule, layout: Layout) -> IntArray:
+def _states(pipeline: Pipeline) -> IntArray:
     """What is held once every pass has begun. [ranks, actions, 3 * kinds]."""
+    schedule, layout = pipeline.schedule, pipeline.layout
     kind = layout.kind_index[schedule.stage]
     columns: list[IntArray] = []
     for index in range(len(layout.distinct)):
@@ -107,37 +106,24 @@ def _maximal(states: IntArray) -> IntArray:
     return states[~exceeds.any(axis=0)]
 
 
-def peak_bytes(
-    candidates: Candidates, spot: IntArray, prices: Prices, schedule: Schedule, layout: Layout
-) -> FloatArray:
-    """Peak of the worst rank of candidates that agree in their pipeline. [candidates].
-
-    Args:
-        candidates: that agree in their pipeline.
-        spot: [candidates], row of ``prices.spots``.
-        prices: of the search.
-        schedule: of the pipeline.
-        layout: of the model on it.
-    """
-    shards = np.array([SHARDING[name].shard_gradients for name in SHARDING_NAMES])
-    apart = shards[candidates.sharding] & (schedule.num_ranks > 1)
-    sizes = _sizes(candidates, spot, prices, layout)
-    peak = np.empty(len(candidates))
-    counts = _states(schedule, layout)
+def peak_bytes(batch: Batch) -> FloatArray:
+    """Peak of the worst rank. [candidates]."""
+    apart = shards_gradients(batch.candidates) & (batch.schedule.num_ranks > 1)
+    sizes = _sizes(batch)
+    peak = np.empty(len(batch))
+    counts = _states(batch.pipeline)
     for split in (False, True):
         rows = np.flatnonzero(apart == split)
         if rows.size:
-            classes = rank_classes(schedule, layout, counts, apart=split)
-            per_class = [
-                _class_peak(candidates.take(rows), prices, (schedule, layout), one, sizes[:, rows])
-                for one in classes
-            ]
+            part, classes = batch.take(rows), rank_classes(batch.pipeline, counts, apart=split)
+            per_class = [_class_peak(part, one, sizes[:, rows]) for one in classes]
             peak[rows] = np.max(per_class, axis=0)
     return peak
 
 
-def _sizes(candidates: Candidates, spot: IntArray, prices: Prices, layout: Layout) -> FloatArray:
+def _sizes(batch: Batch) -> FloatArray:
     """Bytes held, taken by a backward, and kept for a weight pass. [3 * kinds, candidates]."""
+    candidates = batch.candidates
     unique, inverse = distinct(
         [
             (candidates.tp > 1).astype(np.int64),
@@ -149,27 +135,21 @@ def _sizes(candidates: Candidates, spot: IntArray, prices: Prices, layout: Layou
     rows = [
         np.concatenate(
             [
-                prices.activations(
+                batch.prices.activations(
                     kind,
                     Branch(bool(has_tp), bool(sequence), overlap_tp=False, splits=False),
                     mode,
                     layers,
                 )
-                for kind in layout.distinct
+                for kind in batch.layout.distinct
             ]
         )
         for has_tp, sequence, mode, layers in unique.tolist()
     ]
-    return np.stack(rows, axis=1)[:, inverse, spot]
+    return np.stack(rows, axis=1)[:, inverse, batch.spot]
 
 
-def _class_peak(
-    candidates: Candidates,
-    prices: Prices,
-    pipeline: tuple[Schedule, Layout],
-    one: RankClass,
-    sizes: FloatArray,
-) -> FloatArray:
+def _class_peak(batch: Batch, one: RankClass, sizes: FloatArray) -> FloatArray:
     """Peak of one class of ranks: the terms of ``memory.RankMemory``, in their order."""
     activations = np.zeros(sizes.shape[1])
     for state in one.states.astype(np.float64):
@@ -178,35 +158,39 @@ def _class_peak(
             if count:
                 total = total + count * size
         np.maximum(activations, total, out=activations)
+    candidates = batch.candidates
     unique, inverse = distinct([candidates.tp, candidates.sharding, candidates.overlap_dp])
-    terms: FloatArray = np.array(_terms(unique, prices, pipeline, one)).T[:, inverse]
+    terms: FloatArray = np.array(_terms(unique, batch, one)).T[:, inverse]
     states, during, in_optimizer, framework, communicators = terms
     in_passes = activations + during >= in_optimizer
     activations = np.where(in_passes, activations, 0.0)
     buffers = in_optimizer.copy()
     buffers[in_passes] = during[in_passes]
-    lost = prices.base.stack.fragmentation * (activations + buffers)
+    lost = batch.prices.base.stack.fragmentation * (activations + buffers)
     return states + activations + buffers + framework + communicators + lost
 
 
-def _terms(
-    policies: IntArray, prices: Prices, pipeline: tuple[Schedule, Layout], one: RankClass
-) -> list[tuple[float, ...]]:
-    """States, buffers in passes and in the optimizer, framework, communicators per policy."""
-    schedule, layout = pipeline
+def _terms(policies: IntArray, batch: Batch, one: RankClass) -> list[tuple[float, ...]]:
+    """States, buffers in passes and in the optimizer, framework, communicators.
+
+    Args:
+        policies: [policies, 3], tp, sharding and overlap of data parallelism.
+        batch: its pipeline and prices count.
+        one: class of the rank.
+    """
+    prices, pipeline = batch.prices, batch.pipeline
     own_stages: list[int] = one.stages.tolist()
-    stages = tuple(layout.kinds[stage] for stage in own_stages)
-    together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1]) and schedule.num_stages > 1
+    stages = tuple(pipeline.layout.kinds[stage] for stage in own_stages)
     rows: list[tuple[float, ...]] = []
-    for tp, sharding, beside in policies.tolist():
-        own = prices.stage_parameters(layout, tp, schedule)[one.stages]
+    for tp, sharding, overlap_dp in policies.tolist():
+        own = prices.stage_parameters(pipeline, tp)[one.stages]
         static = prices.rank_static(
             tp,
-            schedule.num_ranks,
+            pipeline.schedule.num_ranks,
             stages,
-            (sharding, beside),
+            Policy(sharding, overlap_dp),
             float((one.open_sets @ own).max(initial=0.0)),
-            ends_share_rank=together,
+            ends_share_rank=pipeline.ends_share_rank,
         )
         states = static.states
         total = float(states.weights) + float(states.gradients) + float(states.optimizer)

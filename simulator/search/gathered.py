@@ -10,24 +10,18 @@ from typing import Final
 
 import numpy as np
 
-from simulator.numeric import BoolArray, FloatArray, IntArray
-from simulator.schedule.action import Phase, Schedule
+from simulator.numeric import FloatArray
+from simulator.schedule.action import Phase
 from simulator.search.data_parallel import RankColumns
-from simulator.search.space import SHARDING_NAMES, Candidates
-from simulator.sharding import SHARDING
+from simulator.search.layout import Pipeline
+from simulator.search.space import Candidates
 
-_BEFORE: Final = np.array([SHARDING[name].gather == "before_use" for name in SHARDING_NAMES])
 _LAYERS_ROUND: Final = 1 - 2.0**-30
 """Layers are timed in whole ticks each, a pass as a whole: a bound must not round above them."""
 
 
-def gathers_before_use(candidates: Candidates) -> BoolArray:
-    """Whether weights are gathered before every use. [candidates]."""
-    return _BEFORE[candidates.sharding] & (candidates.dp > 1)
-
-
 def gathered_bound_s(
-    pipeline: tuple[Schedule, IntArray],
+    pipeline: Pipeline,
     candidates: Candidates,
     ranks: RankColumns,
     phases_s: FloatArray,
@@ -36,13 +30,13 @@ def gathered_bound_s(
     """What the step of a pipeline that gathers before use takes at least. [candidates].
 
     Args:
-        pipeline: schedule, and the kind of every stage.
-        candidates: of one structure.
+        pipeline: of all candidates.
+        candidates: that gather before use.
         ranks: prices of data parallelism.
         phases_s: [phases, 4, kinds, candidates], terms of the passes of every kind of stage.
         passes_s: [candidates], step time as if the gathers took none.
     """
-    schedule, kind_index = pipeline
+    schedule, kind_index = pipeline.schedule, pipeline.layout.kind_index
     last = Phase.W if schedule.splits_backward else Phase.B
     stage_s: FloatArray = phases_s[: last + 1].sum(axis=(0, 1))[kind_index]
     beside = candidates.overlap_dp == 1

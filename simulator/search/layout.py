@@ -45,9 +45,21 @@ class Layout:
         return cls(kinds, distinct_kinds, index)
 
 
-def layout_parameters(
-    base: Scenario, layout: Layout, tps: FloatArray, schedule: Schedule
-) -> FloatArray:
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Order of the passes, and how the model lies on their stages."""
+
+    schedule: Schedule
+    layout: Layout
+
+    @property
+    def ends_share_rank(self) -> bool:
+        """Whether the last of several stages is on the rank of the first."""
+        schedule = self.schedule
+        return bool(schedule.stage_rank[0] == schedule.stage_rank[-1]) and schedule.num_stages > 1
+
+
+def layout_parameters(base: Scenario, pipeline: Pipeline, tps: FloatArray) -> FloatArray:
     """Parameters of every stage on one of ``tps`` ranks, a tied table once. [stages, tps]."""
     by_kind = [
         stage_parameters(
@@ -57,11 +69,10 @@ def layout_parameters(
             has_output=kind.has_output,
             tp=tps,
         )
-        for kind in layout.distinct
+        for kind in pipeline.layout.distinct
     ]
-    parameters = np.array(by_kind)[layout.kind_index]
-    together = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
-    if together and schedule.num_stages > 1 and base.model.tied_embeddings:
+    parameters = np.array(by_kind)[pipeline.layout.kind_index]
+    if pipeline.ends_share_rank and base.model.tied_embeddings:
         rows = padded_vocab(base.model.vocab_size, tps) / tps
         parameters[-1] -= rows * base.model.hidden_size
     return parameters

@@ -7,7 +7,7 @@ only changes numbers (tp, microbatch) is a column there: a ``Spots`` row per dis
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 
@@ -16,14 +16,10 @@ from simulator.memory import RankStatic, rank_static
 from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
 from simulator.plan import Recompute, process_group
 from simulator.scenario import Scenario
-from simulator.schedule.action import Phase, Schedule
+from simulator.schedule.action import Phase
 from simulator.search.data_parallel import DataColumns, data_columns
-from simulator.search.layout import Layout, layout_parameters
-from simulator.search.space import (
-    RECOMPUTE_MODES,
-    SHARDING_NAMES,
-    Candidates,
-)
+from simulator.search.layout import Layout, Pipeline, layout_parameters
+from simulator.search.space import RECOMPUTE_MODES, SHARDING_NAMES, Candidates
 from simulator.search.unique import distinct
 from simulator.sharding import SHARDING
 from simulator.step import activation_sizes, data_costs, microbatch_shape, stage_pricer
@@ -55,6 +51,19 @@ class Branch:
     sequence_parallel: bool
     overlap_tp: bool
     splits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How replicas share their work, as candidates say it.
+
+    Attributes:
+        sharding: index into ``SHARDING_NAMES``.
+        overlap_dp: 0 or 1.
+    """
+
+    sharding: int
+    overlap_dp: int
 
 
 @dataclass(slots=True)
@@ -236,29 +245,36 @@ class Prices:
             self._arrays[key] = seconds
         return self._arrays[key]
 
-    def costs(self, tp: int, pp: int, *, sharding: int, overlap_dp: int) -> StepCosts:
+    def costs(self, tp: int, pp: int, policy: Policy) -> StepCosts:
         """Prices of data parallelism without stages, as a single run makes them."""
-        key = (tp, pp, sharding, overlap_dp)
+        key = (tp, pp, policy)
         if key not in self._costs:
-            scenario = self.scenario(tp, pp, sharding=sharding, overlap_dp=overlap_dp)
+            scenario = self.scenario(tp, pp, **asdict(policy))
             branch = Branch(tp > 1, sequence_parallel=False, overlap_tp=False, splits=False)
             self._costs[key] = data_costs(scenario, self.topology, (), self.pricer(branch, 0))
         return self._costs[key]
 
-    def data(self, schedule: Schedule, layout: Layout, tps: IntArray, sharding: int) -> DataColumns:
-        """Seconds of reductions, gathers and the optimizer for some tp, all with dp > 1 or none."""
-        pp, last = schedule.num_ranks, int(schedule.stage_rank[-1])
-        key = (tuple(tps.tolist()), layout.key, pp, last, sharding)
+    def data(self, pipeline: Pipeline, tps: IntArray, sharding: int) -> DataColumns:
+        """Seconds of reductions, gathers and the optimizer, a column per tp.
+
+        Args:
+            pipeline: on which the model lies.
+            tps: all with several replicas, or all with one.
+            sharding: index of the policy.
+        """
+        pp, last = pipeline.schedule.num_ranks, int(pipeline.schedule.stage_rank[-1])
+        key = (tuple(tps.tolist()), pipeline.layout.key, pp, last, sharding)
         if key not in self._data:
-            each = [self.costs(tp, pp, sharding=sharding, overlap_dp=1) for tp in tps.tolist()]
+            each = [self.costs(tp, pp, Policy(sharding, overlap_dp=1)) for tp in tps.tolist()]
             links = replace(
                 each[0].links,
                 shard=stacked_links([one.links.shard for one in each]),
                 replica=stacked_links([one.links.replica for one in each]),
             )
+            tied_links = [one.links.ends for one in each]
             costs = replace(each[0], links=links)
             self._data[key] = data_columns(
-                costs, each, schedule, layout, tps.astype(np.float64), self.base
+                costs, tied_links, pipeline, tps.astype(np.float64), self.base
             )
         return self._data[key]
 
@@ -293,7 +309,7 @@ class Prices:
         tp: int,
         pp: int,
         stages: tuple[StageKind, ...],
-        policy: tuple[int, int],
+        policy: Policy,
         whole_parameters: float,
         *,
         ends_share_rank: bool,
@@ -304,7 +320,7 @@ class Prices:
             tp: tensor-parallel degree.
             pp: pipeline ranks.
             stages: kinds of the rank's stages.
-            policy: indices of the sharding policy and of the overlap of data parallelism.
+            policy: of data parallelism.
             whole_parameters: whose sharded gradients are whole at once.
             ends_share_rank: the rank of the first stage is that of the last.
         """
@@ -318,20 +334,20 @@ class Prices:
         if ends_share_rank:
             key = (*key, len(stages))
         if key not in self._statics:
-            sharding, overlap_dp = policy
-            costs = replace(self.costs(tp, pp, sharding=sharding, overlap_dp=overlap_dp))
-            costs.kinds = stages if ends_share_rank else (summed,)
-            costs.ends_share_rank = ends_share_rank
-            scenario = self.scenario(tp, pp, sharding=sharding, overlap_dp=overlap_dp)
-            own = tuple(range(len(costs.kinds)))
+            kinds = stages if ends_share_rank else (summed,)
+            costs = replace(
+                self.costs(tp, pp, policy), kinds=kinds, ends_share_rank=ends_share_rank
+            )
+            scenario = self.scenario(tp, pp, **asdict(policy))
+            own = tuple(range(len(kinds)))
             self._statics[key] = rank_static(scenario, costs, own, whole_parameters)
         return self._statics[key]
 
-    def stage_parameters(self, layout: Layout, tp: int, schedule: Schedule) -> FloatArray:
+    def stage_parameters(self, pipeline: Pipeline, tp: int) -> FloatArray:
         """Parameters of every stage on one of ``tp`` ranks. [stages]."""
-        key = ("parameters", layout.key, int(schedule.stage_rank[-1]))
+        key = ("parameters", pipeline.layout.key, int(pipeline.schedule.stage_rank[-1]))
         if key not in self._arrays:
             tps = np.arange(int(self.spots[:, 0].max()) + 1, dtype=np.float64)
             tps[0] = 1.0
-            self._arrays[key] = layout_parameters(self.base, layout, tps, schedule)
+            self._arrays[key] = layout_parameters(self.base, pipeline, tps)
         return self._arrays[key][:, tp]

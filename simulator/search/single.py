@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray, ceil_div, whole_ticks
 from simulator.schedule.action import Phase
-from simulator.search.data_parallel import DataColumns
-from simulator.search.layout import Layout
-from simulator.search.prices import Prices
-from simulator.search.space import SHARDING_NAMES, Candidates
+from simulator.search.batch import Batch
+from simulator.search.pass_work import StepPrices
+from simulator.search.policies import (
+    gathers_after_step,
+    gathers_before_use,
+    reduces_every_microbatch,
+)
 from simulator.search.steady import after_periods
 from simulator.search.stream import served_s
 from simulator.search.unique import distinct
-from simulator.sharding import SHARDING
-
-_EVERY: Final = np.array([SHARDING[name].reduce_every_microbatch for name in SHARDING_NAMES])
-_AFTER: Final = np.array([SHARDING[name].gather == "after_step" for name in SHARDING_NAMES])
-_BEFORE: Final = np.array([SHARDING[name].gather == "before_use" for name in SHARDING_NAMES])
 
 
 @dataclass(slots=True)
@@ -36,7 +33,9 @@ class _Clock:
         count: IntArray,
         pass_s: FloatArray,
         reduce_s: FloatArray,
-        rows: tuple[BoolArray, BoolArray],
+        *,
+        reduces: BoolArray,
+        beside: BoolArray,
     ) -> None:
         """Passes, with a reduction after each in some rows.
 
@@ -44,87 +43,88 @@ class _Clock:
             count: [rows], passes.
             pass_s: of a pass.
             reduce_s: of its reduction.
-            rows: in which the reduction is beside compute, and in which there is one.
+            reduces: in which rows there is a reduction.
+            beside: in which rows it would be beside compute.
         """
-        beside, reduces = rows
         in_line_s = np.where(reduces & ~beside, reduce_s, 0.0)
         after_s = served_s(self.data_s, self.compute_s + pass_s, pass_s, count, reduce_s)
         self.compute_s = self.compute_s + count * (pass_s + in_line_s)
         self.data_s = np.where(reduces & beside, after_s, self.data_s)
 
-    def reduce(self, seconds: FloatArray, beside: BoolArray, rows: BoolArray) -> None:
-        """A reduction, beside compute or in its stream."""
-        after = np.maximum(self.compute_s, self.data_s) + seconds
-        self.data_s = np.where(rows & beside, after, self.data_s)
-        self.compute_s = np.where(rows & ~beside, self.compute_s + seconds, self.compute_s)
 
-
-def single_rank_s(
-    candidates: Candidates, prices: Prices, terms: FloatArray, data: DataColumns, layout: Layout
-) -> FloatArray:
-    """Step times of candidates with pp 1. [candidates].
-
-    Args:
-        candidates: with pp 1.
-        prices: of the search.
-        terms: [phases, 4, candidates] as ``pass_phases_s`` gives them for the one stage.
-        data: prices of data parallelism.
-        layout: one stage.
-    """
-    step_s = np.empty(len(candidates))
-    sharded = _BEFORE[candidates.sharding] & (candidates.dp > 1)
-    whole = np.flatnonzero(~sharded)
-    if whole.size:
-        step_s[whole] = _whole_weights_s(
-            candidates.take(whole), prices, terms[..., whole], data, whole
-        )
-    rows = np.flatnonzero(sharded)
-    if rows.size:
-        step_s[rows] = _gathered_weights_s(
-            candidates.take(rows), prices, terms[..., rows], data.ranks.optimizer_s[0, rows], layout
-        )
+def single_rank_s(batch: Batch, prices: StepPrices) -> FloatArray:
+    """Step times of candidates with pp 1. [candidates]."""
+    step_s = np.empty(len(batch))
+    gathered = gathers_before_use(batch.candidates)
+    for rows, times_s in (
+        (np.flatnonzero(~gathered), _whole_weights_s),
+        (np.flatnonzero(gathered), _gathered_weights_s),
+    ):
+        if rows.size:
+            step_s[rows] = times_s(batch.take(rows), prices.take(rows))
     return step_s
 
 
-def _whole_weights_s(
-    candidates: Candidates, prices: Prices, terms: FloatArray, data: DataColumns, rows: IntArray
-) -> FloatArray:
+def _whole_weights_s(batch: Batch, prices: StepPrices) -> FloatArray:
     """Weights are on the device; gradients leave at the end, or after every microbatch."""
+    candidates, terms, begin_s = batch.candidates, prices.phases_s[:, :, 0], batch.prices.begin_s
+    stages, ranks = prices.stages, prices.ranks
+    beside, has_dp = candidates.overlap_dp == 1, candidates.dp > 1
+    every, gathers = reduces_every_microbatch(candidates), gathers_after_step(candidates)
+    pieces = np.where(beside, stages.pieces[0], 1)
     forward_s = whole_ticks(terms[Phase.F]).sum(axis=0)
     backward_s = whole_ticks(terms[Phase.B]).sum(axis=0)
-    pieces = np.where(candidates.overlap_dp == 1, data.stages.pieces[0, rows], 1)
     piece_s = whole_ticks(terms[Phase.B] / pieces).sum(axis=0)
-    beside, has_dp = candidates.overlap_dp == 1, candidates.dp > 1
-    every = _EVERY[candidates.sharding] & has_dp
-    gathers = _AFTER[candidates.sharding] & has_dp
-    whole_s, reduce_s = data.stages.reduce_s[0, rows], data.stages.reduce_piece_s[0, rows]
-    begin_s = prices.begin_s
-    gathered_s = np.where(gathers & beside, data.stages.gather_s[0, rows], 0.0)
+    gathered_s = np.where(gathers & beside, stages.gather_s[0], 0.0)
     clock = _Clock(np.maximum(begin_s, gathered_s), gathered_s)
-    clock.repeat(candidates.microbatches - 1, forward_s + backward_s, whole_s, (beside, every))
+    clock.repeat(
+        candidates.microbatches - 1,
+        forward_s + backward_s,
+        stages.reduce_s[0],
+        reduces=every,
+        beside=beside,
+    )
+    # The last backward is cut into pieces, each followed by its reduction.
     clock.compute_s = clock.compute_s + forward_s
-    clock.repeat(pieces, piece_s, reduce_s, (beside, beside & has_dp))
-    left_s: FloatArray = data.ranks.reduce_s[0, rows].copy()
-    left_s[every] = whole_s[every]
-    clock.reduce(left_s, beside, ~beside & has_dp)
-    end_s = np.maximum(clock.compute_s, clock.data_s) + data.ranks.optimizer_s[0, rows]
-    end_s[gathers & ~beside] += data.ranks.gather_s[0, rows][gathers & ~beside]
-    return end_s
+    reduces = beside & has_dp
+    clock.repeat(pieces, piece_s, stages.reduce_piece_s[0], reduces=reduces, beside=beside)
+    left_s: FloatArray = np.choose(every, (ranks.reduce_s[0], stages.reduce_s[0]))
+    clock.compute_s = clock.compute_s + np.where(~beside & has_dp, left_s, 0.0)
+    end_s = np.maximum(clock.compute_s, clock.data_s) + ranks.optimizer_s[0]
+    return end_s + np.where(gathers & ~beside, ranks.gather_s[0], 0.0)
 
 
-def _gathered_weights_s(
-    candidates: Candidates,
-    prices: Prices,
-    terms: FloatArray,
-    optimizer_s: FloatArray,
-    layout: Layout,
-) -> FloatArray:
+def _gathered_weights_s(batch: Batch, prices: StepPrices) -> FloatArray:
     """Weights are gathered layer by layer before use, ``prefetch_depth`` layers ahead."""
+    candidates, begin_s = batch.candidates, batch.prices.begin_s
+    work = _layers(batch, prices.phases_s[:, :, 0])
+    beside = candidates.overlap_dp == 1
+    in_line = np.flatnonzero(~beside)
+    end_s = np.empty(len(batch))
+    end_s[in_line] = work.take(in_line).in_line_s(begin_s, candidates.microbatches[in_line])
+    # A few microbatches at the end gather less than others.
+    depth = batch.prices.base.plan.prefetch_depth
+    last = np.minimum(candidates.microbatches, ceil_div(depth + 1, 2 * work.num_pieces))
+    for count in np.unique(last[beside]).tolist():
+        rows = np.flatnonzero(beside & (last == count))
+        before = candidates.microbatches[rows] - count
+        end_s[rows] = work.take(rows).ahead_s(begin_s, before, count, depth)
+    return end_s + prices.ranks.optimizer_s[0]
+
+
+def _layers(batch: Batch, terms: FloatArray) -> _Layers:
+    """What the layers of every candidate take.
+
+    Args:
+        batch: with pp 1.
+        terms: [phases, 4, candidates], of its one stage.
+    """
+    candidates, layout = batch.candidates, batch.layout
     pieces = max(layout.kinds[0].num_layers, 1)
     unique, inverse = distinct([candidates.tp, candidates.recompute, candidates.sharding])
     traffic = np.array(
         [
-            prices.layer_traffic_s(tp, layout, recompute=mode, sharding=sharding)
+            batch.prices.layer_traffic_s(tp, layout, recompute=mode, sharding=sharding)
             for tp, mode, sharding in unique.tolist()
         ]
     )[inverse].T
@@ -135,19 +135,7 @@ def _gathered_weights_s(
         + whole_ticks(terms[phase, 3] / pieces)
         for phase in (Phase.F, Phase.B)
     ]
-    beside = candidates.overlap_dp == 1
-    work = _Layers(gather_s, piece_s, reduce_s, pieces)
-    in_line = np.flatnonzero(~beside)
-    end_s = np.empty(len(candidates))
-    end_s[in_line] = work.take(in_line).in_line_s(prices.begin_s, candidates.microbatches[in_line])
-    # A few microbatches at the end gather less than others.
-    depth = prices.base.plan.prefetch_depth
-    last = np.minimum(candidates.microbatches, ceil_div(depth + 1, 2 * pieces))
-    for count in np.unique(last[beside]).tolist():
-        rows = np.flatnonzero(beside & (last == count))
-        before = candidates.microbatches[rows] - count
-        end_s[rows] = work.take(rows).ahead_s(prices.begin_s, before, count, depth)
-    return end_s + optimizer_s
+    return _Layers(gather_s, piece_s, reduce_s, pieces)
 
 
 @dataclass(frozen=True, slots=True)
