@@ -2,15 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from simulator.errors import PlanError, SpecError
+from simulator.errors import PlanError
 from simulator.scenario import Scenario
 from simulator.search.enumeration import enumerate_candidates
-from simulator.search.explain import explanation
-from simulator.search.frontier import pareto_front
-from simulator.search.objective import Setting, cost_per_token
 from simulator.search.optimum import Goal, search
 from simulator.search.record import search_record
 from simulator.search.space import Space, candidate_scenario
@@ -58,11 +54,6 @@ def test_more_devices_are_compared_and_cost_prefers_fewer(tiny: Scenario) -> Non
     assert cheap.cost_per_token == pytest.approx(cost)
 
 
-def test_costs_need_a_price() -> None:
-    with pytest.raises(SpecError, match="needs a price"):
-        cost_per_token(1.0, Setting(tokens=1.0, devices=1.0, price_per_device_hour=None))
-
-
 def test_headroom_leaves_plans_out_until_none_fits(tiny: Scenario) -> None:
     space = Space(8, **SMALL)
     loose = search(tiny, [space], Goal()).counts.by_memory
@@ -70,23 +61,6 @@ def test_headroom_leaves_plans_out_until_none_fits(tiny: Scenario) -> None:
     assert tight > loose
     with pytest.raises(PlanError, match="fits: the smallest needs"):
         search(tiny, [space], Goal(headroom=0.99))
-
-
-def test_the_winner_is_explained_by_terms_that_sum_to_the_difference(tiny: Scenario) -> None:
-    result = search(tiny, [Space(8, **SMALL)], Goal(top=8))
-    why = explanation(result)
-    assert why is not None
-    difference = sum(other - own for own, other in why.terms_s.values())
-    expected = result.best[why.runner_up].step_time_s - result.best[0].step_time_s
-    assert difference == pytest.approx(expected, rel=1e-6)
-    assert why.changed
-
-
-def test_pareto_front_keeps_what_nothing_beats() -> None:
-    time = np.array([3.0, 1.0, 2.0, 2.0, 4.0])
-    memory = np.array([1.0, 9.0, 5.0, 5.0, 1.0])
-    # (1, 9), (2, 5) once, (3, 1); (4, 1) is slower than (3, 1) at the same memory.
-    assert pareto_front((time, memory)).tolist() == [1, 2, 0]
 
 
 def test_a_search_tells_how_many_plans_are_evaluated(two_nodes: Scenario) -> None:
