@@ -7,6 +7,7 @@ the high-water mark is that of ``engine/highwater``, found from counts of held m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from simulator.search.policies import shards_gradients
 from simulator.search.prices import Branch, Policy
 from simulator.search.unique import codes, distinct
 
-_MANY = 400
-"""Most states among which dominated ones are searched."""
+_MOST_COMPARED: Final = 400
+"""Most states that are compared in pairs: more would cost more than the sums they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def rank_classes(pipeline: Pipeline, counts: IntArray, *, apart: bool) -> tuple[
     return tuple(
         RankClass(
             np.flatnonzero(schedule.stage_rank == ranks[0]),
-            _maximal(counts[ranks].reshape(-1, counts.shape[2])),
+            undominated(counts[ranks].reshape(-1, counts.shape[2])),
             sets[ranks[0]],
         )
         for ranks in members.values()
@@ -95,11 +96,11 @@ def _states(pipeline: Pipeline) -> IntArray:
     return np.stack(columns, axis=2)
 
 
-def _maximal(states: IntArray) -> IntArray:
-    """The distinct states, without those that another one exceeds in every count."""
+def undominated(states: IntArray) -> IntArray:
+    """The distinct states, without those that another one reaches in every count."""
     _, first = np.unique(codes(list(states.T)), return_index=True)
     states = states[first]
-    if len(states) > _MANY:
+    if len(states) > _MOST_COMPARED:
         return states
     exceeds = np.asarray((states[:, None] >= states[None]).all(axis=2))
     np.fill_diagonal(exceeds, val=False)
