@@ -89,8 +89,7 @@ def plan(
     The global batch stays, data parallelism grows with the devices; every count is simulated.
     """
     from simulator.pages.planning import plan_page
-    from simulator.planning.budget import explained
-    from simulator.planning.capacity import Goal, capacity_plan
+    from simulator.planning.capacity import Goal, capacity_plan, option_figures
     from simulator.planning.variant import Job
     from simulator.spec.ranges import parse_amount, parse_duration, parse_range
     from simulator.views_planning import plan_view
@@ -103,17 +102,15 @@ def plan(
     )
     counts = option_value("--devices", devices, parse_range) or ()
     job = Job(scenario, tuple(overrides or ()))
-    rates = _rates(job, (price, power), (pue, carbon), goodput)
+    rates = _rates(job, price=price, power=power, pue=pue, carbon=carbon, goodput=goodput)
     with counted() as progress:
         found = capacity_plan(job, goal, rates, counts, progress)
     rows = [asdict(option) for option in found.options]
     outputs.write(rows, lambda: plan_page(scenario, found))
     if as_json:
         for row, option in zip(rows, found.options, strict=True):
-            if option.prediction and option.cost:
-                work = (goal.tokens, option.prediction.tokens_per_step)
-                step_s = option.prediction.step_time_s
-                figures = explained(option.cost, step_s, option.devices, work, rates)
+            figures = option_figures(option, goal, rates)
+            if figures:
                 row["figures"] = [asdict(figure) for figure in figures]
         typer.echo(json_text(asdict(found) | {"options": rows}))
     else:
@@ -218,18 +215,20 @@ def hardware(
 
 def _rates(
     job: Job,
-    money_and_power: tuple[str | None, str],
-    energy: tuple[float | None, float | None],
+    *,
+    price: str | None,
+    power: str,
+    pue: float | None,
+    carbon: float | None,
     goodput: float,
 ) -> Rates:
-    """Price, power, PUE, carbon intensity and goodput: as given, else from the catalogue."""
+    """The options as figures: as given, else from the catalogue and hardware/prices.yaml."""
     from simulator.planning.budget import Rates, Sourced
     from simulator.planning.power import catalogue_power
     from simulator.spec.prices import shipped_prices
     from simulator.spec.ranges import parse_amount
     from simulator.units import parse_quantity
 
-    (price, power), (pue, carbon) = money_and_power, energy
     node, known = job.load().cluster.node, shipped_prices()
 
     def figure(value: float | None, shipped: Sourced) -> Sourced:

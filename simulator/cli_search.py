@@ -111,6 +111,7 @@ def search(
     a plan is left out only by a rule, by its memory, or by a certified lower bound of its time.
     """
     from simulator.search.optimum import Goal
+    from simulator.search.optimum import search as find
     from simulator.search.space import DEFAULT_SCHEDULES, SHARDING_NAMES, Space
     from simulator.spec.ranges import parse_range
 
@@ -129,8 +130,6 @@ def search(
         for count in counts or (default_devices,)
     ]
     goal = Goal(objective.value, top, headroom, price)
-    from simulator.search.optimum import search as find
-
     with progress() as shown:
         result = find(base, spaces, goal, shown)
     reasons = _reasons(result) if explain else None

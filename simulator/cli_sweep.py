@@ -66,14 +66,14 @@ def sweep(
     """
     from simulator.spec.sweep import load_sweep
     from simulator.sweep.points import parse_shard
-    from simulator.sweep.run import Plan, run_sweep
+    from simulator.sweep.run import Execution, run_sweep
     from simulator.views_sweep import outcome_view, shown_progress
 
     loaded = load_sweep(file)
-    plan = Plan(workers or _cores(), executor.value, parse_shard(shard), address)
+    execution = Execution(workers or _cores(), executor.value, parse_shard(shard), address)
     try:
         with shown_progress(sys.stderr.isatty()) as started:
-            outcome = run_sweep(loaded, out, plan, started=started)
+            outcome = run_sweep(loaded, out, execution, started=started)
     except KeyboardInterrupt:
         typer.echo(f"stopped; '{out}' is whole, and the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -20,7 +20,7 @@ from simulator.outputs import checked_outputs
 if TYPE_CHECKING:
     from simulator.model import TransformerConfig
     from simulator.planning.grid import Grid, Skipped
-    from simulator.planning.utilisation import Hint, Measurement, Utilisation
+    from simulator.planning.utilisation import Measurement, Reported, Utilisation
     from simulator.planning.variant import Job, Progress
     from simulator.scenario import Scenario as LoadedScenario
 
@@ -78,6 +78,7 @@ def mfu(
     """
     from simulator.pages.understanding import mfu_page
     from simulator.planning.utilisation import (
+        Reported,
         faster_accelerators,
         origins_of,
         parse_fraction,
@@ -90,28 +91,33 @@ def mfu(
 
     outputs = checked_outputs(tables, html, model)
     share = None if reported is None else parse_fraction(reported)
-    given = (devices, seq_length, precision)
-    measured, defaults = _measurement(model, accelerator, tokens_per_s, given)
+    measured, defaults = _measurement(
+        model,
+        accelerator,
+        tokens_per_s,
+        devices=devices,
+        seq_length=seq_length,
+        precision=precision,
+    )
     rows = utilisations(measured)
     known = [load_accelerator(name) for name in list_data("accelerators")]
     doubts = warnings(measured, faster_accelerators(measured, known))
-    origins = None if share is None else origins_of(measured, share)
-    stated = None if share is None or origins is None else (share, origins)
+    stated = None if share is None else Reported(share, origins_of(measured, share))
     outputs.write(
         [asdict(row) for row in rows],
         lambda: mfu_page(measured, rows, doubts, stated, defaults),
     )
     if as_json:
-        typer.echo(json_text(_record(measured, rows, doubts, origins, defaults)))
+        typer.echo(json_text(_record(measured, rows, doubts, stated, defaults)))
     else:
-        show(mfu_view(measured, rows, doubts, origins, defaults))
+        show(mfu_view(measured, rows, doubts, stated, defaults))
 
 
 def _record(
     measured: Measurement,
     rows: Sequence[Utilisation],
     doubts: Sequence[str],
-    origins: Sequence[Hint] | None,
+    reported: Reported | None,
     defaults: Sequence[str],
 ) -> dict[str, object]:
     return {
@@ -125,7 +131,7 @@ def _record(
         "dense_peak_flops_per_s": measured.peak_flops_per_s,
         "conventions": [asdict(row) for row in rows],
         "warnings": list(doubts),
-        "reported": None if origins is None else [asdict(hint) for hint in origins],
+        "reported": None if reported is None else [asdict(hint) for hint in reported.origins],
     }
 
 
@@ -133,14 +139,16 @@ def _measurement(
     model: str,
     accelerator: str | None,
     tokens_per_s: str,
-    given: tuple[int | None, str | None, str | None],
+    *,
+    devices: int | None,
+    seq_length: str | None,
+    precision: str | None,
 ) -> tuple[Measurement, tuple[str, ...]]:
     """What was measured, and the options that took a default; a scenario gives what they omit."""
     from simulator.planning.utilisation import Measurement
     from simulator.spec.hardware import load_accelerator
     from simulator.spec.ranges import parse_amount, parse_range
 
-    devices, seq_length, precision = given
     shape, scenario = _model(model, is_alone=accelerator is not None)
     device = option_value("--accelerator", accelerator, load_accelerator)
     if device is None and scenario is not None:
@@ -240,7 +248,7 @@ def schedule(
             raise SpecError("--pp is that of the scenario", hint="use --set plan.pp=...")
         job = Job(scenario, tuple(overrides or ()))
         with counted() as progress:
-            grids, skipped = _real_grids(job, (counts, names, virtual_stages), progress)
+            grids, skipped = _real_grids(job, counts, names, virtual_stages, progress)
     if svg is not None:
         if len(grids) > 1:
             raise SpecError(f"{len(grids)} drawings are no single SVG", hint="use --html")
@@ -277,13 +285,14 @@ def _unit_grids(
 
 def _real_grids(
     job: Job,
-    axes: tuple[tuple[int, ...] | None, tuple[str, ...] | None, int | None],
+    counts: tuple[int, ...] | None,
+    names: tuple[str, ...] | None,
+    chunks: int | None,
     progress: Progress,
 ) -> tuple[list[Grid], list[Skipped]]:
     """The scenario's schedule, or others and other numbers of microbatches on the same stages."""
     from simulator.planning.grid import chunks_for, laid_out, scenario_grid
 
-    counts, names, chunks = axes
     base = job.load()
     per_pass = base.plan.dp * base.training.micro_batch_size
     own = (base.training.global_batch_size // per_pass,)

@@ -8,8 +8,8 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from simulator.planning.budget import SECONDS_PER_DAY, JobCost, explained
-from simulator.planning.capacity import CapacityPlan, Option
+from simulator.planning.budget import SECONDS_PER_DAY, JobCost
+from simulator.planning.capacity import CapacityPlan, Option, option_figures
 from simulator.planning.hardware import Machine
 from simulator.planning.tradeoff import Point
 from simulator.planning.variant import Prediction
@@ -60,10 +60,8 @@ def arithmetic(plan: CapacityPlan) -> tuple[int | None, list[tuple[str, ...]]]:
     """The devices of the best answer, and rows that say how its figures come about."""
     chosen = plan.cheapest or plan.smallest or plan.fastest
     for option in plan.options:
-        if option.devices == chosen and option.prediction and option.cost:
-            found = option.prediction
-            work = (plan.goal.tokens, found.tokens_per_step)
-            figures = explained(option.cost, found.step_time_s, option.devices, work, plan.rates)
+        if option.devices == chosen:
+            figures = option_figures(option, plan.goal, plan.rates)
             return chosen, [(f.name, f.value, f"= {f.formula}", f.source) for f in figures]
     return chosen, []
 

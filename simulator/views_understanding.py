@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from simulator.planning.grid import Grid, Skipped
-from simulator.planning.utilisation import Hint, Measurement, Utilisation
+from simulator.planning.utilisation import Hint, Measurement, Reported, Utilisation
 from simulator.report.characters import MAX_LINES, fitting_scale, lines
 from simulator.units import format_seconds, format_si, percent
 from simulator.views import table
@@ -25,12 +25,17 @@ def mfu_view(
     measured: Measurement,
     rows: Sequence[Utilisation],
     warnings: Sequence[str],
-    origins: Sequence[Hint] | None,
+    reported: Reported | None,
     defaults: Sequence[str],
 ) -> RenderableType:
     """Every convention, then what is wrong with the number.
 
-    ``defaults`` are the options that nobody gave.
+    Args:
+        measured: throughput and where it was measured.
+        rows: conventions.
+        warnings: what is wrong with the number.
+        reported: a utilisation that somebody printed.
+        defaults: options that nobody gave.
     """
     parts: list[RenderableType] = [
         *map(Text, measurement_lines(measured, defaults)),
@@ -39,8 +44,9 @@ def mfu_view(
     ]
     if warnings:
         parts += [Text(), *map(Text, warning_lines(warnings))]
-    if origins is not None:
-        parts += [Text(), Text("The reported number is"), *map(Text, origin_lines(origins))]
+    if reported is not None:
+        lines_of = origin_lines(reported.origins)
+        parts += [Text(), Text("The reported number is"), *map(Text, lines_of)]
     return Group(*parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulator.planning.grid import Grid, Skipped
-from simulator.planning.utilisation import Hint, Measurement, Utilisation
+from simulator.planning.utilisation import Measurement, Reported, Utilisation
 from simulator.report.bars import Bar, Limit, Part, bar_chart
 from simulator.report.drawing import Section, drawing_page
 from simulator.report.frame import plain_table
@@ -28,7 +28,7 @@ def mfu_page(
     measured: Measurement,
     rows: Sequence[Utilisation],
     warnings: Sequence[str],
-    reported: tuple[float, Sequence[Hint]] | None,
+    reported: Reported | None,
     defaults: Sequence[str],
 ) -> str:
     """Every convention as a bar, with the peak and what somebody reported.
@@ -40,24 +40,24 @@ def mfu_page(
         reported: a utilisation that somebody printed, and what explains it.
         defaults: options that nobody gave.
     """
-    share, origins = reported or (None, None)
     bars = [
         Bar(
             row.convention,
             [Part(row.utilisation, "total" if row.utilisation <= 1 else "loss", row.counts)],
             percent(row.utilisation),
-            mark=share,
+            mark=reported and reported.utilisation,
         )
         for row in rows
     ]
-    note = "" if share is None else f"Short lines: the reported {percent(share)}."
+    note = f"Short lines: the reported {percent(reported.utilisation)}." if reported else ""
     svg = bar_chart(bars, "Utilisation by convention", limit=Limit(1.0, "dense peak"))
     table = plain_table(CONVENTION_HEADERS, [convention_row(row) for row in rows])
     sections = [Section("Share of the dense peak, by convention", note, svg, table)]
     if warnings:
         sections.append(Section("Warning", "\n".join(warning_lines(warnings)), ""))
-    if origins is not None:
-        sections.append(Section("The reported number", "\n".join(origin_lines(origins)), ""))
+    if reported is not None:
+        lines = origin_lines(reported.origins)
+        sections.append(Section("The reported number", "\n".join(lines), ""))
     title = f"Utilisation of {measured.model.name}"
     return drawing_page(title, sections, note=", ".join(measurement_lines(measured, defaults)))
 

@@ -131,21 +131,29 @@ def mwh_per_billion_tokens(power_w: float, pue: float, tokens_per_s_per_device: 
 
 
 def explained(
-    job: JobCost, step_s: float, devices: int, work: tuple[float, int], rates: Rates
+    job: JobCost,
+    rates: Rates,
+    *,
+    devices: int,
+    step_s: float,
+    tokens: float,
+    tokens_per_step: int,
 ) -> tuple[Figure, ...]:
     """Every figure of a job with its formula, its numbers put in, and its sources.
 
     Args:
         job: what ``job_cost`` gave.
-        step_s: time of a step.
-        devices: devices of the job.
-        work: tokens of the job and tokens per step.
         rates: as given to ``job_cost``.
+        devices: devices of the job.
+        step_s: time of a step.
+        tokens: of the whole job.
+        tokens_per_step: of one step.
     """
-    tokens, per_step = work
     hours, power, pue = job.device_hours, rates.power_w, rates.pue
     figures = [
-        Figure("steps", f"{job.steps:,}", f"{tokens:.4g} tokens / {per_step:,} per step", ""),
+        Figure(
+            "steps", f"{job.steps:,}", f"{tokens:.4g} tokens / {tokens_per_step:,} per step", ""
+        ),
         Figure(
             "days",
             f"{job.time_s / SECONDS_PER_DAY:,.1f}",

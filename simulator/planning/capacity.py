@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from simulator.errors import SpecError
-from simulator.planning.budget import JobCost, Rates, job_cost, steps_needed
+from simulator.planning.budget import Figure, JobCost, Rates, explained, job_cost, steps_needed
 from simulator.planning.variant import (
     Job,
     Prediction,
@@ -112,6 +112,20 @@ def capacity_plan(
         progress(f"Simulating {count:,} devices")
         options.append(_option(job, scenario, count, goal, rates))
     return _answer(goal, rates, options)
+
+
+def option_figures(option: Option, goal: Goal, rates: Rates) -> tuple[Figure, ...]:
+    """How the figures of an option come about; none where there is no prediction."""
+    if option.prediction is None or option.cost is None:
+        return ()
+    return explained(
+        option.cost,
+        rates,
+        devices=option.devices,
+        step_s=option.prediction.step_time_s,
+        tokens=goal.tokens,
+        tokens_per_step=option.prediction.tokens_per_step,
+    )
 
 
 def default_devices(scenario: Scenario) -> tuple[int, ...]:

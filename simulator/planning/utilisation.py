@@ -85,6 +85,19 @@ class Hint:
     utilisation: float
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A utilisation that somebody printed.
+
+    Attributes:
+        utilisation: as a fraction.
+        origins: conventions and mistakes that give it.
+    """
+
+    utilisation: float
+    origins: tuple[Hint, ...]
+
+
 def utilisations(measured: Measurement) -> tuple[Utilisation, ...]:
     """Every convention, in the order of ``ALL_CONVENTIONS``.
 

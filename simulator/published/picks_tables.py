@@ -60,8 +60,8 @@ def gains_table(claims: Sequence[Claim]) -> Table:
 
 
 def _gains(claims: Sequence[Claim]) -> tuple[str, ...]:
-    same = [one.gain(one.same_features[0]) for one in claims]
-    whole = [one.gain(one.whole[0]) for one in claims]
+    same = [one.gain(one.same_features) for one in claims]
+    whole = [one.gain(one.whole) for one in claims]
     cells = [(sum(gains) / len(gains), max(gains)) for gains in (same, whole)]
     return (str(len(claims)), *(percent(value) for pair in cells for value in pair))
 
@@ -77,7 +77,7 @@ def large_claims_table(claims: Sequence[Claim]) -> Table:
         "best with all features",
         "gain",
     )
-    large = [claim_line(one) for one in claims if one.gain(one.whole[0]) > LARGE_GAIN]
+    large = [claim_line(one) for one in claims if one.gain(one.whole) > LARGE_GAIN]
     return table(columns, large, "llllrlr")
 
 
@@ -89,8 +89,8 @@ def claim_line(one: Claim) -> tuple[Cell, ...]:
         _plan(one.pick.best.scenario),
         *(
             cell
-            for found, scenario in (one.same_features, one.whole)
-            for cell in (_plan(scenario), percent(one.gain(found)))
+            for found in (one.same_features, one.whole)
+            for cell in (_plan(found.scenario), percent(one.gain(found)))
         ),
     )
 

@@ -15,7 +15,7 @@ from simulator.numeric import BoolArray
 from simulator.published.picks import SearchPick
 from simulator.scenario import Scenario
 from simulator.search.enumeration import enumerate_candidates
-from simulator.search.optimum import Found, Goal, search_among, simulated_step_s
+from simulator.search.optimum import Goal, search_among, simulated_step_s
 from simulator.search.space import (
     DEFAULT_SCHEDULES,
     RECOMPUTE_MODES,
@@ -24,6 +24,14 @@ from simulator.search.space import (
     Candidates,
     Space,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedPlan:
+    """A plan that a search calls the best, with the step time that it proves."""
+
+    scenario: Scenario
+    step_time_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +47,10 @@ class Claim:
 
     pick: SearchPick
     best_s: float
-    same_features: tuple[Found, Scenario]
-    whole: tuple[Found, Scenario]
+    same_features: ClaimedPlan
+    whole: ClaimedPlan
 
-    def gain(self, found: Found) -> float:
+    def gain(self, found: ClaimedPlan) -> float:
         """Speed predicted over that predicted of the best plan measured, - 1."""
         return self.best_s / found.step_time_s - 1.0
 
@@ -67,9 +75,9 @@ def claim(pick: SearchPick) -> Claim:
     )
 
 
-def _best(base: Scenario, candidates: Candidates) -> tuple[Found, Scenario]:
+def _best(base: Scenario, candidates: Candidates) -> ClaimedPlan:
     result = search_among(base, candidates, Goal(top=1))
-    return result.best[0], result.scenarios[0]
+    return ClaimedPlan(result.scenarios[0], result.best[0].step_time_s)
 
 
 def has_features_of(candidates: Candidates, measured: Sequence[Scenario]) -> BoolArray:

@@ -49,7 +49,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Execution:
     """How a sweep runs; none of it changes a row.
 
     Attributes:
@@ -65,7 +65,7 @@ class Plan:
 def run_sweep(
     sweep: Sweep,
     folder: Path,
-    plan: Plan,
+    execution: Execution,
     *,
     started: Callable[[int, int], Progress] = lambda total, done: lambda more: None,
 ) -> Outcome:
@@ -74,32 +74,32 @@ def run_sweep(
     Args:
         sweep: what to compute.
         folder: where the rows are, or will be.
-        plan: on what.
+        execution: on what.
         started: called with the number of points and of those that were there; what it returns is
             called with the number of further rows whenever some are on disk.
 
     Raises:
         TrainsimError: if the sweep is wrong or the directory holds another one.
     """
-    if plan.executor not in EXECUTORS:
-        raise UnknownNameError.of("executor", plan.executor, EXECUTORS, where="--executor")
+    if execution.executor not in EXECUTORS:
+        raise UnknownNameError.of("executor", execution.executor, EXECUTORS, where="--executor")
     metrics = chosen_metrics(sweep.metrics, sweep.where)
     space = Space(sweep)
     everything = list(space.points())
     columns = columns_of(sweep, metrics, everything)
-    points = [point for point in everything if plan.shard.holds(point.id)]
+    points = [point for point in everything if execution.shard.holds(point.id)]
     store = Store(folder, columns, space.base_digest())
     present = store.open()
     missing = deque(point for point in points if point.id not in present)
     progress = started(len(points), len(points) - len(missing))
     evaluated = len(missing)
-    place = EXECUTORS[plan.executor]
+    place = EXECUTORS[execution.executor]
     job = Job(sweep.base, sweep.base_dir, columns, metrics)
     work = _Work(job, missing, place, batch_size=place.first_points)
-    request = Request(plan.workers, plan.address, folder.resolve())
+    request = Request(execution.workers, execution.address, folder.resolve())
     while work.unfinished:
         with place.open(request) as executor:
-            for rows in work.results(executor, _IN_FLIGHT * plan.workers):
+            for rows in work.results(executor, _IN_FLIGHT * execution.workers):
                 store.append(rows)
                 progress(len(rows))
     return Outcome(folder, len(points), evaluated, _statuses(folder), work.lost)

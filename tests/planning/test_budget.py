@@ -78,7 +78,10 @@ def test_per_token_by_hand() -> None:
 def test_without_a_price_there_are_no_dollars() -> None:
     job = job_cost(10, 1.0, 8, rates(price=None))
     assert job.usd is None
-    names = [figure.name for figure in explained(job, 1.0, 8, (10.0, 1), rates(price=None))]
+    figures = explained(
+        job, rates(price=None), devices=8, step_s=1.0, tokens=10.0, tokens_per_step=1
+    )
+    names = [figure.name for figure in figures]
     assert names == ["steps", "days", "device-hours", "MWh", "tCO2e"]
 
 

@@ -17,7 +17,7 @@ import pytest
 from simulator.errors import SpecError
 from simulator.spec.sweep import Sweep, load_sweep
 from simulator.sweep.executors import EXECUTORS, Request
-from simulator.sweep.run import Plan, run_sweep
+from simulator.sweep.run import Execution, run_sweep
 from simulator.sweep.store import PARTS
 from tests.sweep.conftest import NUM_POINTS, all_rows
 
@@ -99,7 +99,7 @@ def test_a_killed_worker_loses_nothing(
     assert process.returncode == 0, errors
     assert f"{FEW_POINTS} points: {FEW_POINTS} simulated" in output
     assert killed_at < sum(1 for _ in folder.glob(PARTS)), "the worker died after the end"
-    run_sweep(load_sweep(few), whole, Plan(1, "thread"))
+    run_sweep(load_sweep(few), whole, Execution(1, "thread"))
     assert all_rows(folder) == all_rows(whole)
 
 
@@ -119,7 +119,7 @@ def test_workers_of_a_killed_sweep_end_and_it_resumes(few: Path, tmp_path: Path)
     process.communicate(timeout=60)
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert alive == []
-    resumed = run_sweep(load_sweep(few), folder, Plan(1, "thread"))
+    resumed = run_sweep(load_sweep(few), folder, Execution(1, "thread"))
     assert 0 < resumed.evaluated < FEW_POINTS
     assert len(all_rows(folder)) == FEW_POINTS
 

@@ -21,7 +21,7 @@ from simulator.spec.sweep import Sweep
 from simulator.sweep import run
 from simulator.sweep.executors import Place
 from simulator.sweep.points import Shard
-from simulator.sweep.run import MAX_LOSSES, Plan, run_sweep
+from simulator.sweep.run import MAX_LOSSES, Execution, run_sweep
 from simulator.sweep.store import PARTS
 from tests.sweep.conftest import NUM_POINTS, all_rows
 
@@ -29,7 +29,7 @@ KILLS = 10
 SEED = 4
 LAYERS_OF_FEW = 2
 FEW_POINTS = NUM_POINTS // 3
-IN_THREADS = Plan(1, "thread")
+IN_THREADS = Execution(1, "thread")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_shards_and_workers_make_the_same_rows(
 ) -> None:
     folder = tmp_path / "rows"
     outcomes = [
-        run_sweep(few, folder, Plan(workers, "thread", Shard(i + 1, 3)))
+        run_sweep(few, folder, Execution(workers, "thread", Shard(i + 1, 3)))
         for i, workers in enumerate((1, 2, 3))
     ]
     assert sum(outcome.points for outcome in outcomes) == FEW_POINTS
@@ -136,7 +136,7 @@ def test_unknown_executors_and_metrics_are_refused_before_anything(
     sweep: Sweep, tmp_path: Path
 ) -> None:
     with pytest.raises(UnknownNameError, match="executor 'proces'"):
-        run_sweep(sweep, tmp_path / "rows", Plan(1, "proces"))
+        run_sweep(sweep, tmp_path / "rows", Execution(1, "proces"))
     with pytest.raises(UnknownNameError, match="metric 'mfuu'"):
         run_sweep(replace(sweep, metrics=("mfuu",)), tmp_path / "rows", IN_THREADS)
     assert not (tmp_path / "rows").exists()
@@ -171,7 +171,7 @@ def test_lost_batches_run_again(
     executor = Failing(3, error)
     place = Place(lambda request: nullcontext(executor), first_points=8, batch_s=0.1)
     monkeypatch.setitem(run.EXECUTORS, "failing", place)
-    outcome = run_sweep(few, tmp_path / "rows", Plan(1, "failing"))
+    outcome = run_sweep(few, tmp_path / "rows", Execution(1, "failing"))
     assert executor.batches > 9
     assert outcome.lost_batches > 2
     assert all_rows(tmp_path / "rows") == rows_of_few(uninterrupted)
@@ -186,4 +186,4 @@ def test_workers_that_always_die_end_the_sweep(
     place = Place(lambda request: nullcontext(executor), first_points=8, batch_s=0.1)
     monkeypatch.setitem(run.EXECUTORS, "failing", place)
     with pytest.raises(SpecError, match=f"{MAX_LOSSES + 1} times in a row a worker was lost"):
-        run_sweep(sweep, tmp_path / "rows", Plan(1, "failing"))
+        run_sweep(sweep, tmp_path / "rows", Execution(1, "failing"))
