@@ -30,7 +30,7 @@ class Layout:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells it from others: a long tuple of kinds would be slow to compare."""
+        """What tells it from others of one search: a long tuple of kinds is slow to compare."""
         return (len(self.kinds), self.distinct)
 
     @classmethod

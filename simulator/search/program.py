@@ -59,11 +59,11 @@ class Program:
     last_pass: IntArray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ScheduleKey:
     """A schedule as a key of the cache: by identity, for ``build_schedule`` keeps it."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
+    schedule: Schedule
 
     def __hash__(self) -> int:
         return id(self.schedule)
@@ -131,6 +131,7 @@ def _ways_out(schedule: Schedule) -> tuple[IntArray, IntArray]:
 def _by_level(
     ops: IntArray, level: IntArray, place: IntArray, stage: IntArray
 ) -> dict[int, list[tuple[int, int]]]:
+    """Level -> (pass in the order of the levels, stage) of some passes of the schedule."""
     found: dict[int, list[tuple[int, int]]] = {}
     for op in ops.tolist():
         found.setdefault(int(level[op]), []).append((int(place[op]), int(stage[op])))

@@ -65,10 +65,9 @@ def period_of(schedule: str, num_ranks: int, num_chunks: int) -> Period | None:
             program(ScheduleKey(build_schedule(schedule, num_ranks, m, num_chunks)))
             for m in (count, count + step)
         )
-        found = _between(made, more)
+        found = _between(made, more, count, step)
         if found is not None:
-            level, levels, window = found
-            return Period(count, step, level, levels, window)
+            return found
     return None
 
 
@@ -82,8 +81,15 @@ def representative(schedule: str, num_ranks: int, num_chunks: int, num_microbatc
     return period.num_microbatches + (num_microbatches - period.num_microbatches) % period.step
 
 
-def _between(made: Program, more: Program) -> tuple[int, Levels, int] | None:
-    """(level, passes, window) by which one program is longer than the other, if that is all."""
+def _between(made: Program, more: Program, count: int, step: int) -> Period | None:
+    """The period by which one program is longer than the other, if that is all.
+
+    Args:
+        made: of ``count`` microbatches.
+        more: of ``step`` more.
+        count: see ``Period.num_microbatches``.
+        step: see ``Period.step``.
+    """
     size = more.num_passes - made.num_passes
     short, long = _relative(made), _relative(more)
     differs = np.flatnonzero((short != long[:, : made.num_passes]).any(axis=0))
@@ -103,7 +109,8 @@ def _between(made: Program, more: Program) -> tuple[int, Levels, int] | None:
         return None
     window = end - _least(made.levels, end, made.num_passes)
     window = max(window, start - _least(made.levels, start, end))
-    return level, _extract(made.levels, slice(first, level), start - window), window
+    levels = _extract(made.levels, slice(first, level), start - window)
+    return Period(count, step, level, levels, window)
 
 
 def _relative(made: Program) -> IntArray:
