@@ -164,8 +164,9 @@ def reason_table(reasons: Explanation) -> tuple[tuple[str, ...], list[tuple[str,
         (key, _set_value(values[0]), _set_value(values[1]), "")
         for key, values in reasons.changed.items()
     ]
+    unit = reasons.unit
     terms = [
-        (term, f"{own:.4g} s", f"{other:.4g} s", _difference(own, other))
+        (term, f"{own:.4g} {unit}", f"{other:.4g} {unit}", _difference(own, other, unit))
         for term, (own, other) in sorted(
             reasons.terms_s.items(), key=lambda item: item[1][0] - item[1][1]
         )
@@ -174,9 +175,9 @@ def reason_table(reasons: Explanation) -> tuple[tuple[str, ...], list[tuple[str,
     return headers, [*changed, *terms]
 
 
-def _difference(own: float, other: float) -> str:
-    """Seconds more; a dash where only rounding differs."""
-    return "-" if abs(own - other) <= _ROUNDING * other else f"{own - other:+.3g} s"
+def _difference(own: float, other: float, unit: str) -> str:
+    """How much more; a dash where only rounding differs."""
+    return "-" if abs(own - other) <= _ROUNDING * other else f"{own - other:+.3g} {unit}"
 
 
 def _set_value(value: object) -> str:

@@ -17,12 +17,15 @@ class Explanation:
     Attributes:
         runner_up: its place among the best, from 1 (the winner is 0).
         changed: settings that differ: key -> (of the winner, of the runner-up).
-        terms_s: term of the step time -> (of the winner, of the runner-up).
+        terms_s: term of the step -> (of the winner, of the runner-up), in the unit.
+        unit: ``s``; ``device-s`` where the two use different numbers of devices, as then a longer
+            step may still cost less.
     """
 
     runner_up: int
     changed: Mapping[str, tuple[object, object]]
     terms_s: Mapping[str, tuple[float, float]]
+    unit: str = "s"
 
 
 def explanation(result: SearchResult) -> Explanation | None:
@@ -39,6 +42,8 @@ def explanation(result: SearchResult) -> Explanation | None:
     place = others[0] if others else 1
     other = result.best[place]
     reports = [simulate(result.scenarios[index], levers=False) for index in (0, place)]
+    differ = winner.devices != other.devices
+    own_weight, other_weight = (winner.devices, other.devices) if differ else (1, 1)
     return Explanation(
         runner_up=place,
         changed={
@@ -47,8 +52,9 @@ def explanation(result: SearchResult) -> Explanation | None:
             if value != other.settings[key]
         },
         terms_s={
-            term: (reports[0].time[term], reports[1].time[term])
+            term: (own_weight * reports[0].time[term], other_weight * reports[1].time[term])
             for term in TIME_TERMS
             if reports[0].time[term] or reports[1].time[term]
         },
+        unit="device-s" if differ else "s",
     )

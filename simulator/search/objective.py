@@ -58,9 +58,10 @@ def cost_per_token(step_s: Numeric, setting: Setting) -> Numeric:
     Raises:
         SpecError: if no price is known.
     """
-    if setting.price_per_device_hour is None:
+    if not setting.price_per_device_hour:
+        # At no price all plans are alike.
         raise SpecError(
-            "the objective cost_per_token needs a price",
+            "the objective cost_per_token needs a price above 0",
             where="--objective",
             hint="give --price, dollars per device-hour, for example 2.50",
         )

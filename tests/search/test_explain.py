@@ -43,3 +43,18 @@ def test_plans_as_fast_as_the_winner_are_passed_over(tiny: Scenario) -> None:
 
 def test_one_plan_needs_no_explanation(tiny: Scenario) -> None:
     assert explanation(search(tiny, [Space(8, **SMALL)], Goal(top=1))) is None
+
+
+def test_other_numbers_of_devices_are_compared_in_device_seconds(tiny: Scenario) -> None:
+    goal = Goal(objective="cost_per_token", top=40, price_per_device_hour=1.0)
+    result = search(tiny, [Space(4, **SMALL), Space(8, **SMALL)], goal)
+    winner = result.best[0]
+    place = next(i for i, found in enumerate(result.best) if found.devices != winner.devices)
+    pair = (winner, result.best[place])
+    scenarios = (result.scenarios[0], result.scenarios[place])
+    why = explanation(replace(result, best=pair, scenarios=scenarios))
+    assert why is not None
+    assert why.unit == "device-s"
+    device_s = [found.devices * found.step_time_s for found in pair]
+    difference = sum(other - own for own, other in why.terms_s.values())
+    assert difference == pytest.approx(device_s[1] - device_s[0], rel=1e-6)
