@@ -1,7 +1,8 @@
 """The command line. Data goes to stdout, everything else to stderr.
 
-Exit codes: 0 done, 1 internal error, 2 bad input, 3 does not fit in memory, 4 a regression bar is
-missed. Nothing heavy is imported before a command needs it, so that ``--help`` is instant.
+Exit codes: 0 done, 1 internal error, 2 bad input or nothing can run, 3 nothing fits in memory,
+time or money, 4 a regression bar is missed. Nothing heavy is imported before a command needs it,
+so that ``--help`` is instant.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from simulator.cli_understanding import register as register_understanding
 from simulator.console import as_json as _as_json
 from simulator.console import busy as _busy
 from simulator.console import examples as _examples
+from simulator.console import exit_unless as _exit_unless
 from simulator.console import guarded as _guarded
 from simulator.console import show as _print
 from simulator.console import write as _write
@@ -33,7 +35,6 @@ from simulator.outputs import check_distinct
 if TYPE_CHECKING:
     from simulator.report.report import Report
 
-DOES_NOT_FIT: Final = 3
 BAR_MISSED: Final = 4
 
 app = typer.Typer(
@@ -92,7 +93,8 @@ def trainsim(
 ) -> None:
     """Predict what a distributed training job will do on a given machine, without a GPU.
 
-    Exit codes: 0 done, 1 internal error, 2 bad input, 3 does not fit, 4 a bar is missed.
+    Exit codes: 0 done, 1 internal error, 2 bad input or nothing can run, 3 nothing fits (in
+    memory, a deadline or a budget), 4 a bar is missed.
     """
 
 
@@ -131,7 +133,7 @@ def run(
         from simulator.report.text import render
 
         _print(render(report, verbose=verbose))
-    _exit_unless_fits(report)
+    _exit_unless(report.memory.fits)
 
 
 @app.command(
@@ -157,7 +159,7 @@ def memory(
         from simulator.views import memory_view
 
         _print(memory_view(report, verbose=verbose))
-    _exit_unless_fits(report)
+    _exit_unless(report.memory.fits)
 
 
 @app.command(
@@ -293,8 +295,3 @@ def _simulated(scenario: str, overrides: list[str] | None, engine: Engine) -> Re
 
     with _busy(f"Simulating {loaded.plan.num_devices} devices"):
         return simulate(loaded, engine=engine.value)
-
-
-def _exit_unless_fits(report: Report) -> None:
-    if not report.memory.fits:
-        raise typer.Exit(DOES_NOT_FIT)

@@ -16,7 +16,7 @@ from simulator.cli_options import (
     option_value,
 )
 from simulator.console import as_json as json_text
-from simulator.console import counted, examples, guarded, show
+from simulator.console import counted, examples, exit_unless, guarded, show
 from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def plan(
     """Find devices, days, device-hours, dollars, MWh and tCO2e for a number of tokens.
 
     The global batch stays, data parallelism grows with the devices; every count is simulated.
+    Exits 3 if none fits in memory, or none is in time and in budget.
     """
     from simulator.pages.planning import plan_page
     from simulator.planning.capacity import Goal, capacity_plan, option_figures
@@ -115,6 +116,8 @@ def plan(
         typer.echo(json_text(asdict(found) | {"options": rows}))
     else:
         show(plan_view(found))
+    # In time and in budget, where there are such limits.
+    exit_unless(found.cheapest is not None)
 
 
 @guarded
@@ -139,6 +142,7 @@ def tradeoff(
     """Show what sequence length, recomputation, sharding and microbatch cost in time and memory.
 
     Every combination is simulated; those that no other one beats in both are marked.
+    Exits 3 if none fits in memory.
     """
     from simulator.pages.planning import tradeoff_page
     from simulator.planning.tradeoff import Axes, tradeoff
@@ -162,6 +166,7 @@ def tradeoff(
         typer.echo(json_text(rows))
     else:
         show(tradeoff_view(points))
+    exit_unless(any(p.prediction is not None and p.prediction.fits for p in points))
 
 
 @guarded
@@ -188,6 +193,7 @@ def hardware(
     """Run the same work on other machines: tokens/s per device, dollars and energy per token.
 
     Plan, training and software stay; cheapest token first, or fastest device without prices.
+    Exits 3 if it fits on none of them.
     """
     from simulator.pages.planning import hardware_page
     from simulator.planning.budget import Sourced
@@ -211,6 +217,7 @@ def hardware(
         typer.echo(json_text({"pue": factor, "machines": rows}))
     else:
         show(hardware_view(found, factor, job.load().stack.name))
+    exit_unless(any(m.prediction is not None and m.prediction.fits for m in found))
 
 
 def _rates(

@@ -109,6 +109,7 @@ def search(
 
     Every plan that keeps the rules is evaluated like a run, in batches; the best are proven:
     a plan is left out only by a rule, by its memory, or by a certified lower bound of its time.
+    Exits 3 if no plan fits.
     """
     from simulator.search.optimum import Goal
     from simulator.search.optimum import search as find

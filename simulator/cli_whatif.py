@@ -11,7 +11,7 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
 from simulator.console import as_json as json_text
-from simulator.console import examples, guarded, show
+from simulator.console import examples, exit_unless, guarded, show
 from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def scale(
 
     The data-parallel degree grows; tp, cp and pp stay. Efficiency is tokens per second and device
     over those of the first point; what each term of the step takes sums to the rest. Devices that
-    cannot be run are listed with the reason.
+    cannot be run are listed with the reason; exits 3 if no number of them fits in memory.
     """
     outputs = checked_outputs(tables, html, scenario)
     from simulator.spec.load import scenario_source
@@ -120,6 +120,7 @@ def scale(
         from simulator.views_whatif import scaling_view
 
         show(scaling_view(name, curves))
+    exit_unless(any(curve.points for curve in curves))
 
 
 @guarded
@@ -143,6 +144,7 @@ def compare(
     """Plans, models, clusters side by side, each difference explained term by term.
 
     With --vary, every combination of the values on every scenario. Terms sum to the difference.
+    Exits 3 if none of them fits in memory.
     """
     outputs = checked_outputs(tables, html, *scenarios)
     from simulator.spec.load import scenario_source
@@ -165,6 +167,7 @@ def compare(
         from simulator.views_whatif import comparison_view
 
         show(comparison_view(found))
+    exit_unless(any(candidate.report.memory.fits for candidate in found.candidates))
 
 
 @guarded

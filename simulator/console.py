@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 
 import typer
 
-from simulator.errors import TrainsimError
+from simulator.errors import NothingFitsError, TrainsimError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 INTERNAL_ERROR: Final = 1
 BAD_INPUT: Final = 2
+DOES_NOT_FIT: Final = 3
+"""In memory, or in the time or the money that there is."""
 DEBUG_VARIABLE: Final = "TRAINSIM_DEBUG"
 
 P = ParamSpec("P")
@@ -43,7 +45,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
             typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(BAD_INPUT) from None
+            code = DOES_NOT_FIT if isinstance(error, NothingFitsError) else BAD_INPUT
+            raise typer.Exit(code) from None
         except OSError as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
@@ -66,6 +69,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 def as_json(data: object) -> str:
     """JSON text as every command prints it."""
     return json.dumps(data, indent=2, allow_nan=False)
+
+
+def exit_unless(possible: bool) -> None:
+    """Ends a command that has shown its result with ``DOES_NOT_FIT`` if nothing of it can be."""
+    if not possible:
+        raise typer.Exit(DOES_NOT_FIT)
 
 
 def show(view: RenderableType) -> None:

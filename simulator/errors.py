@@ -4,10 +4,12 @@
     ├── SpecError          a file, a key or a quantity is wrong
     │   └── UnknownNameError   a name is not in a table; lists the nearest ones
     ├── PlanError          the plan breaks a rule (divisibility, group sizes)
+    │   └── NothingFitsError   no plan of several fits in memory
     └── ScheduleError      a pipeline schedule is invalid; prints the grid
 
 ``str(error)`` is the whole message: what is wrong with all operands, where, then a hint.
-Memory that does not suffice is a result (``OutOfMemory`` on the report), not an exception.
+Memory that does not suffice for one plan is a result (``OutOfMemory`` on the report), not an
+exception.
 """
 
 from __future__ import annotations
@@ -60,6 +62,10 @@ class UnknownNameError(SpecError):
 
 class PlanError(TrainsimError):
     """The plan breaks a rule of divisibility or of group sizes."""
+
+
+class NothingFitsError(PlanError):
+    """No plan of several fits in memory, so that there is none to show."""
 
 
 class ScheduleError(TrainsimError):

@@ -165,3 +165,44 @@ def test_drawings_hold_a_mark_per_prediction(
     page = file.read_text()
     assert page.count("<svg") == drawings
     assert page.count("<circle") == marks
+
+
+FP8 = "training.precision=fp8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("plan", "gpt3-175b-a100-64", "--tokens", "1T", "--devices", "3,5"), "multiples of 64"),
+        (("tradeoff", "gpt2-xl-one-gpu", "--micro-batch-size", "5,7"), "not divisible"),
+        (
+            ("hardware", "llama3-405b-16384", "--clusters", "selene", "--set", FP8),
+            "selene: ",
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_rules_that_leave_nothing_to_run_exit_2(arguments: tuple[str, ...], words: str) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+LARGE = ("--set", "training.seq_length=16384")
+"""More than the scenario's devices hold."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", SCENARIO, "--tokens", "1T", "--devices", "128", *LARGE),
+        ("plan", SCENARIO, "--tokens", "1T", "--devices", "128", "--deadline", "1h"),
+        ("plan", SCENARIO, "--tokens", "1T", "--devices", "128", "--budget", "1", "--price", "2"),
+        ("tradeoff", SCENARIO, *LARGE),
+        ("hardware", SCENARIO, "--clusters", "selene", *LARGE),
+    ],
+)
+def test_nothing_that_can_be_met_is_shown_and_exits_3(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stderr) == (3, "")
+    assert "MFU" in result.stdout

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,36 @@ def test_help_has_examples_that_run_and_says_what_is_held(command: str) -> None:
     assert result.exit_code == 0
     assert f"trainsim {command} " in result.stdout
     assert f"\n  {command}" in invoke("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("scale", "gpt3-175b-a100-64", "--devices", "3,5"), "take multiples of 64"),
+        (("compare", "gpt3-175b-a100-64", "--vary", "plan.tp=5,7"), "tp may be 1, 2, 3, 4, 6, 8"),
+    ],
+)
+def test_rules_that_leave_nothing_to_run_exit_2(arguments: tuple[str, ...], hint: str) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert hint in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("scale", "gpt2-xl-one-gpu", "--devices", "1"),
+        ("compare", "gpt2-xl-one-gpu"),
+    ],
+)
+def test_nothing_that_fits_is_shown_and_exits_3(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments, "--set", "training.micro_batch_size=32")
+    assert (result.exit_code, result.stderr) == (3, "")
+    assert re.search("does not fit: 136.9 GB|136.9 GB +reference, does NOT fit", result.stdout)
+
+
+def test_a_best_that_does_not_fit_is_no_reference() -> None:
+    setting = ("--set", "training.micro_batch_size=32", "--to", "best")
+    result = invoke("compare", "gpt2-xl-one-gpu", *setting)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "none of 1 candidates fits: the smallest needs 136.9 GB" in result.stderr

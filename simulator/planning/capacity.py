@@ -13,6 +13,7 @@ from simulator.planning.variant import (
     Prediction,
     Progress,
     attempt,
+    check_any_runs,
     nodes_assignment,
     silent,
 )
@@ -98,6 +99,7 @@ def capacity_plan(
 
     Raises:
         SpecError: if there is a budget and no price.
+        PlanError: if the plan cannot run on any of the counts.
     """
     if goal.budget_usd is not None and rates.usd_per_device_hour is None:
         raise SpecError(
@@ -111,6 +113,13 @@ def capacity_plan(
     for count in sorted(counts):
         progress(f"Simulating {count:,} devices")
         options.append(_option(job, scenario, count, goal, rates))
+    replica = scenario.plan.num_devices // scenario.plan.dp
+    check_any_runs(
+        [f"{o.devices:,} devices: {o.reason}" if o.reason else "" for o in options],
+        "--devices",
+        f"take multiples of {replica} whose dp divides the global batch of "
+        f"{scenario.training.global_batch_size:,}",
+    )
     return _answer(goal, rates, options)
 
 

@@ -14,7 +14,15 @@ from simulator.planning.budget import (
     usd_per_million_tokens,
 )
 from simulator.planning.power import catalogue_power
-from simulator.planning.variant import Job, Prediction, Progress, attempt, nodes_for, silent
+from simulator.planning.variant import (
+    Job,
+    Prediction,
+    Progress,
+    attempt,
+    check_any_runs,
+    nodes_for,
+    silent,
+)
 from simulator.spec.hardware import load_cluster
 from simulator.spec.prices import GIVEN
 
@@ -63,6 +71,7 @@ def compare_machines(
     Raises:
         SpecError: if a price is for none of the machines, the devices hold no whole replica, or
             the PUE is below 1.
+        PlanError: if the plan can run on none of them.
     """
     check_pue(pue)
     scenario = job.load()
@@ -83,6 +92,11 @@ def compare_machines(
         overrides = (f"cluster={{preset: {name}, nodes: {nodes}}}", f"plan.dp={count // replica}")
         found, reason = attempt(job, overrides)
         rows.append(_machine(cluster, found, reason, prices, pue))
+    check_any_runs(
+        [f"{row.cluster}: {row.reason}" if row.reason else "" for row in rows],
+        "--clusters",
+        "take another plan with --set, or another number of --devices",
+    )
     return tuple(rows)
 
 

@@ -9,7 +9,7 @@ from typing import Final, get_args
 
 from simulator.errors import SpecError, UnknownNameError
 from simulator.plan import RecomputeMode
-from simulator.planning.variant import Job, Prediction, Progress, attempt, silent
+from simulator.planning.variant import Job, Prediction, Progress, attempt, check_any_runs, silent
 from simulator.scenario import Scenario
 from simulator.sharding import SHARDING, SHARDING_ALIASES
 
@@ -59,6 +59,7 @@ def tradeoff(job: Job, axes: Axes, progress: Progress = silent) -> tuple[Point, 
     Raises:
         UnknownNameError: for a mode of recomputation or a sharding that does not exist.
         SpecError: if the grid is too large.
+        PlanError: if no combination can be run.
     """
     scenario = job.load()
     _check_names(axes)
@@ -90,6 +91,7 @@ def tradeoff(job: Job, axes: Axes, progress: Progress = silent) -> tuple[Point, 
         changed = (("recompute", recompute), ("sharding", sharding))
         found, reason = attempt(job, _assignments(point, [k for k, v in changed if v]))
         points.append(replace(point, prediction=found, reason=reason))
+    check_any_runs([p.reason for p in points], "", "take other values of the axes")
     return _marked(points)
 
 

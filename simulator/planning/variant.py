@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from simulator.errors import TrainsimError, UnknownNameError
+from simulator.errors import PlanError, TrainsimError, UnknownNameError
 from simulator.machine import Cluster
 from simulator.numeric import ceil_div
 from simulator.report.report import Report
@@ -92,6 +92,19 @@ def attempt(job: Job, overrides: Sequence[str]) -> tuple[Prediction | None, str]
         raise
     except TrainsimError as error:
         return None, error.problem
+
+
+def check_any_runs(reasons: Sequence[str], where: str, hint: str = "") -> None:
+    """Raises a ``PlanError`` with the first of the reasons if every variant has one.
+
+    Args:
+        reasons: of each variant why it cannot be run, empty where it can.
+        where: the option that made them.
+        hint: what would be right.
+    """
+    if all(reasons):
+        others = f" (and {len(reasons) - 1} more that cannot run)" if len(reasons) > 1 else ""
+        raise PlanError(f"{next(iter(reasons), 'nothing to run')}{others}", where=where, hint=hint)
 
 
 def nodes_assignment(scenario: Scenario, devices: int) -> str:

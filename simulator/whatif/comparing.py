@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from simulator.errors import SpecError, TrainsimError
+from simulator.errors import NothingFitsError, SpecError, TrainsimError
+from simulator.report.breakdown import gigabytes
 from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.spec.load import ScenarioSource
@@ -78,12 +79,13 @@ def compare(
         sources: label -> scenario.
         axes: keys to vary in each of them.
         to: what they are compared with: the first that runs, or the best: most tokens per second
-            and device among those that fit, or among all if none does.
+            and device among those that fit.
         watch: shows progress.
 
     Raises:
         SpecError: if there is nothing to compare. A scenario that breaks a rule is left out, with
             the reason, unless it is the only one.
+        NothingFitsError: if the best is asked for and none fits.
     """
     runs: dict[str, Scenario] = {}
     failed: dict[str, TrainsimError] = {}
@@ -142,7 +144,16 @@ def _labelled(
 
 def _best(reports: Mapping[str, Report]) -> str:
     fitting = {label: report for label, report in reports.items() if report.memory.fits}
-    among = fitting or reports
-    most = max(report.tokens_per_s_per_device for report in among.values())
+    if not fitting:
+        least = min((report.memory for report in reports.values()), key=lambda m: m.peak_bytes)
+        raise NothingFitsError(
+            f"none of {len(reports):,} candidates fits: the smallest needs "
+            f"{gigabytes(least.peak_bytes)} of {gigabytes(least.capacity_bytes)}",
+            where="--to best",
+            hint="--to first compares plans that do not fit, too",
+        )
+    most = max(report.tokens_per_s_per_device for report in fitting.values())
     # Equal plans differ by rounding: the first of them is the best.
-    return next(n for n, r in among.items() if r.tokens_per_s_per_device >= most * (1 - _ROUNDING))
+    return next(
+        n for n, r in fitting.items() if r.tokens_per_s_per_device >= most * (1 - _ROUNDING)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.errors import PlanError
+from simulator.errors import NothingFitsError
 from simulator.scenario import Scenario
 from simulator.simulate import peak_memory_bytes
 from simulator.spec.load import ScenarioSource
@@ -19,12 +19,12 @@ def largest_micro_batch(source: ScenarioSource, batch_unit: int) -> Scenario:
     Assumes: memory grows with the microbatch.
 
     Raises:
-        PlanError: if not even one sequence fits.
+        NothingFitsError: if not even one sequence fits.
         TrainsimError: if the scenario is wrong.
     """
     fitting, size = _with(source, 1, batch_unit), 1
     if not _fits(fitting):
-        raise PlanError("does not fit, not even with micro_batch_size 1")
+        raise NothingFitsError("does not fit, not even with micro_batch_size 1")
     while _fits(double := _with(source, 2 * size, batch_unit)):
         fitting, size = double, 2 * size
     low, high = size, 2 * size

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from simulator.errors import SpecError, TrainsimError
+from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.numeric import ceil_div
 from simulator.plan import num_microbatches
 from simulator.report.breakdown import gigabytes
@@ -53,10 +53,15 @@ class ScalePoint:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A number of devices that is not on the curve, and why."""
+    """A number of devices that is not on the curve, and why.
+
+    Attributes:
+        too_large: it keeps the rules and lacks memory.
+    """
 
     devices: int
     reason: str
+    too_large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,36 +116,47 @@ def scale(
     Raises:
         TrainsimError: if the scenario itself is wrong. A number of devices that cannot be run is
             left out, with the reason.
+        PlanError: if all of them break a rule.
     """
     base = source.scenario()
     jobs = [(mode, n, _job(source, base, mode, n)) for mode in modes for n in sorted(set(devices))]
     runs = [job for _, _, job in jobs if isinstance(job, Scenario)]
     reports = iter(simulate_each(runs, watch))
+    if all(_breaks_a_rule(job) for _, _, job in jobs):
+        raise next(job for _, _, job in jobs if isinstance(job, TrainsimError)).at("--devices")
     curves: list[Curve] = []
     for mode in modes:
         ran: list[tuple[Scenario, Report]] = []
         left_out: list[LeftOut] = []
         for _, count, job in (entry for entry in jobs if entry[0] == mode):
-            if isinstance(job, str):
-                left_out.append(LeftOut(count, job))
+            if isinstance(job, TrainsimError):
+                lacks = isinstance(job, NothingFitsError)
+                left_out.append(LeftOut(count, job.problem, too_large=lacks))
                 continue
             report = next(reports)
             if report.memory.fits or ignore_memory:
                 ran.append((job, report))
             else:
-                left_out.append(LeftOut(count, _too_large(report)))
+                left_out.append(LeftOut(count, _too_large(report), too_large=True))
         curves.append(Curve(mode, _points(ran), tuple(left_out), pays))
     return tuple(curves)
 
 
-def _job(source: ScenarioSource, base: Scenario, mode: Mode, devices: int) -> Scenario | str:
+def _breaks_a_rule(job: Scenario | TrainsimError) -> bool:
+    return isinstance(job, TrainsimError) and not isinstance(job, NothingFitsError)
+
+
+def _job(
+    source: ScenarioSource, base: Scenario, mode: Mode, devices: int
+) -> Scenario | TrainsimError:
     """The scenario of a point, or why there is none."""
     plan, training = base.plan, base.training
     replica = plan.tp * plan.cp * plan.pp
     if devices % replica:
-        return (
+        return PlanError(
             f"{devices} devices are not divisible by tp * cp * pp = "
-            f"{plan.tp} * {plan.cp} * {plan.pp} = {replica}"
+            f"{plan.tp} * {plan.cp} * {plan.pp} = {replica}",
+            hint=f"take multiples of {replica}",
         )
     dp = devices // replica
     batch = training.global_batch_size
@@ -156,7 +172,7 @@ def _job(source: ScenarioSource, base: Scenario, mode: Mode, devices: int) -> Sc
             return largest_micro_batch(sized, dp * num_microbatches(training, plan))
         return sized.scenario()
     except TrainsimError as error:
-        return error.problem
+        return error
 
 
 def _cluster_of(base: Scenario, devices: int) -> Override:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.errors import SpecError, UnknownNameError
+from simulator.errors import PlanError, SpecError, UnknownNameError
 from simulator.planning.tradeoff import Axes, Point, tradeoff
 from simulator.planning.variant import Job
 from simulator.simulate import simulate
@@ -72,9 +72,11 @@ def test_marked_points_are_those_that_no_other_beats() -> None:
 
 
 def test_what_cannot_run_says_why() -> None:
-    (point,) = tradeoff(Job("gpt3-175b-a100-64"), Axes((4096,)))
+    _, point = tradeoff(Job("gpt3-175b-a100-64"), Axes((2048, 4096)))
     assert point.prediction is None
     assert "learned positions" in point.reason
+    with pytest.raises(PlanError, match=r"4096 exceeds.*\(and 1 more that cannot run\)"):
+        tradeoff(Job("gpt3-175b-a100-64"), Axes((4096, 8192)))
 
 
 def test_misspelt_names_are_refused_before_anything_runs() -> None:
