@@ -63,7 +63,10 @@ def plan(
     budget: Annotated[str | None, typer.Option(help="Dollars, for example 5M.")] = None,
     devices: Annotated[
         str | None,
-        typer.Option(help="Counts to try: 1024:16384:x2 or 64,96; else 1/16 to 16 times its own."),
+        typer.Option(
+            help="Counts to try: 1024:16384:x2 or 64,96; else 1/16 to 16 times its own, and those "
+            "between where a limit is met."
+        ),
     ] = None,
     price: Annotated[
         str | None,

@@ -97,8 +97,16 @@ def option_row(option: Option) -> list[str]:
         _dollars(cost, low, high),
         f"{cost.energy_mwh:,.0f}",
         f"{cost.carbon_t:,.0f}",
-        "" if found.fits else "too large",
+        met(option),
     ]
+
+
+def met(option: Option) -> str:
+    """Which limits an option meets, or that it does not fit."""
+    if not option.runs:
+        return "too large"
+    meets = (("in time", option.in_time), ("in budget", option.in_budget))
+    return ", ".join(words for words, yes in meets if yes)
 
 
 def large(value: float) -> str:
@@ -130,9 +138,12 @@ def answers(plan: CapacityPlan) -> list[str]:
         lines.append(f"smallest  none of these meets the deadline{nearest}")
     elif goal.deadline_s is not None:
         sure = "none does" if plan.smallest_sure is None else f"{plan.smallest_sure:,} do"
+        tried = "of those tried"
+        if plan.next_fewer is not None:
+            tried = f"the batch divides over none between {plan.next_fewer:,} and them"
         lines.append(
-            f"smallest  {plan.smallest:,} devices meet the deadline, of those tried; at the slow "
-            f"end of the range {sure}"
+            f"smallest  {plan.smallest:,} devices meet the deadline, {tried}; at the slow end of "
+            f"the range {sure}"
         )
     kind = "dollars" if plan.rates.usd_per_device_hour else "device-hours"
     limits = [w for w, v in (("in time", goal.deadline_s), ("in budget", goal.budget_usd)) if v]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from simulator.errors import SpecError
+from simulator.numeric import ceil_div
+from simulator.plan import divisors
 from simulator.planning.budget import Figure, JobCost, Rates, explained, job_cost, steps_needed
 from simulator.planning.variant import (
     Job,
@@ -21,6 +24,8 @@ from simulator.scenario import Scenario
 
 _DOUBLINGS: Final = 4
 """Device counts tried on either side of the scenario's own when none are given."""
+_MOST_BETWEEN: Final = 16
+"""Device counts tried beside them, where a limit begins or ceases to be met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Option:
         cost, cost_low, cost_high: the whole job at the predicted step time and at both ends of its
             90 % range.
         reason: why there is no prediction.
+        in_time, in_budget: whether it runs and meets the limit; None where there is no limit.
     """
 
     devices: int
@@ -54,6 +60,8 @@ class Option:
     cost_low: JobCost | None
     cost_high: JobCost | None
     reason: str = ""
+    in_time: bool | None = None
+    in_budget: bool | None = None
 
     @property
     def runs(self) -> bool:
@@ -70,6 +78,7 @@ class CapacityPlan:
         smallest_sure: fewest that meet it at the slow end of the 90 % range.
         cheapest: fewest dollars (device-hours without a price) in time and within the budget.
         fastest: least time within the budget.
+        next_fewer: the count before the smallest, where the batch divides over none between them.
     """
 
     goal: Goal
@@ -79,6 +88,7 @@ class CapacityPlan:
     smallest_sure: int | None
     cheapest: int | None
     fastest: int | None
+    next_fewer: int | None = None
 
 
 def capacity_plan(
@@ -94,7 +104,8 @@ def capacity_plan(
         job: the scenario; its plan gives everything but ``dp`` and the number of nodes.
         goal: tokens, deadline, budget.
         rates: price, power, PUE, carbon intensity, goodput.
-        devices: counts to try; powers of two times the scenario's own when empty.
+        devices: counts to try; powers of two times the scenario's own when empty, and, with a
+            deadline or a budget, those between the last that misses it and the first that meets it.
         progress: told before every simulation.
 
     Raises:
@@ -109,10 +120,18 @@ def capacity_plan(
         )
     scenario = job.load()
     counts = tuple(devices) or default_devices(scenario)
-    options: list[Option] = []
-    for count in sorted(counts):
-        progress(f"Simulating {count:,} devices")
-        options.append(_option(job, scenario, count, goal, rates))
+
+    def tried(counts: Iterable[int]) -> list[Option]:
+        found: list[Option] = []
+        for count in counts:
+            progress(f"Simulating {count:,} devices")
+            found.append(_judged(_option(job, scenario, count, goal, rates), goal))
+        return found
+
+    options = tried(sorted(counts))
+    if not devices:
+        between = tried(counts_between(scenario, options))
+        options = sorted([*options, *between], key=lambda option: option.devices)
     replica = scenario.plan.num_devices // scenario.plan.dp
     check_any_runs(
         [f"{o.devices:,} devices: {o.reason}" if o.reason else "" for o in options],
@@ -120,7 +139,8 @@ def capacity_plan(
         f"take multiples of {replica} whose dp divides the global batch of "
         f"{scenario.training.global_batch_size:,}",
     )
-    return _answer(goal, rates, options)
+    answer = _answer(goal, rates, options)
+    return replace(answer, next_fewer=_next_fewer(scenario, answer))
 
 
 def option_figures(option: Option, goal: Goal, rates: Rates) -> tuple[Figure, ...]:
@@ -139,12 +159,56 @@ def option_figures(option: Option, goal: Goal, rates: Rates) -> tuple[Figure, ..
 
 def default_devices(scenario: Scenario) -> tuple[int, ...]:
     """The scenario's devices times 1/16 to 16 in powers of two, as far as its batch divides."""
-    plan, training = scenario.plan, scenario.training
-    replica = plan.num_devices // plan.dp
-    sequences = training.global_batch_size // training.micro_batch_size
+    plan, replica, sequences = scenario.plan, *_replica_and_sequences(scenario)
     fewer = [plan.dp >> k for k in range(_DOUBLINGS, 0, -1) if plan.dp % (1 << k) == 0]
     more = [plan.dp << k for k in range(_DOUBLINGS + 1)]
     return tuple(dp * replica for dp in (*fewer, *more) if sequences % dp == 0)
+
+
+def counts_between(scenario: Scenario, options: Sequence[Option]) -> tuple[int, ...]:
+    """Counts that the batch divides between neighbours of which one meets a limit, one does not.
+
+    At most ``_MOST_BETWEEN`` in all, evenly spread.
+    """
+    replica, sequences = _replica_and_sequences(scenario)
+    changes = [
+        (low.dp, high.dp)
+        for low, high in pairwise(options)
+        if (low.in_time, low.in_budget) != (high.in_time, high.in_budget)
+    ]
+    found = [dp * replica for low, high in changes for dp in divisors(sequences) if low < dp < high]
+    every = ceil_div(len(found), _MOST_BETWEEN) or 1
+    return tuple(found[every // 2 :: every])
+
+
+def _replica_and_sequences(scenario: Scenario) -> tuple[int, int]:
+    """Devices of a replica, and microbatches of a step, which dp must divide."""
+    plan, training = scenario.plan, scenario.training
+    replica = plan.num_devices // plan.dp
+    return replica, training.global_batch_size // training.micro_batch_size
+
+
+def _next_fewer(scenario: Scenario, answer: CapacityPlan) -> int | None:
+    replica, sequences = _replica_and_sequences(scenario)
+    possible = {dp * replica for dp in divisors(sequences)}
+    for low, high in pairwise(option.devices for option in answer.options):
+        if high == answer.smallest and not any(low < count < high for count in possible):
+            return low
+    return None
+
+
+def _judged(option: Option, goal: Goal) -> Option:
+    """The option with what it meets."""
+    cost = option.cost if option.runs else None
+
+    def meets(value: float | None, limit: float | None) -> bool | None:
+        return None if limit is None else value is not None and value <= limit
+
+    return replace(
+        option,
+        in_time=meets(cost and cost.time_s, goal.deadline_s),
+        in_budget=meets(cost and cost.usd, goal.budget_usd),
+    )
 
 
 def _option(job: Job, scenario: Scenario, devices: int, goal: Goal, rates: Rates) -> Option:

@@ -4,15 +4,24 @@ import pytest
 
 from simulator.errors import SpecError
 from simulator.planning.budget import Rates, Sourced
-from simulator.planning.capacity import CapacityPlan, Goal, capacity_plan, default_devices
+from simulator.planning.capacity import (
+    CapacityPlan,
+    Goal,
+    Option,
+    capacity_plan,
+    counts_between,
+    default_devices,
+)
 from simulator.planning.power import catalogue_power
 from simulator.planning.variant import Job, nodes_assignment
 from simulator.simulate import simulate
 from simulator.spec.hardware import load_node
 from simulator.spec.load import load_scenario
+from simulator.views_planning import met
 
 JOB = Job("llama2-7b-fsdp")
 COUNTS = (32, 64, 128)
+BATCH_OF_24 = ("training.global_batch_size=24", "plan.schedule=1f1b", "plan.virtual_stages=1")
 RATES = Rates(
     Sourced(2.0, "given"),
     Sourced(800.0, "given"),
@@ -122,3 +131,43 @@ def test_power_of_a_dgx_h100_by_hand() -> None:
     assert power.value == pytest.approx(1275.0)
     assert "700 W" in power.source
     assert "575 W" in power.source
+
+
+def test_counts_between_the_last_that_misses_and_the_first_that_meets_are_tried() -> None:
+    """Batch 24: dp 1, 2, 4, 8 by doubling; 3 is the only divisor between 2 and 4."""
+    job = Job("gpt3-175b-a100-64", BATCH_OF_24)
+    free = capacity_plan(job, Goal(1e9), RATES)
+    assert [option.dp for option in free.options] == [1, 2, 4, 8]
+    two, four = (option.cost for option in free.options[1:3])
+    assert two is not None
+    assert four is not None
+    middle = (two.time_s + four.time_s) / 2
+    plan = capacity_plan(job, Goal(1e9, deadline_s=middle), RATES)
+    assert [option.dp for option in plan.options] == [1, 2, 3, 4, 8]
+    assert [option.in_time for option in plan.options] == [False, False, True, True, True]
+    assert {option.in_budget for option in plan.options} == {None}
+    assert (plan.smallest, plan.next_fewer) == (192, 128)
+    assert [met(option) for option in plan.options][2] == "in time"
+    # Counts that are asked for are all that is tried.
+    asked = capacity_plan(job, Goal(1e9, deadline_s=middle), RATES, (128, 256))
+    assert [option.dp for option in asked.options] == [2, 4]
+    assert (asked.smallest, asked.next_fewer) == (256, None)
+
+
+def test_a_budget_is_met_by_few_devices() -> None:
+    job = Job("gpt3-175b-a100-64", BATCH_OF_24)
+    usd = [o.cost.usd or 0.0 for o in capacity_plan(job, Goal(1e9), RATES).options if o.cost]
+    assert usd == sorted(usd)
+    plan = capacity_plan(job, Goal(1e9, budget_usd=(usd[1] + usd[2]) / 2), RATES)
+    assert [option.dp for option in plan.options] == [1, 2, 3, 4, 8]
+    assert [option.in_budget for option in plan.options][::2] == [True, True, False]
+
+
+def test_no_more_than_sixteen_counts_are_tried_between() -> None:
+    scenario = load_scenario("gpt3-175b-a100-64", ("training.global_batch_size=5040",))
+    option = Option(64, 1, None, None, None, None, in_time=False)
+    far = Option(64 * 5040, 5040, None, None, None, None, in_time=True)
+    # 5040 has 60 divisors, of which 58 lie between: every fourth of them.
+    counts = counts_between(scenario, (option, far))
+    assert len(counts) == 14
+    assert counts[0] == 64 * 4
