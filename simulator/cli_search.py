@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -23,7 +24,7 @@ from simulator.outputs import Outputs, checked_outputs
 if TYPE_CHECKING:
     from simulator.scenario import Scenario
     from simulator.search.explain import Explanation
-    from simulator.search.optimum import SearchResult
+    from simulator.search.optimum import Found, SearchResult
 
 
 SMALLEST_PLAN: Final = (
@@ -65,7 +66,10 @@ def search(
     top: Annotated[int, typer.Option(min=1, help="How many plans are proven and shown.")] = 5,
     devices: Annotated[
         list[str] | None,
-        typer.Option(help="Numbers of devices, 64:512:x2 or 64,96. Default: the scenario's."),
+        typer.Option(
+            help="Numbers of devices, 64:512:x2 or 64,96; the cluster grows as needed. "
+            "Default: the scenario's."
+        ),
     ] = None,
     schedules: Annotated[
         list[str] | None,
@@ -131,8 +135,14 @@ def search(
         for count in counts or (default_devices,)
     ]
     goal = Goal(objective.value, top, headroom, price)
+    grown: list[str] = []
+    if max(counts, default=0) > base.cluster.num_devices:
+        from simulator.planning.variant import nodes_assignment
+
+        grown = [nodes_assignment(base, max(counts))]
+        base, _ = _base(scenario, (*(overrides or ()), *grown))
     with progress() as shown:
-        result = find(base, spaces, goal, shown)
+        result = _to_be_set(find(base, spaces, goal, shown), grown)
     reasons = _reasons(result) if explain else None
     _write(outputs, base, result, reasons, infeasible=infeasible)
     if as_json:
@@ -167,6 +177,18 @@ def _base(scenario: str, overrides: Sequence[str]) -> tuple[Scenario, int]:
             raise error from None
         return base, base.cluster.num_devices
     return base, base.plan.num_devices
+
+
+def _to_be_set(result: SearchResult, assignments: list[str]) -> SearchResult:
+    """The result with assignments that all of its plans need beside their own settings."""
+    from simulator.spec.overrides import parse_override
+
+    more = {one.path: one.value for one in map(parse_override, assignments)}
+
+    def also(plans: tuple[Found, ...]) -> tuple[Found, ...]:
+        return tuple(replace(found, settings={**more, **found.settings}) for found in plans)
+
+    return replace(result, best=also(result.best), front=also(result.front))
 
 
 def _reasons(result: SearchResult) -> Explanation | None:

@@ -67,8 +67,9 @@ def count_lines(base: Scenario, result: SearchResult) -> list[str]:
     return [
         f"{base.name}: best plans for {result.goal.objective}, proven",
         f"{counts.enumerated:,} plans evaluated; {counts.by_memory:,} do not fit, "
-        f"{counts.by_bound:,} left out by their bound, {counts.verified:,} verified"
-        f" ({counts.by_rule:,} combinations break a rule)",
+        f"{counts.by_bound:,} left out by their bound, {counts.verified:,} verified",
+        f"{counts.by_rule:,} combinations break a rule; {counts.same:,} combinations are the same "
+        "plan as another",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,8 @@ def test_numbers_of_devices_are_ranges_and_may_be_repeated(small: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--devices", "1024"], "1024 devices are more than the 8"),
+        (["--devices", "8192"], "1024 nodes asked of cluster 'selene', which has 560"),
+        (["--devices", "7"], "no combination keeps the rules\n  4"),
         (["--devices", "2:8"], "'2:8' is no range"),
         (["--schedule", "zb"], "unknown schedule 'zb'"),
         (["--objective", "cost_per_token"], "needs a price"),
@@ -112,3 +114,36 @@ def test_files_that_cannot_be_written_are_refused_first(
     assert result.exit_code == 2
     assert message in result.output
     assert "plans evaluated" not in result.output
+
+
+def test_the_cluster_grows_with_the_devices_and_the_plan_says_so(small: str) -> None:
+    result = CliRunner().invoke(app, ["search", small, *QUICK, "--devices", "16", "--json"])
+    assert result.exit_code == 0, result.output
+    best = json.loads(result.stdout)["best"][0]
+    assert best["settings"]["cluster.nodes"] == 2
+    shown = CliRunner().invoke(app, ["search", small, *QUICK, "--devices", "16"]).stdout
+    *_, options = shown.partition("To run the best one, add:")
+    sets = shlex.split(options.replace("\n", " "))
+    ran = CliRunner().invoke(app, ["run", small, *sets, "--json"])
+    assert json.loads(ran.stdout)["step_time_s"] == best["step_time_s"]
+
+
+def test_nothing_that_fits_exits_3_and_says_why(small: str) -> None:
+    large = ("--set", "model.hidden_size=65536")
+    result = CliRunner().invoke(app, ["search", small, *QUICK, *large])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "plans fits: the smallest needs" in result.stderr
+    assert "needs more than 85.0 GB of memory" in result.stderr
+
+
+def test_the_same_plan_twice_is_no_plan_that_cannot_run(small: str) -> None:
+    options = (*QUICK, "--infeasible")
+    data = json.loads(CliRunner().invoke(app, ["search", small, *options, "--json"]).stdout)
+    counts = data["counts"]
+    # tp 8, pp 1, dp 1 alone leaves the switches of the other two axes without effect.
+    assert counts["same"] > 0
+    assert not [one for one in data["infeasible"] if "effect" in one["reason"]]
+    by_rule = sum(one["count"] for one in data["infeasible"]) - counts["by_memory"]
+    assert counts["by_rule"] == by_rule
+    shown = CliRunner().invoke(app, ["search", small, *options]).stdout
+    assert f"{counts['same']:,} combinations are the same plan as another" in shown

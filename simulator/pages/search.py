@@ -67,7 +67,7 @@ def search_page(
         sections.append(Section("Plans that cannot run", "", "", table))
     sections.append(Section("To run the best one, add", set_options(base, result), ""))
     title = f"{base.name}: best plans for {result.goal.objective}"
-    return drawing_page(title, sections, note=count_lines(base, result)[-1])
+    return drawing_page(title, sections, note="; ".join(count_lines(base, result)[1:]))
 
 
 def _best_chart(best: Sequence[Found], reports: Sequence[Report]) -> str:

@@ -33,11 +33,13 @@ class Enumeration:
     Attributes:
         pruned: rule -> combinations of the axes that break it.
         examples: rule -> one such combination.
+        same: combinations that are the same plan as another: a switch has no effect.
     """
 
     candidates: Candidates
     pruned: Mapping[str, int]
     examples: Mapping[str, str]
+    same: int = 0
 
 
 class _Outer(NamedTuple):
@@ -104,7 +106,7 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
             where="--devices",
             hint=f"take at most {base.cluster.num_devices}, or set cluster.nodes",
         )
-    pruned = _Pruned(Counter(), {})
+    pruned, same = _Pruned(Counter(), {}), 0
     blocks: list[tuple[_Outer, IntArray]] = []
     switches: dict[_Has, IntArray] = {}
     for tp, pp in _degrees(base.model, space, pruned):
@@ -113,13 +115,9 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
             if has not in switches:
                 switches[has] = _switches(base, space, has)
             inner = switches[has]
-            pruned.add(
-                "a switch has no effect",
-                _num_switches(space, has.num_layers) - len(inner),
-                f"tp {tp}, pp {pp}, dp {outer.dp}",
-            )
+            same += _num_switches(space, has.num_layers) - len(inner)
             blocks.append((outer, inner))
-    return Enumeration(_assembled(blocks), dict(pruned.counts), pruned.examples)
+    return Enumeration(_assembled(blocks), dict(pruned.counts), pruned.examples, same)
 
 
 def _degrees(model: TransformerConfig, space: Space, pruned: _Pruned) -> Iterator[tuple[int, int]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from simulator.engine.breakdown import period_s
-from simulator.errors import PlanError
+from simulator.errors import NothingFitsError, PlanError
 from simulator.numeric import BoolArray, IntArray
 from simulator.scenario import Scenario
 from simulator.search.enumeration import Enumeration, enumerate_candidates
@@ -31,6 +31,8 @@ from simulator.search.space import (
 from simulator.simulate import run_step
 from simulator.step import build_step
 
+_REASONS: Final = 5
+"""Reasons that the error names where no plan can run."""
 Watch: TypeAlias = Callable[[str, int, int], None]
 """Told what is counted, how many are done and how many there are, 0 if nobody knows."""
 
@@ -82,6 +84,7 @@ class Counts:
         by_memory: candidates that do not fit.
         by_bound: candidates that cannot be among the best, as their bound shows.
         verified: candidates that were simulated.
+        same: combinations that are the same plan as another.
     """
 
     enumerated: int
@@ -89,6 +92,7 @@ class Counts:
     by_memory: int
     by_bound: int
     verified: int
+    same: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ def search(
         watch: told how many plans are evaluated of how many.
 
     Raises:
-        PlanError: if no plan fits.
+        PlanError: if no plan keeps the rules; NothingFitsError if none of those that do fits.
     """
     return _searched(base, [enumerate_candidates(base, space) for space in spaces], goal, watch)
 
@@ -189,7 +193,7 @@ def search_among(base: Scenario, candidates: Candidates, goal: Goal) -> SearchRe
         goal: objective and constraints.
 
     Raises:
-        PlanError: if no plan fits.
+        PlanError: if no plan keeps the rules; NothingFitsError if none of those that do fits.
     """
     return _searched(base, [Enumeration(candidates, {}, {})], goal, _unwatched)
 
@@ -204,11 +208,7 @@ def _searched(
     fits = pool.times.peak_bytes <= capacity
     infeasible = _infeasible(pool, found, fits, capacity)
     if not fits.any():
-        raise PlanError(
-            f"none of {len(pool.candidates):,} plans fits: the smallest needs "
-            f"{pool.times.peak_bytes.min(initial=np.inf) / 1e9:.1f} of {capacity / 1e9:.1f} GB",
-            hint="take more devices, a larger --max-micro-batch or another --set",
-        )
+        raise _nothing_fits(pool, capacity, infeasible)
     rows = _proven(pool, np.flatnonzero(fits), goal, watch)
     front = _front(pool, fits)
     counts = Counts(
@@ -217,6 +217,7 @@ def _searched(
         by_memory=int(np.count_nonzero(~fits)),
         by_bound=int(np.count_nonzero(fits)) - len(set(rows) | set(pool.verified)),
         verified=len(set(rows) | set(pool.verified)),
+        same=sum(one.same for one in found),
     )
     return SearchResult(
         goal=goal,
@@ -225,6 +226,24 @@ def _searched(
         front=tuple(_found(pool, row, goal) for row in front),
         infeasible=infeasible,
         scenarios=tuple(candidate_scenario(base, pool.candidates, row) for row in rows),
+    )
+
+
+def _nothing_fits(pool: _Pool, capacity: float, infeasible: Sequence[Infeasible]) -> PlanError:
+    """No plan keeps the rules, or none of those that do fits; with the most frequent reasons."""
+    reasons = "".join(
+        f"\n  {one.count:,}: {one.reason}, for example {one.example}"
+        for one in infeasible[:_REASONS]
+    )
+    if not len(pool.candidates):
+        return PlanError(
+            f"no combination keeps the rules{reasons}",
+            hint="take another number of devices, or another batch with --set",
+        )
+    return NothingFitsError(
+        f"none of {len(pool.candidates):,} plans fits: the smallest needs "
+        f"{pool.times.peak_bytes.min() / 1e9:.1f} of {capacity / 1e9:.1f} GB{reasons}",
+        hint="take more devices, a smaller batch or sequence, or less --headroom",
     )
 
 
