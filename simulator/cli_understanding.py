@@ -280,6 +280,7 @@ def _unit_grids(
         )
     wanted = [(kind, m) for kind in names or ("1f1b",) for m in counts or (2 * pp,)]
     _check_number(len(wanted))
+    _check_chunks(names or ("1f1b",), chunks)
     return laid_out(wanted, lambda kind, m: unit_grid(kind, pp, m, chunks_for(kind, chunks)))
 
 
@@ -298,6 +299,7 @@ def _real_grids(
     own = (base.training.global_batch_size // per_pass,)
     wanted = [(kind, m) for kind in names or (base.plan.schedule,) for m in counts or own]
     _check_number(len(wanted))
+    _check_chunks(names or (base.plan.schedule,), chunks)
 
     def lay_out(kind: str, m: int) -> Grid:
         progress(f"Simulating {kind} with {m} microbatches")
@@ -308,6 +310,17 @@ def _real_grids(
         return scenario_grid(job, overrides)
 
     return laid_out(wanted, lay_out)
+
+
+def _check_chunks(kinds: Sequence[str], chunks: int | None) -> None:
+    """A number of virtual stages must be that of one of the schedules at least."""
+    from simulator.planning.grid import chunks_for
+
+    if chunks is not None and all(chunks_for(kind, chunks) != chunks for kind in kinds):
+        raise SpecError(
+            f"--virtual-stages {chunks} has no effect on --kinds {','.join(kinds)}",
+            hint="interleaved schedules take 2 or more, for example --kinds interleaved",
+        )
 
 
 def _check_number(count: int) -> None:

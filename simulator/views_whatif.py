@@ -14,7 +14,7 @@ from simulator.report.report import MEMORY_TERMS, TIME_TERMS, Report
 from simulator.report.text import Bar as TextBar
 from simulator.units import percent
 from simulator.views import table
-from simulator.whatif.comparing import Candidate, Comparison
+from simulator.whatif.comparing import Candidate, Comparison, mfu_note
 from simulator.whatif.scaling import HELD, Curve, ScalePoint
 from simulator.whatif.sensitivity import Bar, Sensitivity
 from simulator.whatif.terms import largest_loss
@@ -129,6 +129,8 @@ def comparison_view(found: Comparison) -> RenderableType:
     if any(name != label for label, name in names.items()):
         parts += [table([(name, label) for label, name in names.items()]), Text()]
     parts.append(_close(rows, headers))
+    if note := mfu_note(found):
+        parts.append(Text(note))
     others = [c for c in found.candidates if c.label != found.reference]
     if others:
         labels = [names[candidate.label] for candidate in others]

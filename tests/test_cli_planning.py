@@ -206,3 +206,13 @@ def test_nothing_that_can_be_met_is_shown_and_exits_3(arguments: tuple[str, ...]
     result = invoke(*arguments)
     assert (result.exit_code, result.stderr) == (3, "")
     assert "MFU" in result.stdout
+
+
+def test_the_page_names_a_limit_only_where_there_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "plan.html"
+    plan = ("plan", SCENARIO, "--tokens", "1T", "--html", str(file))
+    assert invoke(*plan, "--devices", "64,128").exit_code == 0
+    assert "what is allowed" not in file.read_text()
+    assert "Days by factors." not in file.read_text()
+    assert invoke(*plan, "--devices", "8,128", "--deadline", "900d").exit_code == 0
+    assert "Dashed: what is allowed. Days by factors." in file.read_text()

@@ -125,3 +125,22 @@ def test_wrong_input_is_exit_2_with_place_and_hint(arguments: tuple[str, ...], w
     result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
+
+
+@pytest.mark.parametrize("chunks", ["3", "2"])
+def test_virtual_stages_without_effect_are_refused(chunks: str) -> None:
+    options = ("--pp", "4", "--virtual-stages", chunks, "--kinds", "1f1b,zb-h1")
+    result = invoke("schedule", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"--virtual-stages {chunks} has no effect on --kinds 1f1b,zb-h1" in result.stderr
+    beside = ("--pp", "4", "--virtual-stages", "3", "--kinds", "1f1b,interleaved")
+    assert invoke("schedule", *beside).exit_code == 0
+
+
+def test_a_schedule_alone_is_drawn_in_forwards(tmp_path: Path) -> None:
+    file = tmp_path / "grid.html"
+    assert invoke("schedule", "--pp", "2", "--html", str(file)).exit_code == 0
+    page = file.read_text()
+    assert "forward of microbatch 0, stage 0: 0 F to 1 F, takes 1 F" in page
+    assert "Times in forwards of a rank, F." in page
+    assert " 1 s<" not in page

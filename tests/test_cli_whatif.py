@@ -188,3 +188,14 @@ def test_a_best_that_does_not_fit_is_no_reference() -> None:
     result = invoke("compare", "gpt2-xl-one-gpu", *setting)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "none of 1 candidates fits: the smallest needs 136.9 GB" in result.stderr
+
+
+def test_different_peaks_are_named_below_mfu(tmp_path: Path) -> None:
+    vary = ("--vary", "training.precision=bf16,fp8")
+    page = tmp_path / "compare.html"
+    small = ("--set", "plan.dp=1", "--set", "training.global_batch_size=16")
+    result = invoke("compare", "llama3-405b-16384", *small, *vary, "--html", str(page))
+    told = "MFU counts against the dense peak of each: 989.4 TFLOP/s bf16, 1,979.0 TFLOP/s fp8."
+    assert told in result.stdout.splitlines()
+    assert told in page.read_text()
+    assert "MFU counts" not in invoke(*COMPARE).stdout

@@ -34,7 +34,8 @@ from simulator.views_planning import (
 )
 
 _RANGED: Final = "Thin lines: 90 % range of the step time, carried through."
-_LIMITED: Final = f"{_RANGED} Dashed: what is allowed."
+_LOG: Final = 10.0
+"""Range of days above which equal distances are equal factors."""
 _PLAN_COLOURS: Final = (
     ("gain", "smallest, cheapest or fastest"),
     ("total", "another"),
@@ -68,7 +69,10 @@ def _plan_drawings(plan: CapacityPlan) -> list[Section]:
     deadline_s, budget_usd = plan.goal.deadline_s, plan.goal.budget_usd
     limit_days = None if deadline_s is None else deadline_s / SECONDS_PER_DAY
     devices = Axis("devices", "{:,.0f}".format, by_factor=True)
-    days, usd = Axis("days", large, limit_days), Axis("dollars", large, budget_usd)
+    took = [_days(o, o.cost) for o in plan.options if o.cost]
+    wide = max(took, default=1.0) > _LOG * min(took, default=1.0)
+    days = Axis("days", large, limit_days, by_factor=wide)
+    usd = Axis("dollars", large, budget_usd)
     drawn = [
         ("Days over devices", _marks(plan, _devices, _days), devices, days),
         ("Dollars over devices", _marks(plan, _devices, _usd), devices, usd),
@@ -76,11 +80,20 @@ def _plan_drawings(plan: CapacityPlan) -> list[Section]:
     ]
     return [
         Section(
-            title, _LIMITED, scatter(marks, across, up, meanings=_meanings(marks, _PLAN_COLOURS))
+            title,
+            _plan_note(across, up),
+            scatter(marks, across, up, meanings=_meanings(marks, _PLAN_COLOURS)),
         )
         for title, marks, across, up in drawn
         if marks
     ]
+
+
+def _plan_note(across: Axis, up: Axis) -> str:
+    limited = across.limit is not None or up.limit is not None
+    words = [_RANGED, "Dashed: what is allowed." if limited else ""]
+    words.append(f"{up.name.capitalize()} by factors." if up.by_factor else "")
+    return " ".join(word for word in words if word)
 
 
 def _marks(plan: CapacityPlan, across: _Quantity, up: _Quantity) -> list[Mark]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simulator.planning.grid import Grid, Skipped
 from simulator.planning.utilisation import Measurement, Reported, Utilisation
 from simulator.report.bars import Bar, Limit, Part, bar_chart
+from simulator.report.breakdown import seconds
 from simulator.report.drawing import Section, drawing_page
 from simulator.report.frame import plain_table
 from simulator.report.gantt import gantt, gantt_note
@@ -84,10 +85,17 @@ def grid_sections(grids: Sequence[Grid]) -> list[Section]:
     """The grids as drawings of a page."""
     return [
         Section(
-            grid_title(grid), f"{_facts(grid)} {gantt_note(grid.timeline)}", gantt(grid.timeline)
+            grid_title(grid),
+            f"{_facts(grid)} {gantt_note(grid.timeline, _unit(grid))}",
+            gantt(grid.timeline, _unit(grid)),
         )
         for grid in grids
     ]
+
+
+def _unit(grid: Grid) -> Callable[[float], str]:
+    """Times with their unit: seconds of a scenario, forwards of a schedule alone."""
+    return seconds if grid.is_real else "{:.4g} F".format
 
 
 def _bubble(grid: Grid) -> Bar:
@@ -99,7 +107,7 @@ def _bubble(grid: Grid) -> Bar:
 
 
 def _facts(grid: Grid) -> str:
-    unit = "" if grid.is_real else " One second stands for the forward of a rank."
+    unit = "" if grid.is_real else " Times in forwards of a rank, F."
     form = grid.closed_form
     beside = (
         f", closed form {form.formula}: {percent(grid.closed_form_share)} ({form.source})"

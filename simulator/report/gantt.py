@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,8 +62,8 @@ class _Lane:
     height: float
 
 
-def gantt(timeline: Timeline) -> str:
-    """The drawing of a timeline as SVG."""
+def gantt(timeline: Timeline, shown: Callable[[float], str] = seconds) -> str:
+    """The drawing of a timeline as SVG; ``shown`` gives a time with its unit."""
     ops = drawn_ops(timeline)
     rows = _shown_rows(ops)
     ops = ops.where(np.isin(ops.process, rows))
@@ -79,13 +79,15 @@ def gantt(timeline: Timeline) -> str:
         height = row_height - _GAP
         marks.append(rect(_LEFT, top, _RIGHT - _LEFT, height, "idle", title=f"{label}: idle"))
         lanes = _lanes(timeline, ops, process, names, top)
-        marks.extend(_exact(lane, end_s) if is_exact else _shares(lane, end_s) for lane in lanes)
+        marks.extend(
+            _exact(lane, end_s, shown) if is_exact else _shares(lane, end_s) for lane in lanes
+        )
     bottom = _TOP + len(rows) * row_height
-    marks.append(horizontal_axis(_LEFT, _RIGHT, bottom, end_s, seconds))
+    marks.append(horizontal_axis(_LEFT, _RIGHT, bottom, end_s, shown))
     return figure(bottom + 26, "Timeline of the pipeline ranks over one step", *marks)
 
 
-def gantt_note(timeline: Timeline) -> str:
+def gantt_note(timeline: Timeline, shown: Callable[[float], str] = seconds) -> str:
     """What a reader must know about the drawing: ranks left out, ops shown as shares."""
     ops = drawn_ops(timeline)
     rows = _shown_rows(ops)
@@ -97,7 +99,7 @@ def gantt_note(timeline: Timeline) -> str:
         slice_s = timeline.makespan_s / _SLICES
         notes.append(
             f"There are too many ops to draw one by one: every lane shows the share of each kind "
-            f"in slices of {seconds(slice_s)}."
+            f"in slices of {shown(slice_s)}."
         )
     return " ".join(notes)
 
@@ -141,7 +143,7 @@ def _css(kind: str) -> str:
     return f"op-{kind.replace(' ', '-')}"
 
 
-def _exact(lane: _Lane, end_s: float) -> str:
+def _exact(lane: _Lane, end_s: float, shown: Callable[[float], str]) -> str:
     """A rectangle per op, with the number of its microbatch where there is room."""
     ops, scale = lane.ops, (_RIGHT - _LEFT) / end_s
     # Room for the widest number, so that one kind of op is numbered throughout or not at all.
@@ -154,9 +156,7 @@ def _exact(lane: _Lane, end_s: float) -> str:
         what = LABELS[phase]
         if microbatch >= 0:
             what += f" of microbatch {microbatch}, stage {int(ops.stage[row])}"
-        title = (
-            f"{what}: {seconds(start_s)} to {seconds(stop_s)}, takes {seconds(stop_s - start_s)}"
-        )
+        title = f"{what}: {shown(start_s)} to {shown(stop_s)}, takes {shown(stop_s - start_s)}"
         css = _css(_KINDS[phase])
         marks.append(rect(x, lane.y, width, lane.height, f"op {css}", title=title))
         number = str(microbatch)

@@ -39,8 +39,8 @@ class Axis:
         name: in words, with its unit.
         shown: a value as text.
         limit: drawn as a line; None where there is none.
-        by_factor: equal distances are equal factors, as for numbers of devices that double; only
-            across, and all values are above 0.
+        by_factor: equal distances are equal factors, as for numbers of devices that double; all
+            values are above 0.
         from_zero: the axis begins at 0, which lets distances be compared; else it spans the values.
     """
 
@@ -54,6 +54,8 @@ class Axis:
         """Where the axis begins and ends: values and limit are inside, not at the edge."""
         known = [*values, *([] if self.limit is None else [self.limit])]
         low, high = min(known), max(known)
+        if self.by_factor:
+            return low / _HEADROOM, high * _HEADROOM
         if self.from_zero:
             return 0.0, _HEADROOM * high or 1.0
         margin = (_HEADROOM - 1) * (high - low or high or 1.0)
@@ -113,11 +115,15 @@ def scatter(
     bottom = top + _HEIGHT
     x_of = _across(marks, horizontal)
 
+    scaled = math.log if vertical.by_factor else float
+
     def y_of(value: float) -> float:
-        return bottom - _HEIGHT * (value - y_low) / (y_high - y_low)
+        share = (scaled(value) - scaled(y_low)) / (scaled(y_high) - scaled(y_low))
+        return bottom - _HEIGHT * share
 
     parts = [legend(meanings, _LEFT, 9.0)]
-    for value in ticks_between(y_low, y_high):
+    ticks = _factors_between if vertical.by_factor else ticks_between
+    for value in ticks(y_low, y_high):
         parts.append(line(_LEFT, y_of(value), _RIGHT, y_of(value), "guide"))
         shown = vertical.shown(value)
         parts.append(text(_LEFT - 8, y_of(value), shown, anchor="end", css="muted"))
@@ -136,6 +142,13 @@ def scatter(
     return figure(bottom + 48, name, *parts, detail="; ".join(told))
 
 
+def _factors_between(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten from ``low`` to ``high``."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    round_values = (m * 10.0**power for power in powers for m in (1, 2, 5))
+    return [value for value in round_values if low <= value <= high]
+
+
 def _told(mark: Mark, horizontal: Axis, vertical: Axis) -> str:
     return f"{vertical.shown(mark.y)} at {horizontal.shown(mark.x)}"
 
@@ -146,6 +159,7 @@ def _across(marks: Sequence[Mark], axis: Axis) -> Callable[[float], float]:
     if not axis.by_factor:
         low, high = axis.ends(values)
         return lambda value: _LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low)
+    values += [] if axis.limit is None else [axis.limit]
     first, last = math.log(min(values)), math.log(max(values))
     inner = _RIGHT - _LEFT - 100
 

@@ -85,9 +85,11 @@ def loss_chart(curve: Curve) -> str:
 
 
 def comparison_chart(found: Comparison) -> str:
-    """A bar per candidate: device-seconds per million tokens, cut into the terms of the step."""
+    """A bar per candidate: what ``time_unit`` says, cut into the terms of the step."""
     costs = [
-        {t: _MILLION * v for t, v in device_seconds_per_token(candidate.report).items()}
+        candidate.report.time
+        if found.same_work
+        else {t: _MILLION * v for t, v in device_seconds_per_token(candidate.report).items()}
         for candidate in found.candidates
     ]
     bars = [
@@ -98,8 +100,12 @@ def comparison_chart(found: Comparison) -> str:
         )
         for candidate, cost in zip(found.candidates, costs, strict=True)
     ]
-    label = "Device-seconds per million tokens"
-    return bar_chart(bars, label, meanings=time_meanings(costs))
+    return bar_chart(bars, time_unit(found), meanings=time_meanings(costs))
+
+
+def time_unit(found: Comparison) -> str:
+    """Seconds where all do the same work on as many devices, else device-seconds per token."""
+    return "Seconds a step" if found.same_work else "Device-seconds per million tokens"
 
 
 def tornado_chart(found: Sensitivity) -> str:

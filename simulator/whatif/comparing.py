@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from simulator.errors import NothingFitsError, SpecError, TrainsimError
 from simulator.report.breakdown import gigabytes
@@ -113,6 +113,31 @@ def compare(
         ),
         tuple((label, error.problem) for label, error in failed.items()),
     )
+
+
+def mfu_note(found: Comparison) -> str:
+    """Against which peaks MFU counts, where they differ; else nothing."""
+    peaks = {
+        candidate.label: candidate.report.model_flops_per_s_per_device / candidate.report.mfu
+        for candidate in found.candidates
+    }
+    if max(peaks.values(), default=0.0) <= min(peaks.values(), default=0.0) * (1 + _ROUNDING):
+        return ""
+    by_precision: dict[str, set[float]] = {}
+    for candidate in found.candidates:
+        peak = round(peaks[candidate.label] / 1e12, 1)
+        by_precision.setdefault(_precision(candidate.report), set()).add(peak)
+    if all(len(values) == 1 for values in by_precision.values()):
+        named = {name: max(values) for name, values in by_precision.items()}
+    else:
+        named = {label: peak / 1e12 for label, peak in peaks.items()}
+    words = ", ".join(f"{peak:,.1f} TFLOP/s {name}" for name, peak in named.items())
+    return f"MFU counts against the dense peak of each: {words}."
+
+
+def _precision(report: Report) -> str:
+    training = cast("Mapping[str, object]", report.scenario["training"])
+    return str(training["precision"])
 
 
 def labels(names: Sequence[str]) -> list[str]:

@@ -13,9 +13,10 @@ from simulator.whatif.charts import (
     comparison_chart,
     efficiency_chart,
     loss_chart,
+    time_unit,
     tornado_chart,
 )
-from simulator.whatif.comparing import Comparison
+from simulator.whatif.comparing import Comparison, mfu_note
 from simulator.whatif.scaling import HELD, Curve
 from simulator.whatif.sensitivity import Sensitivity
 from simulator.whatif.terms import largest_loss
@@ -52,17 +53,20 @@ def comparison_page(found: Comparison) -> str:
     ]
     rows += [(label, "", "cannot be run", reason, "", "", "") for label, reason in found.left_out]
     headers = ("candidate", "devices", "step time", "tokens/s", "MFU", "memory", "")
-    times = [(c.label, {t: 1e6 * v for t, v in c.cost_s.items()}) for c in found.candidates]
+    times = [
+        (c.label, c.time_s if found.same_work else {t: 1e6 * v for t, v in c.cost_s.items()})
+        for c in found.candidates
+    ]
     memories = [
         (c.label, {t: v / 1e9 for t, v in c.memory_bytes.items()}) for c in found.candidates
     ]
-    cost, more = "Device-seconds per million tokens", f"more than {found.reference}"
+    cost, more = time_unit(found), f"more than {found.reference}"
     differences = (
         (f"{cost} {more}", _differences(times, TIME_LABELS)),
         (f"GB on the worst rank {more}", _differences(memories, MEMORY_LABELS)),
     )
     sections = [
-        Section(cost, "", comparison_chart(found), plain_table(headers, rows)),
+        Section(cost, mfu_note(found), comparison_chart(found), plain_table(headers, rows)),
         *(Section(title, "", "", shown) for title, shown in differences),
     ]
     return drawing_page("Comparison", sections)

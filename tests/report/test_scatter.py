@@ -60,3 +60,17 @@ def test_labels_keep_clear_of_points_lines_and_one_another() -> None:
     assert len({(e.get("y"), e.get("text-anchor")) for e in labels}) == len(labels)
     assert sum("point 19:" in (e.text or "") for e in root.iter("title")) == 1
     assert (root.findtext("desc") or "").startswith("point 0: 5 at 5; point 1: ")
+
+
+def test_factors_upward_are_as_far_from_one_another_and_the_limit_is_inside() -> None:
+    """Days 1, 10, 100 with a limit of 500, on both axes."""
+    days = Axis("days", "{:g}".format, 500.0, by_factor=True)
+    marks = [Mark(10.0**k, 10.0**k, f"{k}", "total") for k in range(3)]
+    svg = scatter(marks, days, days)
+    (x0, y0), (x1, y1), (x2, y2) = points(svg)
+    assert abs((y0 - y1) - (y1 - y2)) < 0.02
+    assert abs((x1 - x0) - (x2 - x1)) < 0.02
+    limits = [e for e in ET.fromstring(svg).iter("line") if e.get("class") == "limit"]
+    assert all(30 <= float(e.get("y1", 0)) <= 334 for e in limits)
+    assert float(limits[0].get("x1", 0)) > x2
+    assert all(f">{tick}</text>" in svg for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500))

@@ -108,3 +108,15 @@ def test_what_cannot_be_run_is_on_the_page() -> None:
     assert "7 devices are not" not in scaling_page("small", CURVES)  # tp * cp * pp = 1
     assert "is not divisible by dp * micro_batch_size" in scaling_page("small", CURVES)
     assert "cannot be run" in sensitivity_page("small", FOUND)
+
+
+def test_the_same_work_is_compared_in_seconds_as_on_the_console() -> None:
+    same = compare({"small": small("training.micro_batch_size=1")}, [Axis("plan.tp", (1, 2))])
+    other = compare({"a": small(), "b": small("training.global_batch_size=64")})
+    for found, unit in ((same, "Seconds a step"), (other, "Device-seconds per million tokens")):
+        words = {"Seconds a step", "Device-seconds per million tokens"}
+        page = comparison_page(found)
+        assert {one for one in words if one in page} == {unit}
+    assert same.same_work
+    taken = f"{sum(same.candidates[0].report.time.values()):,.4g} s"
+    assert taken in comparison_chart(same)
