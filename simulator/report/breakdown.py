@@ -43,8 +43,8 @@ RANGE_NOTE: Final = "90 % range"
 FLOPS_LABELS: Final[Mapping[str, str]] = {
     "palm": "PaLM model FLOPs: 6 N + 12 L H Q s per token (MFU)",
     "hardware": "executed FLOPs, recompute counted (HFU)",
-    "megatron_model": "Megatron model FLOPs: 72 B s L h^2 (1 + s/6h + V/12Lh) for a GPT",
-    "megatron_hardware": "Megatron hardware FLOPs: 96 B s L h^2 (1 + s/6h + V/16Lh) for a GPT",
+    "megatron_model": "Megatron model: 72 B s L h^2 (1 + s/6h + V/12Lh)",
+    "megatron_hardware": "Megatron hardware: 96 B s L h^2 (1 + s/6h + V/16Lh)",
     "6n": "6 N per token, no attention",
     "8n": "8 N per token, no attention, full recompute",
 }
