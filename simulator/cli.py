@@ -17,7 +17,7 @@ import typer
 
 from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
-from simulator.cli_options import AsJson, Overrides, ScenarioArgument
+from simulator.cli_options import AsJson, Overrides, ScenarioArgument, number_within
 from simulator.cli_planning import register as register_planning
 from simulator.cli_samples import add_samples_command
 from simulator.cli_search import register as _register_search
@@ -203,7 +203,8 @@ def validate(
     from simulator.published.validate import validate as compare
     from simulator.spec.stacks import load_stack
 
-    # A wrong name is refused before minutes are spent.
+    # What is wrong is refused before minutes are spent.
+    number_within("--bar", bar, 0.0, 10.0, "a share, for example 0.15")
     renderers = [(page, page_renderer(page)) for page in pages or []]
     files = [*(rows or []), *(more_rows or [])]
     if stack:

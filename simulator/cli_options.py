@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar, overload
 
 import typer
 
-from simulator.errors import TrainsimError
+from simulator.errors import SpecError, TrainsimError
 
 ScenarioArgument = Annotated[
     str, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
@@ -49,3 +49,29 @@ def option_value(name: str, text: str | None, parse: Callable[[str], T]) -> T | 
         return parse(text)
     except TrainsimError as error:
         raise error.at(name) from None
+
+
+@overload
+def number_within(name: str, value: float, low: float, high: float, hint: str) -> float: ...
+@overload
+def number_within(
+    name: str, value: float | None, low: float, high: float, hint: str
+) -> float | None: ...
+def number_within(
+    name: str, value: float | None, low: float, high: float, hint: str
+) -> float | None:
+    """The number of an option, None if it is not given.
+
+    Args:
+        name: of the option, for errors.
+        value: what was given.
+        low: the least that is allowed.
+        high: the most.
+        hint: what the number means, with an example.
+
+    Raises:
+        SpecError: if it is no number or outside the range.
+    """
+    if value is None or low <= value <= high:
+        return value
+    raise SpecError(f"{value:g} is not between {low:g} and {high:,.10g}", where=name, hint=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +13,7 @@ from simulator.cli_options import (
     Overrides,
     ScenarioArgument,
     TableFiles,
+    number_within,
     option_value,
 )
 from simulator.console import as_json as json_text
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from simulator.planning.budget import Rates
     from simulator.planning.variant import Job
 
+
+MAX_PUE: Final = 10.0
+"""Ten times the energy of the computers: beyond that is a typing error."""
+MAX_CARBON_KG_PER_KWH: Final = 10.0
+"""Several times what burning lignite emits."""
+MAX_POWER_W: Final = 1e6
+"""Of one device with its share of the host: a thousand times that of today's."""
 
 Pue = Annotated[
     float | None, typer.Option(help="Power usage effectiveness; else that of hardware/prices.yaml.")
@@ -106,6 +114,11 @@ def plan(
     )
     counts = option_value("--devices", devices, parse_range) or ()
     job = Job(scenario, tuple(overrides or ()))
+    carbon = number_within(
+        *("--carbon", carbon, 0.0, MAX_CARBON_KG_PER_KWH), "kg CO2e per kWh, for example 0.4"
+    )
+    number_within("--goodput", goodput, 0.001, 1.0, "a share of the time, for example 0.9")
+    pue = _checked_pue(pue)
     rates = _rates(job, price=price, power=power, pue=pue, carbon=carbon, goodput=goodput)
     with counted() as progress:
         found = capacity_plan(job, goal, rates, counts, progress)
@@ -209,7 +222,8 @@ def hardware(
     outputs = checked_outputs(tables, html, scenario)
     table = parse_prices(prices or [], shipped_prices())
     known = {n: Sourced(p.value, p.source) for n, p in table.usd_per_device_hour.items()}
-    factor = table.pue.value if pue is None else pue
+    given = _checked_pue(pue)
+    factor = table.pue.value if given is None else given
     names = option_value("--clusters", clusters, parse_words)
     job = Job(scenario, tuple(overrides or ()))
     with counted() as progress:
@@ -221,6 +235,11 @@ def hardware(
     else:
         show(hardware_view(found, factor, job.load().stack.name))
     exit_unless(any(m.prediction is not None and m.prediction.fits for m in found))
+
+
+def _checked_pue(pue: float | None) -> float | None:
+    hint = "energy of the data centre over that of its computers, for example 1.2"
+    return number_within("--pue", pue, 1.0, MAX_PUE, hint)
 
 
 def _rates(
@@ -250,6 +269,8 @@ def _rates(
     watts = None
     if power != "catalogue":
         watts = option_value("--power", power, lambda text: parse_quantity(text, "power"))
+        hint = "watts of a device with its share of the host, for example '900 W'"
+        watts = number_within("--power", watts, 1.0, MAX_POWER_W, hint)
     return Rates(
         usd_per_device_hour=rate if usd is None else Sourced(usd, "given"),
         power_w=figure(watts, catalogue_power(node)),

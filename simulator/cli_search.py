@@ -15,6 +15,7 @@ from simulator.cli_options import (
     Overrides,
     ScenarioArgument,
     TableFiles,
+    number_within,
     option_value,
 )
 from simulator.console import as_json as _as_json
@@ -33,6 +34,10 @@ SMALLEST_PLAN: Final = (
     *("plan.sharding=ddp", "plan.shard_group_size=null", "training.micro_batch_size=1"),
 )
 """One device: a plan that every model and batch allows."""
+
+
+MAX_PRICE: Final = 1e6
+"""Of a device-hour in any currency; more is a typing error."""
 
 
 class Objective(StrEnum):
@@ -95,9 +100,7 @@ def search(
     ] = 0.0,
     price: Annotated[
         float | None,
-        typer.Option(
-            "--price", "--price-per-device-hour", min=0.0, help="Of a device-hour, for costs."
-        ),
+        typer.Option("--price", "--price-per-device-hour", help="Of a device-hour, for costs."),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why the best plan beats the runner-up.")
@@ -121,6 +124,7 @@ def search(
     from simulator.spec.ranges import parse_range
 
     outputs = checked_outputs(tables, html, scenario)
+    number_within("--price", price, 0.0, MAX_PRICE, "of a device-hour, for example 2.5")
     base, default_devices = _base(scenario, overrides or ())
     ranges = (option_value("--devices", one, parse_range) for one in devices or ())
     counts = dict.fromkeys(count for one in ranges for count in one)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli_options import AsJson, HtmlFile, Overrides, ScenarioArgument, TableFiles
+from simulator.cli_options import (
+    AsJson,
+    HtmlFile,
+    Overrides,
+    ScenarioArgument,
+    TableFiles,
+    number_within,
+)
 from simulator.console import as_json as json_text
 from simulator.console import examples, exit_unless, guarded, show
 from simulator.outputs import checked_outputs
@@ -102,6 +109,7 @@ def scale(
     cannot be run are listed with the reason; exits 3 if no number of them fits in memory.
     """
     outputs = checked_outputs(tables, html, scenario)
+    number_within("--pays", pays, 0.0, 1.0, "a share, for example 0.7")
     from simulator.spec.load import scenario_source
     from simulator.spec.ranges import parse_range
     from simulator.whatif.page import scaling_page

@@ -270,6 +270,7 @@ def test_a_missed_bar_is_exit_4(tmp_path: Path) -> None:
     rows = str(next(path for path in published_paths() if path.stem == "frontier"))
     assert CliRunner().invoke(app, ["validate", rows, "--bar", "0.5"]).exit_code == 0
     assert CliRunner().invoke(app, ["validate", rows, "--bar", "0.001"]).exit_code == 4
+    assert CliRunner().invoke(app, ["validate", rows, "--bar", "nan"]).exit_code == 2
 
 
 def test_validate_on_another_stack(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_numbers_of_devices_are_ranges_and_may_be_repeated(small: str) -> None:
         (["--devices", "2:8"], "'2:8' is no range"),
         (["--schedule", "zb"], "unknown schedule 'zb'"),
         (["--objective", "cost_per_token"], "needs a price"),
+        (["--price", "inf"], "at --price\n\nhint: "),
     ],
 )
 def test_wrong_input_is_refused_with_a_hint(small: str, options: list[str], message: str) -> None:

@@ -86,6 +86,8 @@ def test_queries_of_any_type_can_be_json(folder: Path) -> None:
         (["sweep", "{plans}", "--out", "{rows}", "--shard", "3/2"], "is not a shard"),
         (["query", "nowhere"], "'nowhere' holds no sweep"),
         (["query", "{rows}", "SELECT what FROM rows"], "DESCRIBE rows"),
+        (["query", "{rows}", ""], "the query is empty\n  at SQL\n\nhint: "),
+        (["query", "{rows}", " ;; "], "the query is empty"),
         (["samples", "gpt2-xl-one-gpu"], "no noise is given"),
         (["samples", "gpt2-xl-one-gpu", "--noise", "sped=1"], "did you mean speed"),
         (["samples", "gpt2-xl-one-gpu", "--noise", "speed=x"], "'x' is not a number"),

@@ -140,7 +140,10 @@ def test_files_are_written_whole_and_reported_on_stderr(
         (("compare", "gpt2-xl-one-gpu", "--vary", "plan.tp"), "--vary plan.sharding=zero1,zero3"),
         (("compare", "gpt2-xl-one-gpu", "--vary", "plan.pt=1,2"), "did you mean"),
         ((*SENSITIVITY, "--lever", "nic"), "nic_bandwidth"),
-        ((*SENSITIVITY, "--factor", "0"), "above 0"),
+        ((*SENSITIVITY, "--factor", "0"), "not between 0.001 and 1000"),
+        ((*SENSITIVITY, "--factor", "1e-300"), "at --factor\n\nhint: "),
+        ((*SCALE, "--pays", "nan"), "at --pays\n\nhint: "),
+        ((*SCALE, "--pays", "-1"), "at --pays\n\nhint: "),
     ],
 )
 def test_bad_input_exits_2_with_a_hint(arguments: tuple[str, ...], words: str) -> None:

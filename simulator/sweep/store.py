@@ -34,6 +34,7 @@ with needs("sweep", "a sweep"):
 MANIFEST: Final = "sweep.json"
 PARTS: Final = "part-*.parquet"
 _FORMAT: Final = 1
+_TABLE_HINT: Final = "the table is called rows; 'DESCRIBE rows' lists its columns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,8 @@ def read(folder: Path, sql: str) -> Selection:
     """Runs SQL over the rows of a sweep, which are the table ``rows``.
 
     Raises:
-        SpecError: if the directory holds no sweep, or for what the database says of the SQL.
+        SpecError: if the directory holds no sweep, or the SQL is empty, or for what the
+            database says of it.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
@@ -130,6 +132,8 @@ def read(folder: Path, sql: str) -> Selection:
     with ctrl_c(), duckdb.connect() as connection:
         connection.execute(f"CREATE VIEW rows AS {_source(folder, manifest)}")
         try:
+            if not duckdb.extract_statements(sql):
+                raise SpecError("the query is empty", where="SQL", hint=_TABLE_HINT)
             result = connection.execute(sql)
             names = tuple(str(column[0]) for column in result.description or ())
             return Selection(names, tuple(tuple(row) for row in result.fetchall()))
@@ -137,7 +141,7 @@ def read(folder: Path, sql: str) -> Selection:
             raise SpecError(
                 str(error).strip(),
                 where="SQL",
-                hint="the table is called rows; 'DESCRIBE rows' lists its columns",
+                hint=_TABLE_HINT,
             ) from None
 
 

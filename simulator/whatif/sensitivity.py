@@ -18,6 +18,9 @@ from simulator.whatif.terms import cost_difference, efficiency
 
 DEFAULT_FACTORS: Final = (0.5, 2.0)
 """Half and twice of every quantity."""
+MIN_FACTOR: Final = 1e-3
+MAX_FACTOR: Final = 1e3
+"""Machines beyond a thousandth or a thousand times of today's are typing errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def sensitivity(
         watch: shows progress.
 
     Raises:
-        SpecError: if a factor is not above 0, or a lever is not known.
+        SpecError: if a factor is out of range, or a lever is not known.
         TrainsimError: if the scenario is wrong. A value of an axis that breaks a rule is left out,
             with the reason.
     """
@@ -132,9 +135,9 @@ def _checked(levers: Sequence[str] | Mapping[str, object], factors: Sequence[flo
         if name not in HARDWARE:
             raise UnknownNameError.of("lever", name, HARDWARE, where="--lever")
     for factor in factors:
-        if not 0 < factor < float("inf"):
+        if not MIN_FACTOR <= factor <= MAX_FACTOR:
             raise SpecError(
-                f"factor {factor:g} is not above 0 and finite",
+                f"factor {factor:g} is not between {MIN_FACTOR:g} and {MAX_FACTOR:g}",
                 where="--factor",
                 hint="0.5 halves a quantity, 2 doubles it",
             )
