@@ -12,6 +12,7 @@ import typer
 from simulator.cli_options import AsJson, TableFiles
 from simulator.console import as_json as json_text
 from simulator.console import busy, examples, guarded, show
+from simulator.errors import SpecError
 from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ def sweep(
     from simulator.sweep.run import Execution, run_sweep
     from simulator.views_sweep import outcome_view, shown_progress
 
+    if address and executor not in (Executor.dask, Executor.ray):
+        raise SpecError(
+            f"--executor {executor.value} takes no --address",
+            where="--address",
+            hint="add --executor dask or --executor ray",
+        )
     loaded = load_sweep(file)
     execution = Execution(workers or _cores(), executor.value, parse_shard(shard), address)
     try:

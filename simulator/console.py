@@ -50,7 +50,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except OSError as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
-            typer.echo(f"error: {error.strerror}: '{str(error.filename)[:80]}'", err=True)
+            what = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+            place = f": '{str(error.filename)[:80]}'" if error.filename is not None else ""
+            typer.echo(f"error: {what[:200]}{place}", err=True)
             raise typer.Exit(BAD_INPUT) from None
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE):

@@ -12,6 +12,7 @@ from docs import console
 from docs.generate import ROOT, prepare
 from simulator.cli import app
 from simulator.cli_sweep import Executor
+from simulator.sweep import executors
 from simulator.sweep.executors import EXECUTORS
 
 SWEEP = """
@@ -101,6 +102,27 @@ def test_mistakes_exit_2(folder: Path, arguments: list[str], message: str) -> No
     result = invoke(*(places.get(argument, argument) for argument in arguments))
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("executor", ["dask", "ray"])
+def test_a_dead_scheduler_is_named_and_leaves_no_directory(
+    executor: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "_CONNECT_S", 0.2)
+    arguments = ["sweep", str(folder / "plans.yaml"), "--out", str(tmp_path / "rows")]
+    result = invoke(*arguments, "--executor", executor, "--address", "127.0.0.1:1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no scheduler answers at '127.0.0.1:1': " in result.stderr
+    assert "at --address\n\nhint: " in result.stderr
+    assert not (tmp_path / "rows").exists()
+
+
+def test_an_address_needs_an_executor_that_takes_one(folder: Path, tmp_path: Path) -> None:
+    arguments = ["sweep", str(folder / "plans.yaml"), "--out", str(tmp_path / "rows")]
+    result = invoke(*arguments, "--address", "127.0.0.1:1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--executor process takes no --address\n  at --address\n\nhint: " in result.stderr
+    assert not (tmp_path / "rows").exists()
 
 
 def test_samples_show_percentiles() -> None:

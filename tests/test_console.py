@@ -4,6 +4,7 @@ import io
 import sys
 
 import pytest
+import typer
 
 from simulator import console
 
@@ -13,6 +14,28 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "error: No space left on device\n"),
+        (OSError(13, "Permission denied", "a.csv"), "error: Permission denied: 'a.csv'\n"),
+        (OSError("no answer"), "error: no answer\n"),
+        (TimeoutError(), "error: TimeoutError\n"),
+    ],
+)
+def test_an_os_error_says_what_is_known(
+    error: OSError, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @console.guarded
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        fail()
+    assert ended.value.exit_code == console.BAD_INPUT
+    assert capsys.readouterr().err == words
 
 
 def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

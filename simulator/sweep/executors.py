@@ -10,6 +10,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,10 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar, cast
 
+from simulator.errors import SpecError
 from simulator.sweep.extras import needs
 
 _RETRIES: Final = 3
 """Times that Dask and Ray run a task again whose worker died."""
+
+_CONNECT_S: Final = 10
+"""Seconds to wait for an answer of a Dask scheduler or a Ray cluster."""
 
 _JOB_LIMIT_MIN: Final = 60
 """Minutes after which a job is ended, far above ``batch_s``; ``SBATCH_TIMELIMIT`` overrides it."""
@@ -94,6 +99,26 @@ def _threads(request: Request) -> Generator[Executor]:
 
 
 @contextmanager
+def _reaching(address: str) -> Generator[None]:
+    """Around connecting to a scheduler.
+
+    Raises:
+        SpecError: if none answers there.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if not address:
+            raise
+        first = (str(error).splitlines() or [""])[0][:200]
+        raise SpecError(
+            f"no scheduler answers at '{address[:80]}': {first}",
+            where="--address",
+            hint="is it running, and reached from here? without --address one is started",
+        ) from None
+
+
+@contextmanager
 def _dask(request: Request) -> Generator[Executor]:
     with needs("dask", "--executor dask"):
         distributed = importlib.import_module("distributed")
@@ -106,7 +131,8 @@ def _dask(request: Request) -> Generator[Executor]:
                     n_workers=request.workers, threads_per_worker=1, dashboard_address=None
                 )
             )
-        client = stack.enter_context(distributed.Client(scheduler))
+        with _reaching(request.address):
+            client = stack.enter_context(distributed.Client(scheduler, timeout=_CONNECT_S))
         yield client.get_executor(pure=False, retries=_RETRIES)
 
 
@@ -142,7 +168,12 @@ def _ray(request: Request) -> Generator[Executor]:
         ray = importlib.import_module("ray")
     own = {"num_cpus": request.workers, "include_dashboard": False}
     where = {"address": request.address} if request.address else own
-    ray.init(log_to_driver=False, logging_level="ERROR", **where)
+    with _reaching(request.address):
+        # Ray itself tries for minutes.
+        host, _, port = request.address.rpartition("://")[2].rpartition(":")
+        if port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+        ray.init(log_to_driver=False, logging_level="ERROR", **where)
     try:
         yield _RayExecutor(ray.remote(max_retries=_RETRIES))
     finally:

@@ -89,7 +89,7 @@ def run_sweep(
     columns = columns_of(sweep, metrics, everything)
     points = [point for point in everything if execution.shard.holds(point.id)]
     store = Store(folder, columns, space.base_digest())
-    present = store.open()
+    present = store.present()
     missing = deque(point for point in points if point.id not in present)
     progress = started(len(points), len(points) - len(missing))
     evaluated = len(missing)
@@ -99,9 +99,12 @@ def run_sweep(
     request = Request(execution.workers, execution.address, folder.resolve())
     while work.unfinished:
         with place.open(request) as executor:
+            # Only now: a missing package or a dead scheduler leaves no directory behind.
+            store.make()
             for rows in work.results(executor, _IN_FLIGHT * execution.workers):
                 store.append(rows)
                 progress(len(rows))
+    store.make()
     return Outcome(folder, len(points), evaluated, _statuses(folder), work.lost)
 
 

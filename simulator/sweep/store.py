@@ -49,27 +49,42 @@ class Store:
     columns: tuple[Column, ...]
     base: str
 
-    def open(self) -> set[str]:
-        """Makes the directory, or finds out which rows it holds.
-
-        Returns:
-            Ids of the points whose rows are there.
+    def present(self) -> set[str]:
+        """Ids of the points whose rows are there; writes nothing.
 
         Raises:
-            SpecError: if it holds rows of another sweep, or files that are none of ours.
+            SpecError: if the directory holds rows of another sweep, or files that are none of ours.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         manifest = self.folder / MANIFEST
         if not manifest.exists():
             # A manifest that was killed while it was written, or that another shard writes now.
             unfinished = set(self.folder.glob(f".{MANIFEST}.*"))
-            if set(self.folder.iterdir()) - unfinished - {manifest}:
+            there = set(self.folder.iterdir()) if self.folder.exists() else set[Path]()
+            if there - unfinished - {manifest}:
                 raise SpecError(
                     f"'{self.folder}' is not empty and holds no sweep", hint="name a new directory"
                 )
-            write_whole(manifest, self._manifest())
+            return set()
         self._check(manifest)
         return {str(point) for (point,) in read(self.folder, f"SELECT {POINT} FROM rows").rows}
+
+    def make(self) -> None:
+        """Makes the directory, if it is not there.
+
+        Raises:
+            SpecError: if it holds rows of another sweep, which another process began meanwhile.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        manifest = self.folder / MANIFEST
+        if not manifest.exists():
+            write_whole(manifest, self._manifest())
+        self._check(manifest)
+
+    def open(self) -> set[str]:
+        """Makes the directory, or finds out which rows it holds: ``present`` and ``make``."""
+        there = self.present()
+        self.make()
+        return there
 
     def append(self, rows: Sequence[Row]) -> Path:
         """Adds one part file, all or nothing.
