@@ -30,7 +30,7 @@ from simulator.console import exit_unless as _exit_unless
 from simulator.console import guarded as _guarded
 from simulator.console import show as _print
 from simulator.console import write as _write
-from simulator.outputs import check_distinct
+from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.report.report import Report
@@ -119,7 +119,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Predict one training step: time, MFU, memory, and where the time goes."""
-    check_distinct([scenario], trace, html)
+    checked_outputs(None, html, scenario, others=[trace])
     report = _simulated(scenario, overrides, engine)
     from simulator.report.formats import FORMATS
 

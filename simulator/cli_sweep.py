@@ -124,6 +124,9 @@ def _cores() -> int:
 def _record(outcome: Outcome) -> dict[str, object]:
     return {
         "folder": str(outcome.folder),
+        "combinations": outcome.combinations,
+        "rejected": outcome.rejected,
+        "shard": f"{outcome.shard.index}/{outcome.shard.count}",
         "points": outcome.points,
         "evaluated": outcome.evaluated,
         "statuses": outcome.statuses,

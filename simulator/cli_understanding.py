@@ -236,7 +236,7 @@ def schedule(
     from simulator.views import PLAIN_WIDTH
     from simulator.views_understanding import schedule_view
 
-    outputs = checked_outputs(tables, html, *([scenario] if scenario else []), others=[svg])
+    outputs = checked_outputs(tables, html, *([scenario] if scenario else []), svg=svg)
     counts = option_value("--microbatches", microbatches, parse_range)
     names = option_value("--kinds", kinds, parse_words)
     if scenario is None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from simulator.table_file import Table
 
 _TABLES: Final = (".csv", ".parquet")
+_PAGES: Final = (".html", ".htm")
+_DRAWINGS: Final = (".svg",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ def checked_outputs(
     tables: Sequence[Path] | None,
     html: Path | None,
     *reads: str,
+    svg: Path | None = None,
     others: Sequence[Path | None] = (),
 ) -> Outputs:
     """The files to write.
@@ -59,6 +62,7 @@ def checked_outputs(
         tables: of --table.
         html: of --html.
         reads: scenarios, which no output may replace.
+        svg: of --svg.
         others: further outputs of the command.
 
     Raises:
@@ -69,12 +73,20 @@ def checked_outputs(
         from simulator.table_file import check_table_file
 
         check_table_file(path)
-    if html is not None and html.suffix in _TABLES:
-        raise SpecError(
-            f"'{html.name[:80]}' is no name of a page", hint=f"write --table {html} for a table"
-        )
-    check_distinct(reads, *(tables or ()), html, *others)
+    _check_suffix("--html", html, _PAGES)
+    _check_suffix("--svg", svg, _DRAWINGS)
+    check_distinct(reads, *(tables or ()), html, svg, *others)
     return Outputs(tuple(tables or ()), html)
+
+
+def _check_suffix(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
+    if path is None or path.suffix.lower() in suffixes:
+        return
+    hint = f"name it {path.with_suffix(suffixes[0]).name[:80]}" if path.name else ""
+    if path.suffix.lower() in _TABLES:
+        hint = f"write --table {path} for a table"
+    names = " or ".join(suffixes)
+    raise SpecError(f"'{path.name[:80]}' does not end in {names}", where=option, hint=hint)
 
 
 def check_distinct(reads: Sequence[str], *outputs: Path | None) -> None:

@@ -45,17 +45,18 @@ _QUANTITY: Final = re.compile(
 )
 
 
-def parse_quantity(text: object, dimension: str) -> float:
+def parse_quantity(text: object, dimension: str, *, example: str = "") -> float:
     """The SI value of a quantity such as ``"450 GB/s"``.
 
     Args:
         text: what the user wrote; only a string with a number and a unit is accepted.
         dimension: a key of ``UNITS``.
+        example: for hints, where the usual one of the dimension is of another size.
 
     Raises:
         SpecError: if the text is no quantity, or its unit is not one of the dimension.
     """
-    example = _EXAMPLES[dimension]
+    example = example or _EXAMPLES[dimension]
     if not isinstance(text, str):
         raise SpecError(
             f"{text!r} has no unit",

@@ -14,6 +14,7 @@ from simulator.planning.hardware import Machine
 from simulator.planning.tradeoff import Point
 from simulator.planning.variant import Prediction
 from simulator.report.breakdown import gigabytes
+from simulator.spec.ranges import amount_text, duration_text
 from simulator.units import format_seconds, percent
 from simulator.views import table
 
@@ -69,9 +70,9 @@ def arithmetic(plan: CapacityPlan) -> tuple[int | None, list[tuple[str, ...]]]:
 def goal_line(plan: CapacityPlan) -> str:
     """What is asked for, and at what price."""
     goal, rates = plan.goal, plan.rates
-    words = [f"{goal.tokens:.4g} tokens"]
+    words = [f"{amount_text(goal.tokens)} tokens"]
     if goal.deadline_s is not None:
-        words.append(f"within {goal.deadline_s / SECONDS_PER_DAY:g} days")
+        words.append(f"within {duration_text(goal.deadline_s)}")
     if goal.budget_usd is not None:
         words.append(f"for at most ${goal.budget_usd:,.0f}")
     price = rates.usd_per_device_hour

@@ -32,9 +32,18 @@ Started: TypeAlias = Callable[[int, int], Callable[[int], None]]
 def outcome_view(outcome: Outcome) -> RenderableType:
     """How many rows there are, of which kind, and what to do with them."""
     there = outcome.points - outcome.evaluated
-    parts: list[RenderableType] = [
-        Text(f"{outcome.points:,} points: {outcome.evaluated:,} simulated, {there:,} there before")
-    ]
+    done = f"{outcome.evaluated:,} simulated, {there:,} there before"
+    shard, parts = outcome.shard, list[RenderableType]()
+    if outcome.rejected:
+        combinations = f"{outcome.rejected:,} of {outcome.combinations:,} combinations"
+        parts.append(Text(f"{combinations} left out by the constraints"))
+    if shard.count == 1:
+        parts.append(Text(f"{outcome.points:,} points: {done}"))
+    else:
+        total = outcome.combinations - outcome.rejected
+        part = f"shard {shard.index}/{shard.count}"
+        parts.append(Text(f"{outcome.points:,} of {total:,} points are of {part}: {done}"))
+        parts.append(Text(f"{sum(outcome.statuses.values()):,} rows of all shards are there now:"))
     if outcome.lost_batches:
         parts.append(Text(f"{outcome.lost_batches} batches ran again: their worker was lost"))
     parts.append(table([(status, f"{count:,}") for status, count in outcome.statuses.items()]))

@@ -65,6 +65,24 @@ def test_every_verb_writes_tables_and_a_page_beside_its_json(
     assert {path.name for path in folder.iterdir()} == set(names)
 
 
+@pytest.mark.parametrize("verb", ["run", *VERBS])
+@pytest.mark.parametrize("name", ["page.pdf", "page", ".html"])
+def test_a_page_has_the_name_of_one(verb: str, name: str, tmp_path: Path) -> None:
+    result = invoke(verb, *VERBS.get(verb, ONE), "--html", str(tmp_path / name))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"'{name}' does not end in .html or .htm\n  at --html\n\nhint: " in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_drawing_has_the_name_of_one(tmp_path: Path) -> None:
+    schedule = ("schedule", "--pp", "4", "--svg")
+    result = invoke(*schedule, str(tmp_path / "drawing.png"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'drawing.png' does not end in .svg\n  at --svg\n\nhint: name it" in result.stderr
+    assert not list(tmp_path.iterdir())
+    assert invoke(*schedule, str(tmp_path / "drawing.SVG")).exit_code == 0
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_csv_and_parquet_say_the_same(verb: str, written: dict[str, tuple[Path, Result]]) -> None:
     folder, _ = written[verb]
@@ -139,7 +157,7 @@ def test_the_older_name_of_the_option_works(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (("--table", "rows.xlsx"), "'rows.xlsx' does not end in .csv or .parquet"),
-        (("--html", "rows.parquet"), "is no name of a page"),
+        (("--html", "rows.parquet"), "does not end in .html or .htm"),
         (("--table", "a.csv", "--table", "a.csv"), "would replace"),
     ],
 )

@@ -50,6 +50,12 @@ def test_plan_json_repeats_what_run_says() -> None:
     assert data["rates"]["power_w"] == {"value": 900.0, "source": "given"}
 
 
+def test_plan_repeats_its_goal_as_people_write_it() -> None:
+    options = ("--tokens", "2e12", "--devices", "128", "--deadline", "1h")
+    lines = invoke("plan", SCENARIO, *options).stdout.splitlines()
+    assert lines[0].startswith("2T tokens, within 1 h, goodput 1, ")
+
+
 def test_a_doubled_goodput_halves_the_days() -> None:
     def days(goodput: str) -> float:
         options = ("--tokens", "1T", "--devices", "128", "--goodput", goodput, "--json")
@@ -121,6 +127,7 @@ def test_hardware_table_and_json(tmp_path: Path) -> None:
     [
         (("plan", SCENARIO, "--tokens", "2x"), "at --tokens"),
         (("plan", SCENARIO, "--tokens", "2T", "--deadline", "60"), "at --deadline"),
+        (("plan", SCENARIO, "--tokens", "2T", "--deadline", "60"), "for example '60d'"),
         (("plan", SCENARIO, "--tokens", "2T", "--devices", "8:a"), "at --devices"),
         (("plan", UNPRICED, "--tokens", "2T", "--budget", "1M"), "give --price"),
         (("plan", SCENARIO, "--tokens", "2T", "--power", "900"), "at --power"),

@@ -104,6 +104,38 @@ def test_mistakes_exit_2(folder: Path, arguments: list[str], message: str) -> No
     assert message in result.stderr
 
 
+def test_a_shard_says_which_points_are_its_own(folder: Path, tmp_path: Path) -> None:
+    command = ("sweep", str(folder / "plans.yaml"), "--out", str(tmp_path / "rows"))
+    options = ("--executor", "thread", "--workers", "1", "--shard")
+    first = json.loads(invoke(*command, *options, "1/2", "--json").stdout)
+    own = 6 - first["points"]
+    lines = invoke(*command, *options, "2/2").stdout.splitlines()
+    assert lines[0] == f"{own} of 6 points are of shard 2/2: {own} simulated, 0 there before"
+    assert lines[1] == "6 rows of all shards are there now:"
+
+
+def test_combinations_that_constraints_leave_out_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "few.yaml"
+    file.write_text(f"{SWEEP}constraints: [plan.tp == 8, training.micro_batch_size < 3]\n")
+    command = ("sweep", str(file), "--out", str(tmp_path / "rows"), "--executor", "thread")
+    # 2 x 3 combinations, of which (8, 1) and (8, 2) keep both constraints.
+    lines = invoke(*command).stdout.splitlines()
+    assert lines[0] == "4 of 6 combinations left out by the constraints"
+    assert lines[1] == "2 points: 2 simulated, 0 there before"
+    data = json.loads(invoke(*command, "--json").stdout)
+    assert (data["combinations"], data["rejected"], data["shard"]) == (6, 4, "1/1")
+
+
+def test_constraints_that_leave_nothing_are_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "none.yaml"
+    file.write_text(f"{SWEEP}constraints: [plan.tp > 8]\n")
+    result = invoke("sweep", str(file), "--out", str(tmp_path / "rows"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the constraints reject all 6 combinations of axis values\n" in result.stderr
+    assert f"at {file}: constraints\n\nhint: " in result.stderr
+    assert not (tmp_path / "rows").exists()
+
+
 @pytest.mark.parametrize("executor", ["dask", "ray"])
 def test_a_dead_scheduler_is_named_and_leaves_no_directory(
     executor: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -134,7 +134,7 @@ def test_files_are_written_whole_and_reported_on_stderr(
     [
         (("scale", "gpt2-xl-one-gpu", "--devices", "1:x"), "128:4096:x2"),
         (("scale", "gpt2-xl-on-gpu", "--devices", "1"), "gpt2-xl-one-gpu"),
-        ((*SCALE, "--html", "out.csv"), "is no name of a page"),
+        ((*SCALE, "--html", "out.csv"), "does not end in .html or .htm"),
         ((*SCALE, "--csv", "a.csv", "--table", "a.csv"), "would replace"),
         ((*COMPARE, "--csv", "a.json"), "does not end in .csv"),
         (("compare", "gpt2-xl-one-gpu", "--vary", "plan.tp"), "--vary plan.sharding=zero1,zero3"),

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from simulator.errors import SpecError
+from simulator.spec.ranges import amount_text
 
 SECONDS_PER_HOUR = 3600.0
 SECONDS_PER_DAY = 86400.0
@@ -152,7 +153,10 @@ def explained(
     hours, power, pue = job.device_hours, rates.power_w, rates.pue
     figures = [
         Figure(
-            "steps", f"{job.steps:,}", f"{tokens:.4g} tokens / {tokens_per_step:,} per step", ""
+            "steps",
+            f"{job.steps:,}",
+            f"{amount_text(tokens)} tokens / {tokens_per_step:,} per step",
+            "",
         ),
         Figure(
             "days",

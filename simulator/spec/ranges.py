@@ -101,13 +101,29 @@ def parse_amount(text: str, what: str) -> float:
     return value
 
 
+def amount_text(value: float) -> str:
+    """A number as ``parse_amount`` reads it, in four digits: ``amount_text(2e12) == '2T'``."""
+    for suffix in ("T", "B", "M"):
+        if value >= _THOUSANDS[suffix]:
+            return f"{value / _THOUSANDS[suffix]:.4g}{suffix}"
+    return f"{value:,.10g}"
+
+
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as ``60d`` or ``12 h``.
 
     Raises:
         SpecError: if it is none, or is not above 0.
     """
-    seconds = parse_quantity(text, "time")
+    seconds = parse_quantity(text, "time", example="60d")
     if not 0 < seconds < math.inf:
         raise SpecError(f"'{text[:40]}' is not above 0", hint="write for example 60d or 12h")
     return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it: ``duration_text(5400) == '1.5 h'``."""
+    for unit, factor in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= factor:
+            return f"{seconds / factor:g} {unit}"
+    return f"{seconds:g} s"

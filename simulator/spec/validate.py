@@ -68,6 +68,13 @@ def _as_spec_error(
             expected = str(context.get("expected", ""))
             near = _nearest(str(problem["input"]), re.findall(r"'([^']*)'", expected))
             return SpecError(f"{value} is not one of {expected}", where=place, hint=near)
+        case "too_short" | "too_long":
+            has = context.get("actual_length") or "no"
+            fewest, most = context.get("min_length"), context.get("max_length")
+            allowed = f"{fewest} or more" if most is None else f"at most {most}"
+            return SpecError(
+                f"'{name}' holds {has} values", where=place, hint=f"write {allowed} of them"
+            )
         case _ if isinstance(cause, TrainsimError):
             return type(cause)(cause.problem, where=cause.where or place, hint=cause.hint)
         case _:

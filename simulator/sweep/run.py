@@ -39,6 +39,9 @@ class Outcome:
         evaluated: by this run; the others were there.
         statuses: rows of the directory by status.
         lost_batches: batches whose worker died, and which ran again.
+        combinations: of axis values, of all shards.
+        rejected: those of them that a constraint leaves out.
+        shard: which part this was.
     """
 
     folder: Path
@@ -46,6 +49,9 @@ class Outcome:
     evaluated: int
     statuses: dict[str, int]
     lost_batches: int
+    combinations: int
+    rejected: int
+    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,20 @@ def run_sweep(
             called with the number of further rows whenever some are on disk.
 
     Raises:
-        TrainsimError: if the sweep is wrong or the directory holds another one.
+        TrainsimError: if the sweep is wrong, no point is left of it, or the directory holds
+            another one.
     """
     if execution.executor not in EXECUTORS:
         raise UnknownNameError.of("executor", execution.executor, EXECUTORS, where="--executor")
     metrics = chosen_metrics(sweep.metrics, sweep.where)
     space = Space(sweep)
     everything = list(space.points())
+    if not everything:
+        raise SpecError(
+            f"the constraints reject all {space.num_combinations:,} combinations of axis values",
+            where=f"{sweep.where}: constraints",
+            hint="loosen a constraint, or give the axes other values",
+        )
     columns = columns_of(sweep, metrics, everything)
     points = [point for point in everything if execution.shard.holds(point.id)]
     store = Store(folder, columns, space.base_digest())
@@ -105,7 +118,16 @@ def run_sweep(
                 store.append(rows)
                 progress(len(rows))
     store.make()
-    return Outcome(folder, len(points), evaluated, _statuses(folder), work.lost)
+    return Outcome(
+        folder=folder,
+        points=len(points),
+        evaluated=evaluated,
+        statuses=_statuses(folder),
+        lost_batches=work.lost,
+        combinations=space.num_combinations,
+        rejected=space.num_combinations - len(everything),
+        shard=plan.shard,
+    )
 
 
 @dataclass(slots=True)

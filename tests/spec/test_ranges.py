@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import SpecError
-from simulator.spec.ranges import parse_amount, parse_duration, parse_range, parse_words
+from simulator.spec.ranges import (
+    amount_text,
+    duration_text,
+    parse_amount,
+    parse_duration,
+    parse_range,
+    parse_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +84,20 @@ def test_words() -> None:
     assert parse_words("none, full,none") == ("none", "full")
     with pytest.raises(SpecError, match="empty word"):
         parse_words("none,,full")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(15e12, "15T"), (1.5e9, "1.5B"), (300e6, "300M"), (2.5, "2.5"), (20_480, "20,480")],
+)
+def test_amounts_are_shown_as_they_are_read(value: float, text: str) -> None:
+    assert amount_text(value) == text
+    assert parse_amount(text, "tokens") == value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(5_184_000, "60 days"), (5400, "1.5 h"), (3600, "1 h"), (90, "1.5 min"), (2, "2 s")],
+)
+def test_durations_are_shown_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

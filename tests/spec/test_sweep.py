@@ -44,9 +44,9 @@ def test_a_scenario_lies_beside_the_sweep_or_in_it(tmp_path: Path) -> None:
     [
         ("axes:", "axis:", "did you mean 'axes'"),
         ("metrics:", "metric:", "did you mean 'metrics'"),
-        ("[1, 2]", "[]", "at least 1"),
+        ("[1, 2]", "[]", r"'training.micro_batch_size' holds no values\n  at .*: axes.training"),
         ("[1, 2]", "[2, 1, 2]", "holds 2 twice"),
-        ("{training.micro_batch_size: [1, 2]}", "{}", "at least 1"),
+        ("{training.micro_batch_size: [1, 2]}", "{}", r"'axes' holds no values\n  at .*: axes"),
         ("{training.micro", "{training..micro", "not the path of a value"),
         ("gpt2-xl-one-gpu", "gpt2-xl-two-gpus", "no shipped scenario"),
         ("size * 4", "size ** 4", "derive.training.global_batch_size"),
