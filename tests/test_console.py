@@ -1,6 +1,7 @@
 """What all commands share: progress on terminals alone."""
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -36,6 +37,21 @@ def test_an_os_error_says_what_is_known(
         fail()
     assert ended.value.exit_code == console.BAD_INPUT
     assert capsys.readouterr().err == words
+
+
+def test_ctrl_c_while_modules_are_imported_is_no_traceback() -> None:
+    script = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from simulator.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
