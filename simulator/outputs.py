@@ -82,6 +82,8 @@ def checked_outputs(
 def _check_suffix(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
     if path is None or path.suffix.lower() in suffixes:
         return
+    if path.is_relative_to("/dev") or path.is_fifo():
+        return  # A device or a pipe has the name it has.
     hint = f"name it {path.with_suffix(suffixes[0]).name[:80]}" if path.name else ""
     if path.suffix.lower() in _TABLES:
         hint = f"write --table {path} for a table"

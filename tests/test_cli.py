@@ -249,7 +249,7 @@ def test_validate_writes_pages_and_refuses_a_wrong_suffix_at_once(tmp_path: Path
 def test_outputs_replace_neither_scenario_nor_each_other(tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
     job.write_text(find_scenario("gpt2-xl-one-gpu").read_text())
-    for options in (["--html", str(job)], ["--html", "x.html", "--trace", "x.html"]):
+    for options in (["--trace", str(job)], ["--html", "x.html", "--trace", "x.html"]):
         result = CliRunner().invoke(app, ["run", str(job), *options])
         assert result.exit_code == 2
         assert "would replace" in result.stderr
