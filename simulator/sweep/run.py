@@ -126,7 +126,7 @@ def run_sweep(
         lost_batches=work.lost,
         combinations=space.num_combinations,
         rejected=space.num_combinations - len(everything),
-        shard=plan.shard,
+        shard=execution.shard,
     )
 
 
