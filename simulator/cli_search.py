@@ -128,22 +128,17 @@ def search(
     base, default_devices = _base(scenario, overrides or ())
     ranges = (option_value("--devices", one, parse_range) for one in devices or ())
     counts = dict.fromkeys(count for one in ranges for count in one)
-    spaces = [
-        Space(
-            count,
-            schedules=tuple(schedules or DEFAULT_SCHEDULES),
-            shardings=tuple(shardings or SHARDING_NAMES),
-            max_micro_batch_size=max_micro_batch,
-            recompute_layers=recompute_layers,
-        )
-        for count in counts or (default_devices,)
-    ]
+    space = Space(
+        default_devices,
+        schedules=tuple(schedules or DEFAULT_SCHEDULES),
+        shardings=tuple(shardings or SHARDING_NAMES),
+        max_micro_batch_size=max_micro_batch,
+        recompute_layers=recompute_layers,
+    )
+    spaces = [replace(space, devices=count) for count in counts] or [space]
     goal = Goal(objective.value, top, headroom, price)
-    grown: list[str] = []
-    if max(counts, default=0) > base.cluster.num_devices:
-        from simulator.planning.variant import nodes_assignment
-
-        grown = [nodes_assignment(base, max(counts))]
+    grown = _grown(base, max(counts, default=0))
+    if grown:
         base, _ = _base(scenario, (*(overrides or ()), *grown))
     with progress() as shown:
         result = _to_be_set(find(base, spaces, goal, shown), grown)
@@ -181,6 +176,15 @@ def _base(scenario: str, overrides: Sequence[str]) -> tuple[Scenario, int]:
             raise error from None
         return base, base.cluster.num_devices
     return base, base.plan.num_devices
+
+
+def _grown(base: Scenario, devices: int) -> list[str]:
+    """The assignment that gives the cluster as many devices; none if it has them."""
+    if devices <= base.cluster.num_devices:
+        return []
+    from simulator.planning.variant import nodes_assignment
+
+    return [nodes_assignment(base, devices)]
 
 
 def _to_be_set(result: SearchResult, assignments: list[str]) -> SearchResult:

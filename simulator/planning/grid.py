@@ -17,14 +17,12 @@ from simulator.report.ops import drawn_ops, timeline_of
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import inflight_ranks
 from simulator.schedule.dry_run import dry_run
-from simulator.schedule.table import build_schedule
+from simulator.schedule.table import INTERLEAVED, build_schedule, least_chunks
 from simulator.simulate import simulate
 from simulator.workload.op import OpGraph, Stream
 
 MAX_PASSES: Final = 200_000
 """Most forwards of a schedule that is drawn; more take seconds and show nothing."""
-_TWO_CHUNKS: Final = ("zb-v",)
-_MANY_CHUNKS: Final = ("interleaved", "interleaved-steady")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +131,8 @@ CLOSED_FORMS: Final[Mapping[str, tuple[str, Formula, str]]] = {
 
 def chunks_for(kind: str, wanted: int | None) -> int:
     """Virtual stages per rank: as wanted where the schedule has a choice, else what it needs."""
-    if kind in _TWO_CHUNKS:
-        return 2
-    if kind in _MANY_CHUNKS:
-        return wanted if wanted and wanted > 1 else 2
-    return 1
+    least = least_chunks(kind)
+    return max(wanted or least, least) if kind in INTERLEAVED else least
 
 
 def unit_grid(kind: str, ranks: int, microbatches: int, chunks: int) -> Grid:

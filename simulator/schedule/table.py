@@ -34,6 +34,15 @@ SCHEDULES: Final[Mapping[str, ScheduleBuilder]] = {
     "zb-v": zb_v,
 }
 """To add a schedule: one file, one line here; the contract tests then cover it."""
+INTERLEAVED: Final = ("interleaved", "interleaved-steady")
+"""Schedules of any number of chunks above 1, and of whole rounds of p microbatches."""
+_FIXED_CHUNKS: Final[Mapping[str, int]] = {"zb-v": 2}
+"""Chunks of schedules that need another number than 1."""
+
+
+def least_chunks(name: str) -> int:
+    """Fewest chunks per rank of a schedule, and of all but ``INTERLEAVED`` the only number."""
+    return 2 if name in INTERLEAVED else _FIXED_CHUNKS.get(name, 1)
 
 
 @lru_cache(maxsize=64)

@@ -14,8 +14,8 @@ from simulator.model import TransformerConfig
 from simulator.numeric import IntArray
 from simulator.plan import divisors
 from simulator.scenario import MAX_ACTIONS, Scenario
+from simulator.schedule.table import INTERLEAVED, least_chunks
 from simulator.search.space import (
-    CHUNKS,
     RECOMPUTE_MODES,
     SCHEDULE_NAMES,
     SHARDING_NAMES,
@@ -150,7 +150,7 @@ def _pipelines(base: Scenario, space: Space, tp: int, pp: int, pruned: _Pruned) 
             continue
         count = per_replica // micro
         for schedule, chunks, balanced in splits:
-            if schedule.startswith("interleaved") and count % pp:
+            if schedule in INTERLEAVED and count % pp:
                 rule = "interleaved: pp does not divide the microbatches"
                 pruned.add(rule, per_inner, f"pp {pp}, {count} microbatches")
                 continue
@@ -176,7 +176,8 @@ def _splits(base: Scenario, space: Space, pp: int) -> Iterator[tuple[str, int, i
 
 def _chunk_counts(schedule: str, most: int) -> Sequence[int]:
     """Numbers of virtual stages per rank that a schedule may have, up to some number."""
-    return range(2, most + 1) if schedule.startswith("interleaved") else (CHUNKS.get(schedule, 1),)
+    least = least_chunks(schedule)
+    return range(least, most + 1) if schedule in INTERLEAVED else (least,)
 
 
 def _most_layers(base: Scenario, outer: _Outer) -> int:

@@ -19,8 +19,6 @@ from simulator.sharding import SHARDING
 SCHEDULE_NAMES: Final = tuple(SCHEDULES)
 SHARDING_NAMES: Final = tuple(SHARDING)
 RECOMPUTE_MODES: Final[tuple[RecomputeMode, ...]] = ("none", "selective", "full")
-CHUNKS: Final[Mapping[str, int]] = {"zb-v": 2}
-"""Virtual stages of schedules that need a fixed number above 1."""
 DEFAULT_SCHEDULES: Final = ("1f1b", "interleaved")
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
-from simulator.schedule.table import build_schedule
+from simulator.schedule.table import INTERLEAVED, build_schedule
 from simulator.search.program import Levels, Program, ScheduleKey, program
 
 _MOST_ROUNDS: Final = 6
@@ -58,7 +58,7 @@ def period_of(schedule: str, num_ranks: int, num_chunks: int) -> Period | None:
         num_ranks: pipeline ranks, more than one.
         num_chunks: virtual stages of each.
     """
-    step = num_ranks if schedule.startswith("interleaved") else 1
+    step = num_ranks if schedule in INTERLEAVED else 1
     rounds = range(2, _MOST_ROUNDS + 1)
     for count in (num_ranks + step, *(number * num_ranks for number in rounds)):
         made, more = (

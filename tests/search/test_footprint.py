@@ -6,16 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.schedule.analysis import peak_open
-from simulator.schedule.table import SCHEDULES, build_schedule
+from simulator.schedule.table import SCHEDULES, build_schedule, least_chunks
 from simulator.search.footprint import open_sets, undominated
-from simulator.search.space import CHUNKS
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_open_sets_hold_the_peak_of_any_sizes(name: str, data: st.DataObject) -> None:
-    chunks = 2 if name.startswith("interleaved") else CHUNKS.get(name, 1)
+    chunks = least_chunks(name)
     schedule = build_schedule(name, 3, 6, chunks)
     sizes = st.lists(st.integers(0, 9), min_size=3 * chunks, max_size=3 * chunks)
     size = np.array(data.draw(sizes), dtype=np.float64)

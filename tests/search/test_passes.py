@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from simulator.numeric import FloatArray, whole_ticks
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.dry_run import message_source
-from simulator.schedule.table import SCHEDULES, build_schedule
+from simulator.schedule.table import SCHEDULES, build_schedule, least_chunks
 from simulator.search.passes import Beside, Work, solve_passes
-from simulator.search.space import CHUNKS
 
 BEGIN_S = 2.0**-7
 
 
 def schedule_of(name: str, ranks: int = 3, microbatches: int = 6) -> Schedule:
-    chunks = 2 if name.startswith("interleaved") else CHUNKS.get(name, 1)
+    chunks = least_chunks(name)
     return build_schedule(name, ranks, microbatches, chunks)
 
 

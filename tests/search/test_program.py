@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from simulator.schedule.action import Phase
-from simulator.schedule.table import SCHEDULES, build_schedule
+from simulator.schedule.table import SCHEDULES, build_schedule, least_chunks
 from simulator.search.program import ScheduleKey, program
-from simulator.search.space import CHUNKS
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_pass_needs_only_passes_of_earlier_levels(name: str) -> None:
-    chunks = 2 if name.startswith("interleaved") else CHUNKS.get(name, 1)
+    chunks = least_chunks(name)
     schedule = build_schedule(name, 4, 8, chunks)
     made = program(ScheduleKey(schedule))
     levels, count = made.levels, made.num_passes
@@ -28,7 +27,7 @@ def test_a_pass_needs_only_passes_of_earlier_levels(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_stage_opens_once_and_is_cut_once(name: str) -> None:
-    chunks = 2 if name.startswith("interleaved") else CHUNKS.get(name, 1)
+    chunks = least_chunks(name)
     schedule = build_schedule(name, 4, 8, chunks)
     made = program(ScheduleKey(schedule))
     last = Phase.W if schedule.splits_backward else Phase.B

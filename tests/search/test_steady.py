@@ -10,16 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.numeric import FloatArray, IntArray, whole_ticks
-from simulator.schedule.table import SCHEDULES, build_schedule
+from simulator.schedule.table import INTERLEAVED, SCHEDULES, build_schedule, least_chunks
 from simulator.search.passes import More, Work, solve_passes
-from simulator.search.space import CHUNKS
 from simulator.search.steady import after_periods, period_of, representative
 
 PIPELINES = [
     (name, ranks, chunks)
     for name in SCHEDULES
     for ranks in (2, 3, 4, 8)
-    for chunks in ((2, 3) if name.startswith("interleaved") else (CHUNKS.get(name, 1),))
+    for chunks in ((2, 3) if name in INTERLEAVED else (least_chunks(name),))
 ]
 WITHOUT_PERIOD = {"gpipe"}
 """All forwards come first: more microbatches change the step in two places."""
