@@ -52,7 +52,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """How much is trained per step, and in which numbers."""
+    """How much is trained per step, and in which numbers.
+
+    Attributes:
+        capacity_factor: tokens that an expert computes over its even share: room that is padded
+            (Megatron-LM's ``--moe-expert-capacity-factor``), or what the busiest expert gets.
+    """
 
     global_batch_size: int
     micro_batch_size: int
@@ -60,6 +65,7 @@ class TrainingConfig:
     precision: str
     optimizer: OptimizerConfig
     recompute: Recompute
+    capacity_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class ParallelismPlan:
         prefetch_depth: how many layers ahead ZeRO-3 gathers.
         overlap_dp, overlap_tp, overlap_pp: communication on that axis runs beside compute.
         bucket_bytes: gradient bytes reduced in one collective.
+        ep: replicas that share the experts of a layer among them; a part of dp.
     """
 
     tp: int
@@ -93,6 +100,7 @@ class ParallelismPlan:
     overlap_tp: bool = False
     overlap_pp: bool = False
     bucket_bytes: float = 1e9
+    ep: int = 1
 
     @property
     def num_devices(self) -> int:
@@ -160,6 +168,17 @@ def replica_group(plan: ParallelismPlan) -> ProcessGroup:
     """Ranks that hold the same shard (HSDP); size 1 without ``shard_group_size``."""
     data = data_group(plan)
     return ProcessGroup("dp", data.size // plan.shard_size, data.stride * plan.shard_size)
+
+
+def expert_group(plan: ParallelismPlan) -> ProcessGroup:
+    """Ranks that hold different experts of a layer: the ``ep`` nearest replicas."""
+    return ProcessGroup("ep", plan.ep, data_group(plan).stride)
+
+
+def expert_data_group(plan: ParallelismPlan) -> ProcessGroup:
+    """Ranks that hold the same experts: gradients of experts are reduced over them."""
+    data = data_group(plan)
+    return ProcessGroup("dp", data.size // plan.ep, data.stride * plan.ep)
 
 
 def reduces_every_microbatch(plan: ParallelismPlan) -> bool:

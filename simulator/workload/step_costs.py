@@ -6,12 +6,12 @@ return its row; equal ops share a row however many times the graph runs them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from simulator.cost.collective import CollectiveKind, collective_s
-from simulator.cost.footprint import padded_vocab, stage_parameters
+from simulator.cost.footprint import expert_rank_parameters, padded_vocab, stage_parameters
 from simulator.cost.memory_bound import elementwise_s, memory_bound_s
 from simulator.cost.transfer import p2p_s
 from simulator.machine import GroupLink, PathLink
@@ -21,6 +21,7 @@ from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
+from simulator.workload.links import Links
 from simulator.workload.listed_weights import list_copies_s, matrix_sizes
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
@@ -47,20 +48,6 @@ class ActivationBytes:
         """What a pass gives back when it ends."""
         kept = self.for_weights if splits_backward else 0.0
         return {Phase.F: 0.0, Phase.B: self.held + self.working - kept, Phase.W: kept}[phase]
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Links of the communicators outside the layers.
-
-    Attributes:
-        shard, replica: data-parallel groups that share, and that hold copies of, a shard.
-        ends: path between first and last pipeline rank (tied embeddings), None without pipeline.
-    """
-
-    shard: GroupLink
-    replica: GroupLink
-    ends: PathLink | None
 
 
 @dataclass(slots=True)
@@ -101,7 +88,8 @@ class StepCosts:
     def parameters(self, stage: int) -> float:
         """Parameters of a virtual stage on one tensor-parallel rank, before sharding.
 
-        A tied table counts on the first stage where that is on the rank of the last one.
+        A tied table counts on the first stage where that is on the rank of the last one. Experts
+        that not all replicas hold are apart (``expert_parameters``).
         """
         kind = self.kinds[stage]
         total = float(
@@ -111,14 +99,48 @@ class StepCosts:
                 has_embedding=kind.has_embedding,
                 has_output=kind.has_output,
                 tp=self.plan.tp,
+                num_expert_layers=kind.num_expert_layers,
             )
         )
+        if kind.num_expert_layers and self.links.experts is None:
+            total += self._experts_of(kind)
         copy = kind.has_output and not kind.has_embedding and self.model.tied_embeddings
         return total - self._table_parameters() if copy and self.ends_share_rank else total
 
     def rank_parameters(self, stages: tuple[int, ...]) -> float:
         """Parameters of a pipeline rank."""
         return sum(self.parameters(stage) for stage in stages)
+
+    def expert_parameters(self, stages: tuple[int, ...]) -> float:
+        """Parameters of experts that not all replicas hold, of those on a pipeline rank."""
+        if self.links.experts is None:
+            return 0.0
+        return sum(self._experts_of(self.kinds[stage]) for stage in stages)
+
+    def _experts_of(self, kind: StageKind) -> float:
+        one_layer = expert_rank_parameters(self.model, self.plan.tp, self.plan.ep)
+        return kind.num_expert_layers * float(one_layer)
+
+    def held_parameters(self, stages: tuple[int, ...]) -> float:
+        """Parameters of a pipeline rank, before sharding."""
+        return self.rank_parameters(stages) + self.expert_parameters(stages)
+
+    def shard_size(self, stages: tuple[int, ...]) -> float:
+        """Ranks over which states are divided, on average: experts over those that hold them."""
+        whole, experts = self.plan.shard_size, self.expert_parameters(stages)
+        if not experts:
+            return whole
+        owned = (self.rank_parameters(stages) + experts * self.plan.ep) / whole
+        return self.held_parameters(stages) / owned
+
+    @property
+    def _of_experts(self) -> StepCosts:
+        """The same policy over the ranks that hold the same experts."""
+        alone = self.links.experts
+        if alone is None:
+            return self
+        whole = replace(alone, size=1.0, num_nodes=1.0)
+        return replace(self, links=replace(self.links, shard=alone, replica=whole))
 
     def _table_parameters(self) -> float:
         """Parameters of the vocabulary table on one tensor-parallel rank."""
@@ -153,6 +175,7 @@ class StepCosts:
             "recompute": cost.recompute_s / num_pieces,
             "overhead": (cost.overhead_s + self.list_host_s(stage, phase)) / num_pieces,
             "tp_comm": cost.tp_comm_s / num_pieces,
+            "ep_comm": cost.ep_comm_s / num_pieces,
         }
         path = ""
         if send is not None and last:
@@ -240,9 +263,13 @@ class StepCosts:
         Shard group first (all-reduce or reduce-scatter), then all-reduce of the shard over the
         replicas of an HSDP plan.
         """
-        payload = self.gradient_payload(stages) / num_pieces
+        payload = self.rank_parameters(stages) * self.gradient_reduce_bytes / num_pieces
+        experts = self.expert_parameters(stages) * self.gradient_reduce_bytes / num_pieces
         seconds = self.reduce_s(payload)
-        return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})
+        if experts:
+            seconds = seconds + self._of_experts.reduce_s(experts)
+        name = f"reduce {payload:.0f} B of gradients{_and_experts(experts)}"
+        return self.table.add(name, {"dp_comm": seconds})
 
     def reduce_s(self, payload: Numeric) -> Numeric:
         """Reduction of so many bytes of gradients."""
@@ -265,7 +292,7 @@ class StepCosts:
 
     def gradient_payload(self, stages: tuple[int, ...]) -> float:
         """Bytes of gradients that a rank contributes for some virtual stages."""
-        return self.rank_parameters(stages) * self.gradient_reduce_bytes
+        return self.held_parameters(stages) * self.gradient_reduce_bytes
 
     def gather_row(
         self, stages: tuple[int, ...], *, num_pieces: int = 1, phase: Phase = Phase.F
@@ -278,9 +305,12 @@ class StepCosts:
             phase: for which; a backward may need some weights twice.
         """
         payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
+        experts = self.expert_parameters(stages) * self.gather_bytes / num_pieces
         times = self._gathers_in(phase)
         seconds = self.gather_s(payload) * times
-        name = f"gather {payload * times:.0f} B of weights"
+        if experts:
+            seconds = seconds + self._of_experts.gather_s(experts) * times
+        name = f"gather {payload * times:.0f} B of weights{_and_experts(experts * times)}"
         return self.table.add(name, {"dp_comm": seconds})
 
     def gather_s(self, payload: Numeric) -> Numeric:
@@ -304,20 +334,28 @@ class StepCosts:
 
         Assumes: the vocabulary table, which stays in 16 bits, is a small part of them.
         """
-        parameters = self.rank_parameters(stages)
-        owned = self._owned(parameters)
+        parameters = self.held_parameters(stages)
+        shard_size = self.shard_size(stages) if self.expert_parameters(stages) else None
+        owned = self._owned(parameters, shard_size)
         return self.table.add(
-            f"optimizer on {owned:.0f} parameters", {"optimizer": self.optimizer_s(parameters)}
+            f"optimizer on {owned:.0f} parameters",
+            {"optimizer": self.optimizer_s(parameters, shard_size)},
         )
 
-    def _owned(self, parameters: Numeric) -> Numeric:
+    def _owned(self, parameters: Numeric, shard_size: Numeric | None = None) -> Numeric:
         """Parameters that a rank updates of those it holds."""
-        sharded = self.plan.sharding.shard_optimizer
-        return parameters / self.links.shard.size if sharded else parameters
+        if not self.plan.sharding.shard_optimizer:
+            return parameters
+        return parameters / (self.links.shard.size if shard_size is None else shard_size)
 
-    def optimizer_s(self, parameters: Numeric) -> Numeric:
-        """Optimizer step of a rank that holds so many parameters; see ``optimizer_row``."""
-        owned = self._owned(parameters)
+    def optimizer_s(self, parameters: Numeric, shard_size: Numeric | None = None) -> Numeric:
+        """Optimizer step of a rank that holds so many parameters; see ``optimizer_row``.
+
+        Args:
+            parameters: before sharding.
+            shard_size: ranks that share them, those of the shard group by default.
+        """
+        owned = self._owned(parameters, shard_size)
         stack = self.pricer.context.stack
         # The stack's figure is Adam's: 12 bytes of moments and master weights, read and written.
         per_parameter = stack.optimizer_bytes_per_parameter + 2 * (self.optimizer_state_bytes - 12)
@@ -339,6 +377,11 @@ class StepCosts:
     def join_row(self) -> int:
         """Row of ops that take no time."""
         return self.table.add("join", {"overhead": 0.0})
+
+
+def _and_experts(num_bytes: float) -> str:
+    """What a row of the table says of experts."""
+    return f" and {num_bytes:.0f} B of experts" if num_bytes else ""
 
 
 def _path_label(path: PathLink) -> str:

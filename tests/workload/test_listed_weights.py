@@ -12,10 +12,11 @@ from simulator.schedule.action import Phase
 from simulator.sharding import SHARDING
 from simulator.spec.hardware import load_accelerator
 from simulator.workload.linear import Split
+from simulator.workload.links import Links
 from simulator.workload.listed_weights import list_copies_s, matrix_sizes
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
+from simulator.workload.step_costs import ActivationBytes, StepCosts
 
 MODEL = TransformerConfig(
     name="gpt",

@@ -13,11 +13,12 @@ from simulator.schedule.action import Phase
 from simulator.schedule.table import build_schedule
 from simulator.sharding import SHARDING
 from simulator.workload.linear import Split
+from simulator.workload.links import Links
 from simulator.workload.lower import lower
 from simulator.workload.op import OpGraph, OpPhase
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
+from simulator.workload.step_costs import ActivationBytes, StepCosts
 
 MODEL = TransformerConfig(
     name="gpt",
