@@ -179,7 +179,7 @@ def _buffers(
     num_layers = sum(costs.kinds[stage].num_layers for stage in stages)
     with_experts = sum(costs.kinds[stage].num_expert_layers for stage in stages)
     one_layer = mean_layer_parameters(
-        scenario.model, num_layers, with_experts, tp=plan.tp, ep=plan.ep
+        scenario.model, num_layers, with_experts, tp=plan.tp, etp=plan.expert_tp, ep=plan.ep
     )
     whole = buffer_bytes(
         costs.held_parameters(stages),

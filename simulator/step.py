@@ -123,6 +123,7 @@ def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
         precision=training.precision,
         recasts=scenario.stack.fp8_dynamic,
         capacity_factor=training.capacity_factor,
+        cuts_experts=plan.expert_tp > 1,
     )
 
 
@@ -205,6 +206,7 @@ def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: boo
         recasts=stack.fp8_dynamic,
         ep=plan.ep,
         expert_parallel=plan.ep > 1,
+        cuts_experts=plan.expert_tp > 1,
         capacity_factor=training.capacity_factor,
     )
     return StagePricer(
@@ -231,7 +233,7 @@ def data_costs(
             replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
             ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
             experts=topology.group_link(expert_data_group(plan), num_ranks=plan.num_devices)
-            if plan.ep > 1
+            if plan.expert_spread != 1
             else None,
         ),
         kinds=kinds,

@@ -176,8 +176,10 @@ def gradient_working_bytes(
     if stack.attention == "unfused":
         widest = np.maximum(widest, 2 * _scores(model, shape))
     residual = shape.norm_tokens * model.hidden_size
-    gathered = visits * model.hidden_size if shape.sequence_parallel else 0.0
-    new_gradient = model.hidden_size * mlp_inputs * width / shape.tp
+    in_full = visits if shape.cuts_experts else tokens
+    gathered = in_full * model.hidden_size if shape.sequence_parallel else 0.0
+    cut = 1 if experts and not shape.cuts_experts else shape.tp
+    new_gradient = model.hidden_size * mlp_inputs * width / cut
     return element * (widest + residual + gathered + new_gradient)
 
 
@@ -199,7 +201,8 @@ def weight_gradient_held_bytes(
         visits = routed_tokens(model, shape)
         inner = visits * model.expert_ffn_hidden_size
         inner = inner + shape.tokens * model.shared_expert_ffn_hidden_size
-        outer = shape.norm_tokens * hidden + visits * hidden
+        seen = visits if shape.cuts_experts else visits / shape.tp
+        outer = shape.norm_tokens * hidden + seen * hidden
     inputs = outer + (shape.tokens * model.query_size + inner) / shape.tp
     gradients = (
         shape.tokens * _query_key_value_width(model, shape) + mlp_inputs * inner / shape.tp + outer

@@ -46,19 +46,20 @@ def expert_items(
 ) -> tuple[ActivationItem, ...]:
     """What router, dispatch, experts and combine hold; experts see k times the tokens.
 
-    The input of the experts is whole over tp, as their first linear needs it; what they return is
-    held for the gradient of the router's weights.
+    The input of experts that are cut over tp is whole, as their first linear needs it; what they
+    return is held for the gradient of the router's weights.
 
     Source: NVIDIA/Megatron-LM, core/transformer/moe/moe_utils.py (``unpermute`` multiplies the
         experts' output by the router's probabilities) and router.py (fp32 scores).
     """
     hidden, visits = model.hidden_size, routed_tokens(model, shape)
     own_visits = visits / shape.tp if shape.sequence_parallel else visits
+    seen = visits if shape.cuts_experts else own_visits
     inner = visits * model.expert_ffn_hidden_size / shape.tp
     scores = FP32_BYTES * shape.norm_tokens * model.num_experts
     items = (
         ActivationItem("router.scores", scores, elementwise=True),
-        ActivationItem("experts.linear_input", shape.linear_input_bytes * visits * hidden),
+        ActivationItem("experts.linear_input", shape.linear_input_bytes * seen * hidden),
         *_mlp_items(model, shape, stack, inner, "experts"),
         ActivationItem("experts.output", shape.element_bytes * own_visits * hidden),
     )
@@ -69,5 +70,5 @@ def expert_items(
 
 
 def routed_tokens(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
-    """Tokens that the experts of a rank see: k times its own, times the capacity factor."""
+    """Visits of a microbatch's tokens to experts, over all of tp: k s b times capacity factor."""
     return shape.tokens * model.top_k * shape.capacity_factor

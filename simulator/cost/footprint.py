@@ -162,9 +162,9 @@ def shared_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
     return total + _mlp_rank_parameters(model, tp, width) if width else total
 
 
-def expert_rank_parameters(model: TransformerConfig, tp: Numeric, ep: Numeric) -> Numeric:
-    """Parameters of the experts of one layer on one rank: E / ep experts, each divided by tp."""
-    one = _mlp_rank_parameters(model, tp, model.expert_ffn_hidden_size)
+def expert_rank_parameters(model: TransformerConfig, etp: Numeric, ep: Numeric) -> Numeric:
+    """Parameters of the experts of one layer on one rank: E / ep experts, each divided by etp."""
+    one = _mlp_rank_parameters(model, etp, model.expert_ffn_hidden_size)
     return model.num_experts / ep * one
 
 
@@ -249,13 +249,14 @@ def mean_layer_parameters(
     num_expert_layers: int,
     *,
     tp: Numeric,
+    etp: Numeric,
     ep: Numeric,
 ) -> Numeric:
     """Parameters of one layer on a rank, on average over layers with and without experts."""
     dense = layer_rank_parameters(model, tp)
     if not num_expert_layers:
         return dense
-    with_experts = shared_rank_parameters(model, tp) + expert_rank_parameters(model, tp, ep)
+    with_experts = shared_rank_parameters(model, tp) + expert_rank_parameters(model, etp, ep)
     share = num_expert_layers / num_layers
     return (1 - share) * dense + share * with_experts
 

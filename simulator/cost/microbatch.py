@@ -21,6 +21,7 @@ class MicrobatchShape:
         precision: a key of ``BYTES_PER_ELEMENT``.
         recasts: fp8 linears hold their 16-bit input, and cast it again in the backward.
         capacity_factor: tokens that an expert computes over its even share.
+        cuts_experts: experts are cut over tp, so that each sees the tokens of all its ranks.
     """
 
     micro_batch_size: Numeric
@@ -31,6 +32,7 @@ class MicrobatchShape:
     precision: str
     recasts: bool = False
     capacity_factor: float = 1.0
+    cuts_experts: bool = True
 
     @property
     def tokens(self) -> Numeric:

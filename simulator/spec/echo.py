@@ -26,7 +26,7 @@ def normalised_scenario(
     """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
     without = () if model.num_experts else (*EXPERT_FIELDS, "capacity_factor")
     nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
-    plan_data = _as_data(plan)
+    plan_data = _as_data(plan, without=() if model.num_experts else ("etp",))
     overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
     lists = {
         "axis_order": list(plan.axis_order),

@@ -279,6 +279,7 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         overlap_pp=stack.overlap_pp if overlap.pp is None else overlap.pp,
         bucket_bytes=spec.bucket_bytes,
         ep=spec.ep,
+        etp=spec.etp,
     )
 
 
@@ -317,7 +318,7 @@ def _defaults(
         "schedule": "default for this number of virtual stages",
         "overlap": "default of the stack",
     }
-    optional = ("layers_per_stage", "shard_group_size", "ep", "overlap")
+    optional = ("layers_per_stage", "shard_group_size", "ep", "etp", "overlap")
     taken += [
         Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
         for key in _unset(spec.plan)

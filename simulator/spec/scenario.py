@@ -96,6 +96,7 @@ class PlanSpec(Spec):
     dp: Count | None = None
     cp: Count = 1
     ep: Count = 1
+    etp: Count | None = None
     sequence_parallel: StrictBool = False
     schedule: Text | None = None
     sharding: Text = "ddp"

@@ -51,10 +51,16 @@ def expert_mlp(model: TransformerConfig, split: Split, activation: Block) -> Blo
 def routed_split(model: TransformerConfig, split: Split) -> Split:
     """The tokens that this rank's experts see: k times its own, times the capacity factor.
 
-    As many as it sends away come from the other ranks of its group.
+    As many as it sends away come from the other ranks of its group. Experts that are cut over tp
+    see those of all its ranks.
     """
     visits = model.top_k * split.capacity_factor
-    return replace(split, micro_batch=split.micro_batch * visits)
+    if split.cuts_experts:
+        return replace(split, micro_batch=split.micro_batch * visits)
+    own = split.local_tokens / split.seq_length
+    return replace(
+        split, micro_batch=own * visits, tp=1, tensor_parallel=False, sequence_parallel=False
+    )
 
 
 def _router(model: TransformerConfig, split: Split) -> Block:

@@ -59,10 +59,9 @@ def rank_speeds(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArra
     grid = by_rank.reshape([sizes[axis] for axis in slowest_first])
     order = [slowest_first.index(axis) for axis in ("dp", "pp", "tp", "cp")]
     by_replica = grid.transpose(order).min(axis=(2, 3))
-    if plan.ep == 1:
-        return by_replica
-    slowest = by_replica.reshape(plan.dp // plan.ep, plan.ep, plan.pp).min(axis=1)
-    return np.repeat(slowest, plan.ep, axis=0)
+    together = max(int(plan.expert_spread), 1)
+    slowest = by_replica.reshape(plan.dp // together, together, plan.pp).min(axis=1)
+    return np.repeat(slowest, together, axis=0)
 
 
 def replica_paths(

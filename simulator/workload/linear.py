@@ -53,6 +53,8 @@ class Split:
         ep: ranks over which experts are spread.
         expert_parallel: there is more than one of them; structure, as ``tensor_parallel`` is.
         capacity_factor: tokens that an expert computes, over its even share.
+        cuts_experts: experts are cut over tp; else they are whole, and every rank routes its own
+            tokens.
     """
 
     micro_batch: Numeric
@@ -68,6 +70,7 @@ class Split:
     ep: Numeric = 1
     expert_parallel: bool = False
     capacity_factor: float = 1.0
+    cuts_experts: bool = True
 
     @property
     def tokens(self) -> Numeric:

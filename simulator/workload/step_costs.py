@@ -118,7 +118,7 @@ class StepCosts:
         return sum(self._experts_of(self.kinds[stage]) for stage in stages)
 
     def _experts_of(self, kind: StageKind) -> float:
-        one_layer = expert_rank_parameters(self.model, self.plan.tp, self.plan.ep)
+        one_layer = expert_rank_parameters(self.model, self.plan.expert_tp, self.plan.ep)
         return kind.num_expert_layers * float(one_layer)
 
     def held_parameters(self, stages: tuple[int, ...]) -> float:
@@ -130,7 +130,7 @@ class StepCosts:
         whole, experts = self.plan.shard_size, self.expert_parameters(stages)
         if not experts:
             return whole
-        owned = (self.rank_parameters(stages) + experts * self.plan.ep) / whole
+        owned = (self.rank_parameters(stages) + experts * self.plan.expert_spread) / whole
         return self.held_parameters(stages) / owned
 
     @property
