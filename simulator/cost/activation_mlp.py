@@ -46,11 +46,12 @@ def expert_items(
 ) -> tuple[ActivationItem, ...]:
     """What router, dispatch, experts and combine hold; experts see k times the tokens.
 
-    The input of experts that are cut over tp is whole, as their first linear needs it; what they
-    return is held for the gradient of the router's weights.
+    The input of experts that are cut over tp is whole, as their first linear needs it.
 
-    Source: NVIDIA/Megatron-LM, core/transformer/moe/moe_utils.py (``unpermute`` multiplies the
-        experts' output by the router's probabilities) and router.py (fp32 scores).
+    Source: NVIDIA/Megatron-LM, core/transformer/moe/router.py (fp32 scores) and experts.py: the
+        router's probabilities multiply the activated tokens (``weighted_bias_swiglu_impl``), so
+        that what the experts return is only summed, and not held. Before 2025 it was held: 2 bytes
+        for every visit and element.
     """
     hidden, visits = model.hidden_size, routed_tokens(model, shape)
     own_visits = visits / shape.tp if shape.sequence_parallel else visits
@@ -61,7 +62,6 @@ def expert_items(
         ActivationItem("router.scores", scores, elementwise=True),
         ActivationItem("experts.linear_input", shape.linear_input_bytes * seen * hidden),
         *_mlp_items(model, shape, stack, inner, "experts"),
-        ActivationItem("experts.output", shape.element_bytes * own_visits * hidden),
     )
     shared = shape.tokens * model.shared_expert_ffn_hidden_size / shape.tp
     if not model.shared_expert_ffn_hidden_size:

@@ -154,12 +154,12 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     "router": KernelFamily(
         "softmax", 1, 1, 19, 20, 6, 3, "NVIDIA/Megatron-LM, core/transformer/moe/router.py"
     ),
-    # element: of the routed tokens. Backward of the weighted sum reads them for the weights, too
+    # element: of the routed tokens, once for every expert they visit
     "permute": KernelFamily(
         "copy", 2, 2, 0, 0, 1, 1, "NVIDIA/Megatron-LM, core/transformer/moe/moe_utils.py"
     ),
     "unpermute": KernelFamily(
-        "copy", 2, 3, 0, 0, 1, 2, "NVIDIA/Megatron-LM, core/transformer/moe/moe_utils.py"
+        "copy", 2, 2, 0, 0, 1, 1, "NVIDIA/Megatron-LM, core/transformer/moe/moe_utils.py"
     ),
     # element: one parameter. fp32 gradient read; weight and two moments read and written; half copy
     "adam_fused": KernelFamily("adam", 1, 0, 28, 0, 1, 0, "NVIDIA/apex, multi_tensor_adam.cu"),

@@ -126,6 +126,8 @@ def _expert_parallel(row: PublishedRow, degrees: Degrees) -> tuple[Settings, lis
     ep = row.integer("ep") or 1
     if ep == 1:
         return {}, []
+    if "etp1" in row.lower("model"):
+        return {"ep": ep, "etp": 1}, []
     if degrees.tp == 1 or degrees.dp % ep == 0:
         return {"ep": ep}, []
     return {"ep": ep, "etp": 1}, [f"experts not cut over tp: ep {ep} exceeds dp {degrees.dp}"]

@@ -6,7 +6,8 @@ the backward.
 
 Source: Lepikhin et al. 2020, GShard (arXiv 2006.16668), section 2; NVIDIA/Megatron-LM,
     core/transformer/moe/token_dispatcher.py (``MoEAlltoAllTokenDispatcher``: permute, all-to-all
-    over ep, sort by local expert, all-gather over tp, and back) and experts.py (grouped products).
+    over ep, sort by local expert, all-gather over tp, and back) and experts.py (grouped products;
+    the router's probabilities multiply inside the activation function).
 Assumes: routing is even; every expert gets its share times ``Split.capacity_factor``. Grouped
     products run as one batched product; dispatched tokens travel in the dtype of the activations.
 """
