@@ -4,45 +4,71 @@ from __future__ import annotations
 
 from simulator.errors import PlanError
 from simulator.model import TransformerConfig, num_expert_layers
-from simulator.plan import ParallelismPlan, Recompute, divisors
+from simulator.plan import ParallelismPlan, Recompute, TrainingConfig, divisors
 
 
-def check_experts(model: TransformerConfig, plan: ParallelismPlan, recompute: Recompute) -> None:
+def check_experts(
+    model: TransformerConfig, plan: ParallelismPlan, training: TrainingConfig
+) -> None:
     """Checks that experts divide over the ranks, and that what is asked for is modelled.
 
     Raises:
         PlanError: for the first broken rule, with all operands and what would be right.
     """
     if not model.num_experts:
-        if plan.ep != 1:
-            raise PlanError(
-                f"ep = {plan.ep}, but {model.name} has no experts",
-                where="plan.ep",
-                hint="leave plan.ep out, or give model.num_experts and model.top_k",
-            )
+        _check_dense(model, plan, training)
         return
     _check_degree(model, plan)
-    _check_modelled(model, plan, recompute)
+    _check_capacity(model, training)
+    _check_modelled(model, plan, training.recompute)
+
+
+def _check_dense(model: TransformerConfig, plan: ParallelismPlan, training: TrainingConfig) -> None:
+    for where, value, neutral in (
+        ("plan.ep", plan.ep, 1),
+        ("plan.etp", plan.etp, None),
+        ("training.capacity_factor", training.capacity_factor, 1.0),
+    ):
+        if value != neutral:
+            raise PlanError(
+                f"{where.rpartition('.')[2]} = {value}, but {model.name} has no experts",
+                where=where,
+                hint=f"leave {where} out, or give model.num_experts and model.top_k",
+            )
+
+
+def _check_capacity(model: TransformerConfig, training: TrainingConfig) -> None:
+    most = model.num_experts / model.top_k
+    if training.capacity_factor > most:
+        raise PlanError(
+            f"capacity_factor {training.capacity_factor:g} is above num_experts / top_k = "
+            f"{model.num_experts} / {model.top_k} = {most:g}",
+            where="training.capacity_factor",
+            hint="an expert cannot see more than all tokens",
+        )
 
 
 def _check_degree(model: TransformerConfig, plan: ParallelismPlan) -> None:
     _check_cut(plan)
     # Experts that are not cut over tp are spread over its ranks, too.
     ranks = plan.dp * plan.tp // plan.expert_tp
-    axis = "dp" if plan.expert_tp == plan.tp else "tp * dp"
-    for name, size in (("num_experts", model.num_experts), (axis, ranks)):
+    axis = f"dp {plan.dp}"
+    if plan.expert_tp != plan.tp:
+        axis = f"tp * dp = {plan.tp} * {plan.dp} = {ranks}"
+    experts = f"num_experts {model.num_experts}"
+    for text, size in ((experts, model.num_experts), (axis, ranks)):
         if size % plan.ep:
             degrees = [size for size in divisors(ranks) if model.num_experts % size == 0]
             raise PlanError(
-                f"{name} {size} is not divisible by ep = {plan.ep}",
+                f"{text} is not divisible by ep = {plan.ep}",
                 where="plan.ep",
                 hint=f"ep may be {', '.join(map(str, degrees))}: "
                 "it spreads the experts of a layer over ranks",
             )
-    for width in (model.expert_ffn_hidden_size, model.shared_expert_ffn_hidden_size):
-        if width % plan.tp:
+    for name in ("expert_ffn_hidden_size", "shared_expert_ffn_hidden_size"):
+        if getattr(model, name) % plan.tp:
             raise PlanError(
-                f"width {width} of the experts of {model.name} is not divisible by tp = {plan.tp}",
+                f"{name} {getattr(model, name)} of {model.name} is not divisible by tp = {plan.tp}",
                 where="plan.tp",
                 hint="every expert is cut over tp, as a dense MLP is",
             )
@@ -74,12 +100,17 @@ def _check_cut(plan: ParallelismPlan) -> None:
 
 def _check_modelled(model: TransformerConfig, plan: ParallelismPlan, recompute: Recompute) -> None:
     if model.parallel_block:
-        raise PlanError("experts beside a parallel attention block are not modelled")
+        raise PlanError(
+            "experts beside a parallel attention block are not modelled",
+            where="model.parallel_block",
+            hint="set model.parallel_block: false",
+        )
     if plan.expert_spread != 1 and plan.shard_group_size not in (None, plan.dp * plan.cp):
         raise PlanError(
             f"shard_group_size {plan.shard_group_size} with ep = {plan.ep} is not modelled",
             where="plan.shard_group_size",
-            hint="leave it out: states are then sharded over all ranks that hold the same experts",
+            hint="leave it out, and take zero3 instead of hsdp: states are then sharded over all "
+            "ranks that hold the same experts",
         )
     if recompute.mode == "alternate":
         raise PlanError(

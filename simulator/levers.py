@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -66,6 +67,15 @@ def _shard_over_all(scenario: Scenario) -> Scenario:
     return replace(scenario, plan=replace(scenario.plan, shard_group_size=None))
 
 
+def _spread_experts(scenario: Scenario) -> Scenario:
+    """Experts over as many replicas as can share them."""
+    plan = scenario.plan
+    if not scenario.model.num_experts:
+        return scenario
+    most = math.gcd(scenario.model.num_experts, plan.dp)
+    return replace(scenario, plan=replace(plan, ep=max(most, plan.ep)))
+
+
 LEVERS: Final[Mapping[str, Callable[[Scenario], Scenario]]] = {
     "training.recompute: selective": _recompute_core,
     "training.recompute: full": _recompute_layers,
@@ -75,6 +85,7 @@ LEVERS: Final[Mapping[str, Callable[[Scenario], Scenario]]] = {
     "plan.sequence_parallel: true": _sequence_parallel,
     "plan.shard_group_size: all replicas": _shard_over_all,
     "plan.schedule: 1f1b": _one_f_one_b,
+    "plan.ep: as many as can share the experts": _spread_experts,
     "twice the plan.tp, half the plan.dp": _double_tp,
     "twice the plan.pp, half the plan.dp": _double_pp,
 }

@@ -55,7 +55,7 @@ def check(scenario: Scenario) -> None:
     _check_axis_order(scenario.plan)
     _check_devices(scenario)
     _check_tensor_parallel(scenario)
-    check_experts(scenario.model, scenario.plan, scenario.training.recompute)
+    check_experts(scenario.model, scenario.plan, scenario.training)
     _check_batch(scenario)
     _check_sharding(scenario.plan)
     stage_layers(scenario.model, scenario.plan)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from simulator.cost.activation import layer_activation_items
 from simulator.errors import TrainsimError
+from simulator.levers import applicable
 from simulator.model import TransformerConfig, num_expert_layers
 from simulator.plan import expert_data_group, expert_group
 from simulator.scenario import Scenario
@@ -39,8 +40,19 @@ def mixtral(*overrides: str) -> Scenario:
         (["model.num_dense_layers=32"], "no layer has experts"),
         (["model.num_experts=0"], "top_k 2 is given, but num_experts is not"),
         (["model.num_experts=0", "model.top_k=null"], "has no experts"),
-        (["training.capacity_factor=0"], "greater than or equal to 0.1"),
-        (["model.expert_ffn_hidden_size=333", "plan.tp=2", "plan.dp=8"], "width 333"),
+        (["training.capacity_factor=0.5"], "greater than or equal to 1"),
+        (["training.capacity_factor=5"], "above num_experts / top_k = 8 / 2 = 4"),
+        (
+            ["model.expert_ffn_hidden_size=333", "plan.tp=2", "plan.dp=8"],
+            "expert_ffn_hidden_size 333 of mixtral-8x7b is not divisible by tp = 2",
+        ),
+        (["model.parallel_block=true"], "beside a parallel attention block"),
+        (
+            ["plan.tp=2", "plan.dp=8", "plan.sequence_parallel=true", "plan.etp=1", "plan.ep=12"],
+            "num_experts 8 is not divisible by ep = 12",
+        ),
+        (["model.preset=llama2-7b", "plan.ep=1", "training.capacity_factor=2"], "no experts"),
+        (["model.preset=llama2-7b", "plan.ep=1", "plan.etp=1"], "etp = 1, but llama2-7b has no"),
         (
             [
                 "model.num_dense_layers=1",
@@ -162,6 +174,14 @@ def test_what_a_layer_with_experts_holds() -> None:
         "attention.query",
         "mlp.norm_input",
     }
+
+
+def test_spreading_experts_is_offered_where_memory_is_short() -> None:
+    name = "plan.ep: as many as can share the experts"
+    spread = applicable(mixtral("plan.ep=1"))[name]
+    assert spread.plan.ep == 8
+    assert name not in applicable(mixtral())
+    assert name not in applicable(load_scenario("gpt3-175b-a100-64"))
 
 
 def test_a_slow_replica_slows_its_group_of_experts_only() -> None:

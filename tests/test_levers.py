@@ -6,6 +6,7 @@ from hypothesis import given
 
 from simulator.levers import LEVERS, applicable
 from simulator.scenario import Scenario, check
+from simulator.spec.load import load_scenario
 from tests.strategies import scenarios
 from tests.test_simulate import scenario_of
 
@@ -27,7 +28,9 @@ def test_every_lever_applies_to_a_plan_that_uses_none() -> None:
         {"pp": 2, "dp": 4, "sharding": "zero3", "shard_group_size": 2, "schedule": "gpipe"},
         training={"global_batch_size": 8},
     )
-    assert set(applicable(plain)) | set(applicable(grouped)) == set(LEVERS)
+    alone = load_scenario("mixtral-8x7b-64", ["plan.ep=1"])
+    used = {*applicable(plain), *applicable(grouped), *applicable(alone)}
+    assert used == set(LEVERS)
     assert "plan.shard_group_size: all replicas" in applicable(grouped)
     assert "plan.schedule: 1f1b" in applicable(grouped)
 

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from simulator.errors import SpecError, UnknownNameError
 from simulator.machine import Accelerator, Cluster, Node
-from simulator.model import TransformerConfig, num_parameters
+from simulator.model import TransformerConfig, num_active_parameters, num_parameters
 from simulator.schedule.table import SCHEDULES
 from simulator.spec.hardware import load_accelerator, load_cluster, load_node
 from simulator.spec.load import list_scenarios, load_scenario
@@ -88,8 +88,12 @@ def _cluster(cluster: Cluster) -> str:
 
 
 def _model(model: TransformerConfig) -> str:
+    experts = ""
+    if model.num_experts:
+        active = f"{num_active_parameters(model):,} active"
+        experts = f" ({active}), {model.top_k} of {model.num_experts} experts"
     return (
-        f"{num_parameters(model):,} parameters, {model.num_layers} layers, "
+        f"{num_parameters(model):,} parameters{experts}, {model.num_layers} layers, "
         f"hidden {model.hidden_size}, {model.num_attention_heads} heads"
     )
 

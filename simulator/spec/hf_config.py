@@ -63,7 +63,9 @@ _POSITIONS: Final[Mapping[str, tuple[str, int]]] = {
     "bert": ("max_position_embeddings", 0),
 }
 """model_type -> key with the rows of the learned position table, and rows it has on top."""
-_DECISIVE: Final = re.compile(r"expert|moe|lora_rank|mamba|ssm|linear_|mtp|layer_types")
+_DECISIVE: Final = re.compile(
+    r"expert|moe|lora_rank|mamba|ssm|linear_|mtp|layer_types|mlp_only_layers|decoder_sparse_step"
+)
 """Keys of architectures whose FLOPs a plain transformer does not give."""
 _HARMLESS: Final = re.compile(
     r"^_|token|dropout|dtype|initializer|rope|cache|version|architectures|model_type|_type$"
@@ -85,7 +87,7 @@ def read_hf_config(path: Path) -> tuple[dict[str, object], tuple[Assumption, ...
     if not isinstance(family, str) or family not in _FAMILIES:
         raise UnknownNameError.of("model_type", str(family), _FAMILIES, where=f"{path}: model_type")
     aliases = _ALIASES | (_EXPERT_ALIASES if family in _EXPERT_FAMILIES else {})
-    known = {key for keys in aliases.values() for key in keys}
+    known = {key for keys in aliases.values() for key in keys} | {"type_vocab_size"}
     _refuse_other_architectures(config, path, known)
     fields = {"name": _name(config, path)} | dict(_FAMILIES[family])
     for field, keys in aliases.items():
@@ -100,7 +102,13 @@ def read_hf_config(path: Path) -> tuple[dict[str, object], tuple[Assumption, ...
         fields["num_token_types"] = config.get("type_vocab_size", 2)
     if config.get("use_sliding_window") is False:
         fields.pop("sliding_window", None)
-    return fields, _ignored(config, path)
+    if family == "qwen3_moe" and "expert_ffn_hidden_size" not in fields:
+        raise SpecError(
+            "'moe_intermediate_size' is missing",
+            where=f"{path}: moe_intermediate_size",
+            hint="give the width of one expert",
+        )
+    return fields, _ignored(config, path, known)
 
 
 def _read_json(path: Path) -> Mapping[str, object]:
@@ -159,8 +167,9 @@ def _name(config: Mapping[str, object], path: Path) -> str:
     return name if isinstance(name, str) and name.strip() else path.parent.name or "hf-model"
 
 
-def _ignored(config: Mapping[str, object], path: Path) -> tuple[Assumption, ...]:
-    known = {alias for aliases in _ALIASES.values() for alias in aliases} | {"type_vocab_size"}
+def _ignored(
+    config: Mapping[str, object], path: Path, known: Collection[str]
+) -> tuple[Assumption, ...]:
     keys = [k for k in config if k not in known and not _HARMLESS.search(k)]
     keys = [key for key in keys if not _DECISIVE.search(key)]
     if not keys:

@@ -28,7 +28,7 @@ from simulator.spec.validate import Spec
 DEFAULT_STACK: Final = "megatron-core-2024"
 Rank = Annotated[int, Strict(), Field(ge=0)]
 Samples = Annotated[int, Strict(), Field(ge=1, le=10**9)]
-CapacityFactor = Annotated[float, Strict(), Field(ge=0.1, le=1000)]
+CapacityFactor = Annotated[float, Strict(), Field(ge=1, le=1000)]
 Layers = Annotated[int, Strict(), Field(ge=0, le=10_000)]
 BucketSize = Annotated[Bytes, WithJsonSchema({"type": "string", "examples": ["1 GB"]})]
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from simulator.model import TransformerConfig, mlp_matrices
 from simulator.numeric import Numeric
 from simulator.workload.kernel import Block, Collective, Elementwise, Kernel, Matmul, Overlapped
@@ -43,7 +45,9 @@ def expert_mlp(model: TransformerConfig, split: Split, activation: Block) -> Blo
         _router(model, split)
         + _permutes("dispatch", "permute", routed, hidden)
         + _exchange("dispatch", routed, hidden)
+        + _sorts("dispatch", routed, hidden, groups)
         + _grouped(experts, groups)
+        + _sorts("combine", routed, hidden, groups)
         + _exchange("combine", routed, hidden)
         + _permutes("combine", "unpermute", routed, hidden)
     )
@@ -84,17 +88,21 @@ def _permutes(name: str, family: str, routed: Split, hidden: int) -> Block:
 
 
 def _exchange(name: str, routed: Split, hidden: int) -> Block:
-    """An all-to-all over the expert group, and the copy into or out of the order of local experts.
-
-    Nothing where the group has one rank.
-    """
+    """An all-to-all over the expert group; nothing where that is one rank."""
     if not routed.expert_parallel:
         return Block((), ())
-    elements = routed.local_tokens * hidden
-    payload = elements * routed.element_bytes
+    payload = routed.local_tokens * hidden * routed.element_bytes
     exchange = Collective(f"{name}.all_to_all", "all_to_all", payload, axis="ep")
-    sort = Elementwise(f"{name}.sort", "copy", elements)
-    return Block((exchange, sort), (exchange, replace(sort, backward=True)))
+    return Block((exchange,), (exchange,))
+
+
+def _sorts(name: str, routed: Split, hidden: int, groups: Numeric) -> Block:
+    """What came from several ranks into the order of several local experts, or back."""
+    if not routed.expert_parallel:
+        return Block((), ())
+    elements = routed.local_tokens * hidden * np.greater(groups, 1)
+    kernel = Elementwise(f"{name}.sort", "copy", elements)
+    return Block((kernel,), (replace(kernel, backward=True),))
 
 
 def _grouped(block: Block, groups: Numeric) -> Block:

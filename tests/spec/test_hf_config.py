@@ -103,6 +103,17 @@ def test_experts_that_a_dense_family_cannot_have_are_refused(tmp_path: Path) -> 
         imported(tmp_path, QWEN3_MOE | {"shared_expert_intermediate_size": 5632})
 
 
+def test_what_decides_on_experts_is_read_or_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="'mlp_only_layers' is set to"):
+        imported(tmp_path, QWEN3_MOE | {"mlp_only_layers": [5]})
+    without = {key: v for key, v in QWEN3_MOE.items() if key != "moe_intermediate_size"}
+    with pytest.raises(SpecError, match="'moe_intermediate_size' is missing"):
+        imported(tmp_path, without)
+    assert imported(tmp_path, QWEN3_MOE | {"decoder_sparse_step": 2}).expert_interval == 2
+    _, notes = read_hf_config(tmp_path / "config.json")
+    assert "decoder_sparse_step" not in str(notes)
+
+
 @pytest.mark.parametrize(
     ("config", "preset"),
     [

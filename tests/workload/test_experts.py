@@ -78,6 +78,17 @@ def test_every_pass_dispatches_and_combines(context: PriceContext) -> None:
     assert not exchanges(block(ALONE, context).forward)
 
 
+def test_one_local_expert_needs_no_sorting(context: PriceContext) -> None:
+    def sorted_elements(ep: int) -> float:
+        kernels = block(replace(SPREAD, ep=ep), context).forward
+        return sum(
+            float(k.elements) for k in kernels if isinstance(k, Elementwise) and "sort" in k.name
+        )
+
+    assert sorted_elements(4) == 2 * 1024 * 2 * 1024
+    assert sorted_elements(8) == 0
+
+
 def test_capacity_factor_pads_what_is_sent_and_computed(context: PriceContext) -> None:
     padded = block(replace(SPREAD, capacity_factor=1.5), context)
     assert exchanges(padded.forward)[0].payload_bytes == 1.5 * 1024 * 2 * 1024 * 2
