@@ -101,7 +101,7 @@ def _section(path: Path, of_module: str, rows: list[Equation]) -> str:
         for row in rows
     ]
     source = f"Source: {of_module}\n\n" if of_module else ""
-    table = "\n".join(lines) if rows else "A table of facts; it has no functions."
+    table = "\n".join(lines) if rows else "The source is that of the whole module."
     return f"## {path.relative_to(ROOT).as_posix()}\n\n{source}{table}"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from simulator.errors import PlanError
 from simulator.model import TransformerConfig, num_expert_layers
 from simulator.plan import ParallelismPlan, Recompute, TrainingConfig, divisors
+from simulator.stack import Stack
 
 
 def check_experts(
-    model: TransformerConfig, plan: ParallelismPlan, training: TrainingConfig
+    model: TransformerConfig, plan: ParallelismPlan, training: TrainingConfig, stack: Stack
 ) -> None:
     """Checks that experts divide over the ranks, and that what is asked for is modelled.
 
@@ -21,6 +22,12 @@ def check_experts(
     _check_degree(model, plan)
     _check_capacity(model, training)
     _check_modelled(model, plan, training.recompute)
+    if stack.listed_weights and plan.sharding.gather == "before_use":
+        raise PlanError(
+            f"{stack.name} gathers weights as lists, which is not modelled for experts",
+            where="plan.sharding",
+            hint="take another sharding or stack",
+        )
 
 
 def _check_dense(model: TransformerConfig, plan: ParallelismPlan, training: TrainingConfig) -> None:
@@ -88,6 +95,12 @@ def _check_cut(plan: ParallelismPlan) -> None:
             f"etp = 1 with tp = {plan.tp} needs sequence_parallel: ranks route their own tokens",
             where="plan.sequence_parallel",
             hint="set plan.sequence_parallel: true",
+        )
+    if plan.ep % plan.tp and plan.tp % plan.ep:
+        raise PlanError(
+            f"etp = 1 needs an ep that divides tp = {plan.tp} or is a multiple, not {plan.ep}",
+            where="plan.ep",
+            hint="groups of experts then lie within a replica or take whole ones",
         )
     if plan.axis_order[0] != "tp" or plan.axis_order.index("pp") != len(plan.axis_order) - 1:
         raise PlanError(

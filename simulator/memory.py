@@ -131,6 +131,7 @@ def rank_static(
         scenario.model,
         plan.tp,
         has_table=any(kind.has_embedding or kind.has_output for kind in kinds),
+        etp=plan.expert_tp,
     )
     norm_workspace = norm_workspace_bytes(
         parameters,

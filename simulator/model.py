@@ -93,12 +93,10 @@ def mlp_matrices(model: TransformerConfig) -> int:
     return 3 if model.gated_mlp else 2
 
 
-def widest_mlp(model: TransformerConfig) -> int:
-    """Width of the widest MLP of any layer."""
-    with_experts = num_expert_layers(model)
-    widths = [model.ffn_hidden_size] if with_experts < model.num_layers else []
-    widths += [model.expert_ffn_hidden_size, model.shared_expert_ffn_hidden_size]
-    return max(widths)
+def widest_dense_mlp(model: TransformerConfig) -> int:
+    """Width of the widest MLP that every token visits: of dense layers, and of shared experts."""
+    has_dense = num_expert_layers(model) < model.num_layers
+    return max(model.ffn_hidden_size * has_dense, model.shared_expert_ffn_hidden_size)
 
 
 def attention_matrix_parameters(model: TransformerConfig) -> int:

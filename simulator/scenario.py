@@ -9,7 +9,7 @@ from typing import Final
 from simulator.errors import PlanError
 from simulator.expert_rules import check_experts
 from simulator.machine import Assumption, Cluster
-from simulator.model import TransformerConfig
+from simulator.model import TransformerConfig, num_expert_layers
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
 from simulator.schedule.table import build_schedule
 from simulator.stack import Stack
@@ -55,7 +55,7 @@ def check(scenario: Scenario) -> None:
     _check_axis_order(scenario.plan)
     _check_devices(scenario)
     _check_tensor_parallel(scenario)
-    check_experts(scenario.model, scenario.plan, scenario.training)
+    check_experts(scenario.model, scenario.plan, scenario.training, scenario.stack)
     _check_batch(scenario)
     _check_sharding(scenario.plan)
     stage_layers(scenario.model, scenario.plan)
@@ -155,7 +155,7 @@ def _check_tensor_parallel(scenario: Scenario) -> None:
             where="plan.tp",
             hint=f"tp may be {_listed(fitting)}",
         )
-    if model.ffn_hidden_size % tp:
+    if model.ffn_hidden_size % tp and num_expert_layers(model) < model.num_layers:
         raise PlanError(
             f"ffn_hidden_size {model.ffn_hidden_size} of {model.name} "
             f"is not divisible by tp = {tp}",

@@ -165,6 +165,7 @@ def setting_of(scenario: Scenario) -> Setting:
         parameters=num_parameters(scenario.model),
         seq_length=scenario.training.seq_length,
         micro_batch_size=scenario.training.micro_batch_size,
+        has_experts=scenario.model.num_experts > 0,
     )
 
 

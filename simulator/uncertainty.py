@@ -26,6 +26,7 @@ class Setting:
     Attributes:
         accelerator: its name.
         devices, parameters, seq_length, micro_batch_size: sizes of the job, at least 1.
+        has_experts: the model has experts; stacks are calibrated on models without.
     """
 
     accelerator: str
@@ -33,6 +34,7 @@ class Setting:
     parameters: float
     seq_length: float
     micro_batch_size: float
+    has_experts: bool = False
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -108,14 +110,14 @@ class Uncertainty:
     def half_width(self, setting: Setting) -> float:
         """W of the range, see ``width_at``; d is the distance from the stack's region.
 
-        Where the stack has no spread of its own it is the pooled one, on an accelerator the stack
-        was not calibrated with the larger of both.
+        Where the stack has no spread of its own it is the pooled one; on an accelerator the stack
+        was not calibrated on, and for a model with experts, the larger of both.
         """
         pooled = self.pooled.spread
         if self.own is None or self.own.spread is None:
             return pooled
         region = self.own.regions.get(setting.accelerator)
-        if region is None:
+        if region is None or setting.has_experts:
             return max(self.own.spread, pooled)
         return width_at(
             region.doublings_to(setting), self.own.spread, pooled, self.pooled.fade_doublings
@@ -127,6 +129,8 @@ class Uncertainty:
             return "stack not calibrated"
         if self.own.spread is None:
             return f"stack with too few calibration runs ({self.own.rows}) for a range of its own"
+        if setting.has_experts:
+            return "stack not calibrated on models with experts"
         region = self.own.regions.get(setting.accelerator)
         if region is None:
             return "stack not calibrated on this accelerator"

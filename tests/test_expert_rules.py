@@ -8,12 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.cost.activation import layer_activation_items
-from simulator.errors import TrainsimError
+from simulator.cost.activation import (
+    gradient_working_bytes,
+    layer_activation_items,
+    weight_gradient_held_bytes,
+)
+from simulator.cost.collective import collective_s
+from simulator.cost.footprint import mean_layer_parameters
+from simulator.errors import PlanError, TrainsimError
+from simulator.flops import megatron_model_flops
 from simulator.levers import applicable
-from simulator.model import TransformerConfig, num_expert_layers
+from simulator.memory import rank_static
+from simulator.model import TransformerConfig, num_active_parameters, num_expert_layers
 from simulator.plan import expert_data_group, expert_group
 from simulator.scenario import Scenario
+from simulator.search.chosen import chosen_candidates
+from simulator.search.enumeration import enumerate_candidates
+from simulator.search.space import Space
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario, parse_scenario
 from simulator.step import build_step, microbatch_shape, stage_kinds
@@ -119,33 +130,26 @@ def test_whole_experts_lie_on_the_ranks_of_tp_too() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    st.sampled_from([1, 2, 4, 8]),
-    st.sampled_from(["ddp", "zero1", "zero2", "zero3"]),
-    st.sampled_from([1, 2]),
-)
-def test_states_are_spread_without_loss(ep: int, sharding: str, tp: int) -> None:
-    """Over all ranks of a stage, every parameter is owned once in zero3, dp times in ddp."""
-    overrides = [
+@given(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2]), st.booleans())
+def test_experts_are_spread_without_loss(ep: int, tp: int, whole: bool) -> None:
+    """What a rank holds times the ranks that hold other experts is all of them."""
+    scenario = mixtral(
         f"plan.ep={ep}",
-        f"plan.sharding={sharding}",
         f"plan.tp={tp}",
         f"plan.dp={16 // tp}",
         f"plan.sequence_parallel={'true' if tp > 1 else 'false'}",
-        "plan.schedule=1f1b",
-        "plan.virtual_stages=1",
-    ]
-    scenario = mixtral(*overrides)
+        f"plan.etp={1 if whole else tp}",
+        *PLAIN,
+    )
     costs = build_step(scenario).costs
-    alone = build_step(replace(scenario, plan=replace(scenario.plan, ep=1))).costs
-    stages = (1,)
-    held, owned = costs.held_parameters(stages), costs.held_parameters(stages)
-    owned /= costs.shard_size(stages)
-    assert owned == pytest.approx(alone.held_parameters(stages) / alone.shard_size(stages))
-    assert held <= alone.held_parameters(stages)
-    saved = alone.held_parameters(stages) - held
-    # 8 layers of 8 experts of 3 * 4,096 * 14,336 parameters, cut over tp
-    assert saved == pytest.approx(8 * 8 * 3 * 4096 * 14336 / tp * (1 - 1 / ep))
+    plan, held = scenario.plan, costs.held_parameters((1,))
+    experts = costs.expert_parameters((1,)) or 8 * 8 * EXPERT / (ep * plan.expert_tp)
+    assert experts * ep * plan.expert_tp == 8 * 8 * EXPERT
+    group = expert_data_group(plan)
+    assert group.size * ep * plan.expert_tp == 16
+    owned = held / costs.shard_size((1,))
+    others = held - experts
+    assert owned == pytest.approx(others / plan.dp + experts / group.size)
 
 
 def test_experts_on_more_ranks_take_less_memory_and_more_exchange() -> None:
@@ -155,6 +159,122 @@ def test_experts_on_more_ranks_take_less_memory_and_more_exchange() -> None:
     waits = [report.time["ep_comm"] for report in reports]
     assert waits[0] == 0.0 < waits[1] < waits[2]
     assert sum(reports[2].time.values()) == pytest.approx(reports[2].step_time_s)
+
+
+HIDDEN, WIDTH, GB = 4096, 14336, 1e9
+EXPERT = 3 * HIDDEN * WIDTH
+SHARED = HIDDEN * (4096 + 2 * 1024) + 4096 * HIDDEN + 8 * HIDDEN + 2 * HIDDEN
+"""Attention with 8 key/value heads of 128, router, two norms."""
+PLAIN = ("plan.schedule=1f1b", "plan.virtual_stages=1")
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "zero1", "zero3"])
+def test_states_of_a_rank(sharding: str) -> None:
+    """A middle rank: 8 layers; experts on 2 ranks, everything else on 16; Adam 8 + 4 bytes."""
+    scenario = mixtral(f"plan.sharding={sharding}", *PLAIN)
+    costs = build_step(scenario).costs
+    states = rank_static(scenario, costs, (1,), 0.0).states
+    shared, experts = 8 * SHARED, 8 * EXPERT
+    owned = shared / 16 + experts / 2 if sharding != "ddp" else shared + experts
+    whole = owned if sharding == "zero3" else shared + experts
+    assert float(states.weights) == pytest.approx(2 * whole)
+    assert float(states.gradients) == pytest.approx(4 * whole)
+    assert float(states.optimizer) == pytest.approx(8 * owned)
+    assert float(states.master_weights) == pytest.approx(4 * owned)
+
+
+def test_what_travels_for_experts_travels_among_those_that_hold_them() -> None:
+    scenario = mixtral("plan.sharding=zero3", *PLAIN)
+    costs = build_step(scenario).costs
+    assert costs.links.experts is not None
+    slow_down = 1 / costs.pricer.context.stack.network_scale
+    shared, experts = 8 * SHARED, 8 * EXPERT
+    for row, kind, size in (
+        (costs.reduce_row((1,)), "reduce_scatter", costs.gradient_reduce_bytes),
+        (costs.gather_row((1,)), "all_gather", costs.gather_bytes),
+    ):
+        expected = collective_s(kind, shared * size, costs.links.shard) + collective_s(
+            kind, experts * size, costs.links.experts
+        )
+        seconds = costs.table.build().seconds[row]
+        assert seconds == pytest.approx(float(expected) * slow_down, rel=1e-6)
+
+
+def test_the_optimizer_updates_what_a_rank_owns() -> None:
+    costs = build_step(mixtral("plan.sharding=zero1", *PLAIN)).costs
+    row = costs.optimizer_row((1,))
+    owned = 8 * SHARED / 16 + 8 * EXPERT / 2
+    assert costs.table.names[row] == f"optimizer on {owned:.0f} parameters"
+
+
+def test_whole_experts_are_reduced_over_tp_even_without_replicas() -> None:
+    whole = mixtral(
+        "plan.tp=8",
+        "plan.dp=1",
+        "plan.ep=1",
+        "plan.etp=1",
+        "plan.sequence_parallel=true",
+        "cluster.nodes=4",
+        *PLAIN,
+    )
+    assert simulate(whole).time["dp_comm"] > 0
+    cut = replace(whole, plan=replace(whole.plan, etp=None))
+    assert simulate(cut).time["dp_comm"] == 0
+
+
+def test_flops_of_megatron_count_the_experts_of_a_token() -> None:
+    """6 FLOPs a weight: attention, router and two experts in 32 layers, and the vocabulary."""
+    model = mixtral().model
+    weights = 32 * (SHARED - 2 * HIDDEN + 2 * EXPERT) + 32000 * HIDDEN
+    attention = 12 * 32 * 4096 * 4096
+    assert megatron_model_flops(model, 1, 4096) == 4096 * (6 * weights + attention)
+    norms = 32 * 2 * HIDDEN + HIDDEN
+    table = 32000 * HIDDEN
+    assert num_active_parameters(model) == weights + norms + table
+
+
+def test_working_memory_of_experts() -> None:
+    """4,096 tokens, 2 visits: gradients of gate, up and their product; a new gradient."""
+    scenario = mixtral()
+    shape, visits = microbatch_shape(scenario), 2 * 4096
+    working = gradient_working_bytes(scenario.model, shape, scenario.stack, experts=True)
+    new_gradient = HIDDEN * 2 * WIDTH
+    residual = 4096 * HIDDEN
+    assert float(working) == 2 * (3 * visits * WIDTH + residual + new_gradient)
+    narrow = replace(scenario.model, expert_ffn_hidden_size=512)
+    working = gradient_working_bytes(narrow, shape, scenario.stack, experts=True)
+    assert float(working) == 2 * (2 * visits * 512 + visits * HIDDEN + residual + HIDDEN * 2 * 512)
+
+
+def test_what_a_weight_backward_needs_of_experts() -> None:
+    scenario = mixtral()
+    shape, visits, tokens = microbatch_shape(scenario), 2 * 4096, 4096
+    held = weight_gradient_held_bytes(scenario.model, shape, experts=True)
+    inputs = tokens * HIDDEN + visits * HIDDEN + tokens * 4096 + visits * WIDTH + tokens * HIDDEN
+    gradients = tokens * (4096 + 2 * 1024) + 2 * visits * WIDTH + tokens * HIDDEN + visits * HIDDEN
+    assert float(held) == 2 * (inputs + gradients)
+
+
+def test_mean_layer_of_a_mixed_rank() -> None:
+    model = mixtral("model.num_dense_layers=1").model
+    dense = SHARED - 8 * HIDDEN + EXPERT
+    mean = mean_layer_parameters(model, 8, 6, tp=1, etp=1, ep=8)
+    assert float(mean) == pytest.approx((2 * dense + 6 * (SHARED + EXPERT)) / 8)
+
+
+def test_search_and_fits_leave_experts_out() -> None:
+    scenario = mixtral()
+    for refused in (
+        lambda: enumerate_candidates(scenario, Space(64)),
+        lambda: chosen_candidates(scenario, [scenario]),
+    ):
+        with pytest.raises(PlanError, match="has 8 experts: plans with experts are not searched"):
+            refused()
+
+
+def test_a_range_for_experts_is_not_that_of_dense_models() -> None:
+    report = simulate(mixtral("stack.preset=nemo-2025"))
+    assert "not calibrated on models with experts" in report.provenance["range_basis"]
 
 
 def test_what_a_layer_with_experts_holds() -> None:

@@ -173,6 +173,11 @@ def gradient_working_bytes(
     width = model.expert_ffn_hidden_size if experts else model.ffn_hidden_size
     visits = routed_tokens(model, shape) if experts else tokens
     widest = (1 + mlp_inputs) * visits * width / shape.tp
+    if experts and not (shape.sequence_parallel and shape.cuts_experts):
+        # The gradient of the dispatched tokens, which otherwise lies in the buffer of the gather.
+        seen = visits if shape.cuts_experts else visits / shape.tp
+        inputs = mlp_inputs * visits * width / shape.tp
+        widest = np.maximum(widest, inputs + seen * model.hidden_size)
     if stack.attention == "unfused":
         widest = np.maximum(widest, 2 * _scores(model, shape))
     residual = shape.norm_tokens * model.hidden_size
@@ -204,6 +209,8 @@ def weight_gradient_held_bytes(
         seen = visits if shape.cuts_experts else visits / shape.tp
         outer = shape.norm_tokens * hidden + seen * hidden
     inputs = outer + (shape.tokens * model.query_size + inner) / shape.tp
+    if experts:
+        inputs = inputs + shape.norm_tokens * hidden  # of the router and of shared experts
     gradients = (
         shape.tokens * _query_key_value_width(model, shape) + mlp_inputs * inner / shape.tp + outer
     )

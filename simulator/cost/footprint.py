@@ -19,7 +19,7 @@ from simulator.model import (
     attention_matrix_parameters,
     mlp_matrices,
     norm_parameters,
-    widest_mlp,
+    widest_dense_mlp,
 )
 from simulator.numeric import Numeric
 from simulator.plan import OptimizerConfig, ParallelismPlan, reduces_every_microbatch
@@ -156,6 +156,8 @@ def shared_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
     """Parameters of a layer with experts on one of ``tp`` ranks that are no expert's.
 
     The router is on every rank.
+
+    Source: NVIDIA/Megatron-LM, core/transformer/moe (router.py, shared_experts.py).
     """
     total = _attention_rank_parameters(model, tp) + model.hidden_size * model.num_experts
     width = model.shared_expert_ffn_hidden_size
@@ -163,7 +165,10 @@ def shared_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
 
 
 def expert_rank_parameters(model: TransformerConfig, etp: Numeric, ep: Numeric) -> Numeric:
-    """Parameters of the experts of one layer on one rank: E / ep experts, each divided by etp."""
+    """Parameters of the experts of one layer on one rank: E / ep experts, each divided by etp.
+
+    Source: NVIDIA/Megatron-LM, core/transformer/moe/experts.py.
+    """
     one = _mlp_rank_parameters(model, etp, model.expert_ffn_hidden_size)
     return model.num_experts / ep * one
 
@@ -252,7 +257,10 @@ def mean_layer_parameters(
     etp: Numeric,
     ep: Numeric,
 ) -> Numeric:
-    """Parameters of one layer on a rank, on average over layers with and without experts."""
+    """Parameters of one layer on a rank, on average over layers with and without experts.
+
+    Assumes: layers that are whole at once are as mixed as those of the rank.
+    """
     dense = layer_rank_parameters(model, tp)
     if not num_expert_layers:
         return dense
@@ -261,11 +269,23 @@ def mean_layer_parameters(
     return (1 - share) * dense + share * with_experts
 
 
-def largest_parameter(model: TransformerConfig, tp: Numeric, *, has_table: bool) -> Numeric:
-    """Elements of the largest matrix on a rank: the vocabulary's, or the first of an MLP."""
-    mlp = (mlp_matrices(model) - 1) * widest_mlp(model)
-    rows = np.maximum(padded_vocab(model.vocab_size, tp), mlp) if has_table else mlp
-    return rows * model.hidden_size / tp
+def largest_parameter(
+    model: TransformerConfig, tp: Numeric, *, has_table: bool, etp: Numeric | None = None
+) -> Numeric:
+    """Elements of the largest matrix on a rank: the vocabulary's, or the first of an MLP.
+
+    Args:
+        model: the transformer.
+        tp: tensor-parallel degree.
+        has_table: the rank holds a vocabulary table.
+        etp: ranks over which an expert is cut; ``tp`` when left out.
+    """
+    per_width = mlp_matrices(model) - 1
+    rows = per_width * widest_dense_mlp(model)
+    if has_table:
+        rows = np.maximum(padded_vocab(model.vocab_size, tp), rows)
+    expert = per_width * model.expert_ffn_hidden_size / (tp if etp is None else etp)
+    return np.maximum(rows / tp, expert) * model.hidden_size
 
 
 def norm_workspace_bytes(

@@ -9,6 +9,7 @@ from typing import TypeVar
 from simulator.model import num_parameters
 from simulator.plan import num_microbatches
 from simulator.scenario import Scenario
+from simulator.spec.experts import EXPERT_FIELDS
 
 T = TypeVar("T")
 Level = int | float | str
@@ -75,6 +76,7 @@ def _work(scenario: Scenario, conditions: str) -> Work:
             model.head_dim,
             model.vocab_size,
             int(model.gated_mlp),
+            *(getattr(model, name) for name in EXPERT_FIELDS),
         ),
         scenario.cluster.node.accelerator.name,
         scenario.plan.num_devices,
@@ -90,6 +92,8 @@ def _factors(scenario: Scenario) -> dict[str, Level]:
         "tp": plan.tp,
         "pp": plan.pp,
         "dp": plan.dp,
+        "ep": plan.ep,
+        "etp": plan.expert_tp if model.num_experts else 1,
         "virtual stages": plan.virtual_stages,
         "schedule": plan.schedule if plan.pp > 1 else "-",
         "sharding": plan.sharding.name,

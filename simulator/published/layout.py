@@ -126,8 +126,8 @@ def _expert_parallel(row: PublishedRow, degrees: Degrees) -> tuple[Settings, lis
     ep = row.integer("ep") or 1
     if ep == 1:
         return {}, []
-    if "etp1" in row.lower("model"):
-        return {"ep": ep, "etp": 1}, []
+    if named := re.search(r"etp(\d+)", row.lower("model")):
+        return {"ep": ep, "etp": int(named[1])}, []
     if degrees.tp == 1 or degrees.dp % ep == 0:
         return {"ep": ep}, []
     return {"ep": ep, "etp": 1}, [f"experts not cut over tp: ep {ep} exceeds dp {degrees.dp}"]

@@ -6,7 +6,7 @@ the backward.
 
 Source: Lepikhin et al. 2020, GShard (arXiv 2006.16668), section 2; NVIDIA/Megatron-LM,
     core/transformer/moe/token_dispatcher.py (``MoEAlltoAllTokenDispatcher``: permute, all-to-all
-    over ep, sort by local expert, all-gather over tp, and back) and experts.py (grouped products;
+    over ep, all-gather over tp, sort by local expert, and back) and experts.py (grouped products;
     the router's probabilities multiply inside the activation function).
 Assumes: routing is even; every expert gets its share times ``Split.capacity_factor``. Grouped
     products run as one batched product; dispatched tokens travel in the dtype of the activations.
@@ -77,14 +77,17 @@ def _router(model: TransformerConfig, split: Split) -> Block:
     product, dgrad, wgrad = three_products("router", own, model.hidden_size, model.num_experts)
     scores = split.local_tokens * model.num_experts
     choice = Elementwise("router.choice", "router", scores)
-    return Block((product, choice), (replace(choice, backward=True), dgrad, wgrad))
+    return Block(
+        (product, choice),
+        (replace(choice, name="router.choice.backward", backward=True), dgrad, wgrad),
+    )
 
 
 def _permutes(name: str, family: str, routed: Split, hidden: int) -> Block:
     """Tokens sorted by expert before the exchange, or put back and summed after it."""
     elements = routed.local_tokens * hidden
     kernel = Elementwise(f"{name}.{family}", family, elements)
-    return Block((kernel,), (replace(kernel, backward=True),))
+    return Block((kernel,), (replace(kernel, name=f"{kernel.name}.backward", backward=True),))
 
 
 def _exchange(name: str, routed: Split, hidden: int) -> Block:
@@ -97,12 +100,10 @@ def _exchange(name: str, routed: Split, hidden: int) -> Block:
 
 
 def _sorts(name: str, routed: Split, hidden: int, groups: Numeric) -> Block:
-    """What came from several ranks into the order of several local experts, or back."""
-    if not routed.expert_parallel:
-        return Block((), ())
-    elements = routed.local_tokens * hidden * np.greater(groups, 1)
+    """All that was gathered into the order of several local experts, or back."""
+    elements = routed.tokens * hidden * np.greater(groups, 1)
     kernel = Elementwise(f"{name}.sort", "copy", elements)
-    return Block((kernel,), (replace(kernel, backward=True),))
+    return Block((kernel,), (replace(kernel, name=f"{kernel.name}.backward", backward=True),))
 
 
 def _grouped(block: Block, groups: Numeric) -> Block:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.numeric import IntArray
-from simulator.plan import reduces_every_microbatch
+from simulator.plan import expert_data_group, reduces_every_microbatch
 from simulator.schedule.action import Phase
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
@@ -17,7 +17,7 @@ BEFORE_PASSES = -2.0
 def add_gradient_reduce(replica: Replica) -> None:
     """Gradients leave every stage: bucket by bucket beside its last backward, or at the end."""
     plan = replica.plan
-    if plan.dp * plan.cp == 1:
+    if plan.dp * plan.cp == 1 and expert_data_group(plan).size == 1:
         return
     every = reduces_every_microbatch(plan)
     for rank in range(replica.schedule.num_ranks):
@@ -56,7 +56,8 @@ def add_weight_gather(replica: Replica) -> None:
     per virtual stage in the order of first use, so that only the first is exposed.
     """
     plan = replica.plan
-    if plan.shard_size == 1 or plan.sharding.gather == "never":
+    alone = plan.shard_size == 1 and expert_data_group(plan).size == 1
+    if alone or plan.sharding.gather == "never":
         return
     for rank in range(replica.schedule.num_ranks):
         stages = replica.stages_of(rank)

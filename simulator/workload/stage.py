@@ -232,7 +232,8 @@ class StagePricer:
     ) -> tuple[_LayerPasses, ...]:
         """The passes of a stage through its layers, without and with experts.
 
-        Assumes: where only some layers recompute, all are of one kind (``scenario.check``).
+        Assumes: where only some layers recompute, all are of one kind (``expert_rules``). Where
+            a pass is cut into pieces, layers with and without experts count alike.
         """
         counts = {"layer": kind.num_dense_layers, "expert_layer": kind.num_expert_layers}
         present = {part: count for part, count in counts.items() if count} or {"layer": 0}
