@@ -11,6 +11,7 @@ from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
 from simulator.schedule.table import build_schedule
+from simulator.shard_groups import check_levels
 from simulator.stack import Stack
 
 AXES: Final = ("tp", "cp", "dp", "pp")
@@ -56,6 +57,7 @@ def check(scenario: Scenario) -> None:
     _check_tensor_parallel(scenario)
     _check_batch(scenario)
     _check_sharding(scenario.plan)
+    check_levels(scenario.plan, scenario.cluster.node, listed_weights=scenario.stack.listed_weights)
     stage_layers(scenario.model, scenario.plan)
     _check_recompute(scenario)
     _check_schedule(scenario)

@@ -24,16 +24,14 @@ from simulator.numeric import FloatArray, IntArray, Numeric, whole_ticks
 from simulator.plan import (
     num_microbatches,
     process_group,
-    replica_group,
-    shard_group,
     stage_layers,
-    stage_rank,
 )
 from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
 from simulator.topology import Topology
 from simulator.workload.classes import CostTable
+from simulator.workload.data_links import data_links
 from simulator.workload.fold import ReplicaClass, fold_replicas
 from simulator.workload.linear import Split
 from simulator.workload.lower import lower
@@ -41,7 +39,7 @@ from simulator.workload.op import OpGraph, OpPhase
 from simulator.workload.price import PriceContext
 from simulator.workload.slow_hosts import forward_speeds
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
+from simulator.workload.step_costs import ActivationBytes, StepCosts
 
 MAX_SIDE_BY_SIDE = 8
 """Replica classes lowered into one graph; more run as a batch of one replica's graph.
@@ -190,11 +188,7 @@ def data_costs(
         model=scenario.model,
         plan=plan,
         pricer=pricer,
-        links=Links(
-            shard=topology.group_link(shard_group(plan), num_ranks=plan.num_devices),
-            replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
-            ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
-        ),
+        links=data_links(plan, scenario.cluster.node, topology),
         kinds=kinds,
         optimizer_state_bytes=(
             scenario.training.optimizer.state_bytes + scenario.training.optimizer.master_bytes

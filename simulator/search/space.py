@@ -17,7 +17,8 @@ from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING
 
 SCHEDULE_NAMES: Final = tuple(SCHEDULES)
-SHARDING_NAMES: Final = tuple(SHARDING)
+SHARDING_NAMES: Final = ("ddp", "zero1", "zero2", "zero3")
+"""Policies that are searched; the others need a run each."""
 RECOMPUTE_MODES: Final[tuple[RecomputeMode, ...]] = ("none", "selective", "full")
 DEFAULT_SCHEDULES: Final = ("1f1b", "interleaved")
 

@@ -38,7 +38,8 @@ def _reduce_beside_backward(replica: Replica, rank: int, stage: int, *, every: b
     chosen = range(firsts.size) if every else range(firsts.size - 1, firsts.size)
     for microbatch in chosen:
         done = np.arange(int(firsts[microbatch]), int(lasts[microbatch]) + 1)
-        row = replica.costs.reduce_row((stage,), num_pieces=done.size)
+        final = microbatch == firsts.size - 1
+        row = replica.costs.reduce_row((stage,), num_pieces=done.size, final=final)
         ops = replica.add_coupled(
             np.full(done.size, row),
             rank,
@@ -62,13 +63,19 @@ def add_weight_gather(replica: Replica) -> None:
         stages = replica.stages_of(rank)
         if plan.sharding.gather == "before_use":
             _gather_before_use(replica, rank)
+            if replica.costs.refreshes:
+                _gather_at_end(replica, rank, replica.costs.refresh_row(stages), stages[0])
         elif plan.overlap_dp:
             for stage in stages:
                 _gather_at_start(replica, rank, stage)
         else:
-            row = replica.costs.gather_row(stages)
-            place = np.array([replica.pieces.end + 4])
-            replica.add_coupled(row, rank, place, OpPhase.GATHER_STEP, stages[0])
+            _gather_at_end(replica, rank, replica.costs.gather_row(stages), stages[0])
+
+
+def _gather_at_end(replica: Replica, rank: int, row: int, stage: int) -> None:
+    """After the optimizer step, whose results it sends."""
+    place = np.array([replica.pieces.end + 4])
+    replica.add_coupled(row, rank, place, OpPhase.GATHER_STEP, stage, beside=False)
 
 
 def _gather_at_start(replica: Replica, rank: int, stage: int) -> None:

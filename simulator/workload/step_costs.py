@@ -6,22 +6,29 @@ return its row; equal ops share a row however many times the graph runs them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from simulator.cost.collective import CollectiveKind, collective_s
+from simulator.cost.collective import collective_s
 from simulator.cost.footprint import padded_vocab, stage_parameters
 from simulator.cost.memory_bound import elementwise_s, memory_bound_s
 from simulator.cost.transfer import p2p_s
-from simulator.machine import GroupLink, PathLink
+from simulator.machine import PathLink
 from simulator.model import TransformerConfig
 from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
-from simulator.workload.listed_weights import list_copies_s, matrix_sizes
+from simulator.workload.data_moves import (
+    Links,
+    Move,
+    gather_moves,
+    reduce_moves,
+    refresh_moves,
+)
+from simulator.workload.listed_weights import matrix_sizes
+from simulator.workload.move_prices import moves_s
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
 
@@ -49,20 +56,6 @@ class ActivationBytes:
         return {Phase.F: 0.0, Phase.B: self.held + self.working - kept, Phase.W: kept}[phase]
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Links of the communicators outside the layers.
-
-    Attributes:
-        shard, replica: data-parallel groups that share, and that hold copies of, a shard.
-        ends: path between first and last pipeline rank (tied embeddings), None without pipeline.
-    """
-
-    shard: GroupLink
-    replica: GroupLink
-    ends: PathLink | None
-
-
 @dataclass(slots=True)
 class StepCosts:
     """Rows of the cost table of one step; see the module's docstring.
@@ -74,6 +67,7 @@ class StepCosts:
         optimizer_state_bytes: moments and master weights of one parameter.
         ends_share_rank: first and last stage lie on one rank, which holds a tied table once.
         table: collects the rows.
+        moves: what each row of gathers or reductions moves.
     """
 
     model: TransformerConfig
@@ -87,6 +81,7 @@ class StepCosts:
     optimizer_state_bytes: float = 12.0
     ends_share_rank: bool = False
     table: CostTableDraft = field(default_factory=CostTableDraft)
+    moves: dict[int, tuple[Move, ...]] = field(default_factory=dict[int, "tuple[Move, ...]"])
     _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
         default_factory=dict[tuple[StageKind, Phase], StageCost]
     )
@@ -210,46 +205,58 @@ class StepCosts:
         matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
         return stack.list_entry_s * self.links.shard.size * matrices * collectives
 
-    def _sharded_s(self, kind: CollectiveKind, payload: Numeric) -> Numeric:
-        """Gather or reduction over the shard group: at once, or matrix by matrix as lists."""
-        if not self._listed:
-            return self._collective_s(kind, payload, self.links.shard)
-        sizes = matrix_sizes(self.model)
-        reduces = kind == "reduce_scatter"
-        seconds: Numeric = 0.0
-        for size in sizes:
-            part = payload * size / sum(sizes)
-            seconds = seconds + self._collective_s(kind, part, self.links.shard)
-            seconds = seconds + list_copies_s(
-                part, self.links.shard.size, self.pricer.context.accelerator, reduces=reduces
-            )
-        return seconds
+    def _moves_s(self, moves: Sequence[Move]) -> Numeric:
+        matrices = matrix_sizes(self.model) if self._listed else ()
+        return moves_s(moves, self.pricer.context, matrices=matrices)
 
     def send_row(self, path: PathLink) -> int:
         """Row of a send beside compute."""
         return self.table.add(f"send {_path_label(path)}", {"pp_comm": self.send_s(path)})
 
-    def _collective_s(self, kind: CollectiveKind, payload: Numeric, link: GroupLink) -> Numeric:
-        scale = self.pricer.context.stack.network_scale
-        slow_down = np.where(np.asarray(link.num_nodes) > 1, 1 / scale, 1.0)
-        return collective_s(kind, payload, link) * slow_down
-
-    def reduce_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
+    def reduce_row(
+        self, stages: tuple[int, ...], *, num_pieces: int = 1, final: bool = True
+    ) -> int:
         """Row of the gradient reduction of some virtual stages, or of one of its equal buckets.
 
         Shard group first (all-reduce or reduce-scatter), then all-reduce of the shard over the
         replicas of an HSDP plan.
+
+        Args:
+            stages: of one rank.
+            num_pieces: equal parts in which they are reduced.
+            final: the last reduction of these gradients in a step.
         """
         payload = self.gradient_payload(stages) / num_pieces
-        seconds = self.reduce_s(payload)
-        return self.table.add(f"reduce {payload:.0f} B of gradients", {"dp_comm": seconds})
+        within = "" if final or not self.plan.sharding.across_once else " within their group"
+        name = f"reduce {payload:.0f} B of gradients{within}"
+        return self._moves_row(name, self._reduce_moves(payload, final=final))
 
     def reduce_s(self, payload: Numeric) -> Numeric:
         """Reduction of so many bytes of gradients."""
-        kind = self._reduce_kind()
-        seconds = self._sharded_s(kind, payload)
-        shard = payload / self.links.shard.size if kind == "reduce_scatter" else payload
-        return seconds + self._collective_s("all_reduce", shard, self.links.replica)
+        return self._moves_s(self._reduce_moves(payload))
+
+    def _reduce_moves(self, payload: Numeric, *, final: bool = True) -> tuple[Move, ...]:
+        return reduce_moves(
+            self.plan.sharding,
+            self.links,
+            payload,
+            self.gradient_reduce_bytes,
+            kind=self._reduce_kind(),
+            final=final,
+        )
+
+    def _moves_row(self, name: str, moves: tuple[Move, ...], times: float = 1.0) -> int:
+        row = self.table.add(name, {"dp_comm": self._moves_s(moves) * times})
+        self.moves[row] = moves * int(times)
+        return row
+
+    def crosses(self, row: int) -> bool:
+        """Whether a row of collectives uses the network."""
+        if self.links.levels is None:
+            links = (self.links.shard, self.links.replica)
+        else:
+            links = tuple(move.link for move in self.moves[row])
+        return max(as_float(link.num_nodes) for link in links) > 1
 
     def _reduce_kind(self) -> ReduceKind:
         """How gradients are reduced over the shard group: by the policy, or by what the stack does.
@@ -279,13 +286,28 @@ class StepCosts:
         """
         payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
         times = self._gathers_in(phase)
-        seconds = self.gather_s(payload) * times
-        name = f"gather {payload * times:.0f} B of weights"
-        return self.table.add(name, {"dp_comm": seconds})
+        place = "" if self.links.levels is None else f" for {phase.name}"
+        name = f"gather {payload * times:.0f} B of weights{place}"
+        return self._moves_row(name, self._gather_moves(payload, phase), times)
 
     def gather_s(self, payload: Numeric) -> Numeric:
         """All-gather of so many bytes of weights."""
-        return self._sharded_s("all_gather", payload)
+        return self._moves_s(self._gather_moves(payload, Phase.F))
+
+    def _gather_moves(self, payload: Numeric, phase: Phase) -> tuple[Move, ...]:
+        return gather_moves(self.plan.sharding, self.links, payload, self.gather_bytes, phase)
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether updated weights travel between ranks before they are gathered for use."""
+        levels = self.links.levels
+        return levels is not None and as_float(levels.refresh.size) > 1
+
+    def refresh_row(self, stages: tuple[int, ...]) -> int:
+        """Row of the all-gather of updated weights to the ranks that keep them."""
+        payload = self.rank_parameters(stages) * self.gather_bytes
+        name = f"refresh {payload:.0f} B of weights"
+        return self._moves_row(name, refresh_moves(self.links, payload))
 
     def tied_embedding_row(self, ends: PathLink) -> int:
         """Row of the all-reduce of the tied table's gradient between first and last stage.

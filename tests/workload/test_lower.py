@@ -12,12 +12,13 @@ from simulator.plan import ParallelismPlan, Recompute
 from simulator.schedule.action import Phase
 from simulator.schedule.table import build_schedule
 from simulator.sharding import SHARDING
+from simulator.workload.data_moves import Links
 from simulator.workload.linear import Split
 from simulator.workload.lower import lower
 from simulator.workload.op import OpGraph, OpPhase
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, Links, StepCosts
+from simulator.workload.step_costs import ActivationBytes, StepCosts
 
 MODEL = TransformerConfig(
     name="gpt",

@@ -1,0 +1,187 @@
+"""What a gather or a reduction of a sharding policy moves: collectives, and kernels around them.
+
+Source: DeepSpeed, runtime/zero/partition_parameters.py (``all_gather_coalesced``: quantise the own
+    shard, gather it and its scales, dequantise the whole) and runtime/comm/coalesced_collectives.py
+    (``all_to_all_quant_reduce``: quantise, all-to-all in the node, dequantise, add and quantise
+    again in one kernel, all-to-all between nodes, dequantise and add).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.collective import CollectiveKind, bus_bytes
+from simulator.machine import GroupLink, PathLink
+from simulator.numeric import Numeric, as_float
+from simulator.schedule.action import Phase
+from simulator.sharding import ReduceKind, ShardingPolicy, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class LevelLinks:
+    """Links of the groups of a policy that has more than one, or more than one copy.
+
+    Attributes:
+        forward, backward: over which weights are gathered before use.
+        refresh: from shards of the optimizer states to those of the weights, after the step.
+        reduce: hops of every reduction, one after the other; none where nothing is divided.
+        across: hops from shards of gradients to those of the optimizer states.
+    """
+
+    forward: GroupLink
+    backward: GroupLink
+    refresh: GroupLink
+    reduce: tuple[GroupLink, ...]
+    across: tuple[GroupLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Links of the communicators outside the layers.
+
+    Attributes:
+        shard: group over which optimizer states are divided, or gradients all-reduced.
+        replica: ranks that hold copies of the same shard.
+        ends: path between first and last pipeline rank (tied embeddings), None without pipeline.
+        levels: None where every group is ``shard``.
+    """
+
+    shard: GroupLink
+    replica: GroupLink
+    ends: PathLink | None
+    levels: LevelLinks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One collective, and the device memory that kernels around it read and write.
+
+    Attributes:
+        payload_bytes: nccl-tests convention, see ``cost/collective/volume.py``.
+        kernel_bytes, num_kernels: of quantising, dequantising and copying; 0 for plain numbers.
+    """
+
+    kind: CollectiveKind
+    payload_bytes: Numeric
+    link: GroupLink
+    kernel_bytes: Numeric = 0.0
+    num_kernels: float = 0.0
+
+
+def gather_moves(
+    policy: ShardingPolicy, links: Links, payload: Numeric, element_bytes: float, phase: Phase
+) -> tuple[Move, ...]:
+    """All-gather of weights for a forward or a backward.
+
+    Args:
+        policy: its wire and its second copy count.
+        links: of its groups.
+        payload: bytes of the whole weights as plain numbers.
+        element_bytes: of one of them.
+        phase: for which.
+    """
+    if links.levels is None:
+        return (Move("all_gather", payload, links.shard),)
+    forward = phase is Phase.F
+    link = links.levels.forward if forward else links.levels.backward
+    wire = policy.forward_wire if forward else policy.backward_wire
+    if as_float(link.size) == 1:
+        wire = None
+    kernel_bytes, num_kernels = 0.0, 0.0
+    sent = payload
+    if wire is not None:
+        sent = payload * (wire.element_bytes / element_bytes)
+        kernel_bytes = (payload + sent) / link.size + (sent + payload)
+        num_kernels = 2.0
+    if forward and policy.secondary is not None:
+        kernel_bytes = kernel_bytes + 2.0 * payload / links.levels.backward.size
+        num_kernels += 1.0
+    return (Move("all_gather", sent, link, kernel_bytes, num_kernels),)
+
+
+def refresh_moves(links: Links, payload: Numeric) -> tuple[Move, ...]:
+    """All-gather of updated weights after the step, from optimizer shards to weight shards."""
+    levels = links.levels
+    if levels is None:
+        return (Move("all_gather", payload, links.shard),)
+    return (Move("all_gather", payload * levels.refresh.size / links.shard.size, levels.refresh),)
+
+
+def reduce_moves(
+    policy: ShardingPolicy,
+    links: Links,
+    payload: Numeric,
+    element_bytes: float,
+    *,
+    kind: ReduceKind,
+    final: bool = True,
+) -> tuple[Move, ...]:
+    """Reduction of gradients: over their group, on to the optimizer's, then over the replicas.
+
+    Args:
+        policy: its wire counts, and what it reduces once per step only.
+        links: of its groups.
+        payload: bytes of the whole gradients as plain numbers.
+        element_bytes: of one of them.
+        kind: of the first collective.
+        final: it is the last reduction of these gradients in a step.
+    """
+    levels = links.levels
+    hops = (links.shard,) if levels is None else levels.reduce
+    ends = final or not policy.across_once
+    if levels is not None and ends:
+        hops = (*hops, *levels.across)
+    moves: list[Move] = []
+    left = payload
+    for place, link in enumerate(hops):
+        if policy.reduce_wire is None:
+            moves.append(Move(kind, left, link))
+        else:
+            again = place + 1 < len(hops)
+            moves.append(_quantised(policy.reduce_wire, left, element_bytes, link, place, again))
+        left = left / link.size if kind == "reduce_scatter" else left
+    return (*moves, Move("all_reduce", left, links.replica)) if ends else tuple(moves)
+
+
+def _quantised(
+    wire: Wire, left: Numeric, element_bytes: float, link: GroupLink, place: int, again: bool
+) -> Move:
+    """One hop of a quantised reduction; kernels quantise before the first, and add up after each.
+
+    What is added up leaves quantised if another hop follows.
+    """
+    sent = left * (wire.element_bytes / element_bytes)
+    added = (sent if again else left) / link.size
+    first = 0.0 if place else left + sent
+    return Move("all_to_all", sent, link, first + sent + added, 1.0 if place else 2.0)
+
+
+def network_bytes(move: Move) -> Numeric:
+    """Bytes that one rank's share of the NICs sends for a move; 0 inside a node.
+
+    A ring leaves every node once, so the ranks of a node share its bytes. In an all-to-all every
+    rank sends its own shards to the ranks of other nodes.
+    """
+    link = move.link
+    per_node = link.size / link.num_nodes
+    if move.kind == "all_to_all":
+        sent = move.payload_bytes * (link.size - per_node) / link.size
+    else:
+        sent = bus_bytes(move.kind, move.payload_bytes, link.size) / per_node
+    return np.where(np.asarray(link.num_nodes) > 1, sent, 0.0)[()]
+
+
+def node_bytes(move: Move) -> Numeric:
+    """Bytes that one rank sends over the links inside its node for a move.
+
+    Of the ring's hops, one per node goes to another node.
+    """
+    link = move.link
+    per_node = link.size / link.num_nodes
+    if move.kind == "all_to_all":
+        return move.payload_bytes * (per_node - 1.0) / link.size
+    sent = bus_bytes(move.kind, move.payload_bytes, link.size)
+    leaves = np.where(np.asarray(link.num_nodes) > 1, 1.0 / per_node, 0.0)
+    return (sent * (1.0 - leaves))[()]
