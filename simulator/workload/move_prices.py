@@ -18,7 +18,7 @@ from simulator.workload.price import PriceContext
 def moves_s(
     moves: Sequence[Move], context: PriceContext, *, matrices: Sequence[float] = ()
 ) -> Numeric:
-    """Moves one after the other.
+    """Collectives one after the other, without the kernels around them.
 
     Args:
         moves: in their order.
@@ -31,14 +31,23 @@ def moves_s(
     return seconds
 
 
+def kernels_s(moves: Sequence[Move], context: PriceContext) -> Numeric:
+    """Kernels that quantise, dequantise and copy around the moves, as fast as copies.
+
+    Assumes: they reach the bandwidth of a copy kernel; no measurement of them was found.
+    """
+    seconds: Numeric = 0.0
+    for move in moves:
+        seconds = seconds + memory_bound_s(
+            move.kernel_bytes, "copy", context.accelerator, move.num_kernels
+        )
+    return seconds * context.stack.memory_scale
+
+
 def _move_s(move: Move, context: PriceContext, matrices: Sequence[float]) -> Numeric:
     if matrices and move.kind != "all_reduce":
         return _lists_s(move, context, matrices)
-    seconds = _collective_s(move.kind, move.payload_bytes, move.link, context)
-    if not move.num_kernels:
-        return seconds
-    kernels_s = memory_bound_s(move.kernel_bytes, "copy", context.accelerator, move.num_kernels)
-    return seconds + kernels_s * context.stack.memory_scale
+    return _collective_s(move.kind, move.payload_bytes, move.link, context)
 
 
 def _lists_s(move: Move, context: PriceContext, matrices: Sequence[float]) -> Numeric:

@@ -28,7 +28,7 @@ from simulator.workload.data_moves import (
     refresh_moves,
 )
 from simulator.workload.listed_weights import matrix_sizes
-from simulator.workload.move_prices import moves_s
+from simulator.workload.move_prices import kernels_s, moves_s
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
 
@@ -249,6 +249,14 @@ class StepCosts:
         row = self.table.add(name, {"dp_comm": self._moves_s(moves) * times})
         self.moves[row] = moves * int(times)
         return row
+
+    def kernels_row(self, row: int) -> int | None:
+        """Row of the kernels around the collectives of a row; None where there are none."""
+        moves = self.moves[row]
+        if not any(move.num_kernels for move in moves):
+            return None
+        seconds = kernels_s(moves, self.pricer.context)
+        return self.table.add(f"kernels of {self.table.names[row]}", {"dp_comm": seconds})
 
     def crosses(self, row: int) -> bool:
         """Whether a row of collectives uses the network."""
