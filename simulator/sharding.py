@@ -67,6 +67,7 @@ class ShardingPolicy:
             is reduced once per step, not with every reduction.
         secondary: level of a second copy of the weights, from which the backward gathers.
         forward_wire, backward_wire: integers in the gathers before use; None for plain weights.
+        refresh_wire: integers when updated weights travel to the ranks that keep them.
         reduce_wire: integers in the reduction, which is then an all-to-all of shards that every
             rank adds up itself: first inside the node, then between nodes.
     """
@@ -82,6 +83,7 @@ class ShardingPolicy:
     secondary: Level | None = None
     forward_wire: Wire | None = None
     backward_wire: Wire | None = None
+    refresh_wire: Wire | None = None
     reduce_wire: Wire | None = None
 
     @property
@@ -108,7 +110,7 @@ class ShardingPolicy:
     @property
     def is_classic(self) -> bool:
         """Whether it has one group, one copy and plain numbers, as the stages of ZeRO do."""
-        wires = (self.forward_wire, self.backward_wire, self.reduce_wire)
+        wires = (self.forward_wire, self.backward_wire, self.refresh_wire, self.reduce_wire)
         return set(self.levels) <= {"global"} and not self.across_once and not any(wires)
 
 
@@ -157,6 +159,7 @@ def _before_use(
         secondary=secondary,
         forward_wire=weight_wire,
         backward_wire=weight_wire,
+        refresh_wire=weight_wire,
         reduce_wire=reduce_wire,
     )
 

@@ -8,7 +8,7 @@ Source: DeepSpeed, runtime/zero/partition_parameters.py (``all_gather_coalesced`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,26 +87,32 @@ def gather_moves(
     forward = phase is Phase.F
     link = links.levels.forward if forward else links.levels.backward
     wire = policy.forward_wire if forward else policy.backward_wire
-    if as_float(link.size) == 1:
-        wire = None
-    kernel_bytes, num_kernels = 0.0, 0.0
-    sent = payload
-    if wire is not None:
-        sent = payload * (wire.element_bytes / element_bytes)
-        kernel_bytes = (payload + sent) / link.size + (sent + payload)
-        num_kernels = 2.0
+    move = _gathered(wire, payload, element_bytes, link)
     if forward and policy.secondary is not None:
-        kernel_bytes = kernel_bytes + 2.0 * payload / links.levels.backward.size
-        num_kernels += 1.0
-    return (Move("all_gather", sent, link, kernel_bytes, num_kernels),)
+        copied = 2.0 * payload / links.levels.backward.size
+        move = replace(
+            move, kernel_bytes=move.kernel_bytes + copied, num_kernels=move.num_kernels + 1.0
+        )
+    return (move,)
 
 
-def refresh_moves(links: Links, payload: Numeric) -> tuple[Move, ...]:
+def refresh_moves(
+    policy: ShardingPolicy, links: Links, payload: Numeric, element_bytes: float
+) -> tuple[Move, ...]:
     """All-gather of updated weights after the step, from optimizer shards to weight shards."""
     levels = links.levels
     if levels is None:
         return (Move("all_gather", payload, links.shard),)
-    return (Move("all_gather", payload * levels.refresh.size / links.shard.size, levels.refresh),)
+    shard = payload * levels.refresh.size / links.shard.size
+    return (_gathered(policy.refresh_wire, shard, element_bytes, levels.refresh),)
+
+
+def _gathered(wire: Wire | None, payload: Numeric, element_bytes: float, link: GroupLink) -> Move:
+    """An all-gather; quantised, one kernel packs the own shard and one unpacks the whole."""
+    if wire is None or as_float(link.size) == 1:
+        return Move("all_gather", payload, link)
+    sent = payload * (wire.element_bytes / element_bytes)
+    return Move("all_gather", sent, link, (payload + sent) * (1.0 + 1.0 / link.size), 2.0)
 
 
 def reduce_moves(

@@ -94,6 +94,7 @@ def _gather_at_end(replica: Replica, rank: int, row: int, stage: int) -> None:
     """After the optimizer step, whose results it sends."""
     place = np.array([replica.pieces.end + 4])
     replica.add_coupled(row, rank, place, OpPhase.GATHER_STEP, stage, beside=False)
+    _add_kernels(replica, np.array([row]), rank, place + 0.5, OpPhase.GATHER_STEP)
 
 
 def _gather_at_start(replica: Replica, rank: int, stage: int) -> None:

@@ -315,7 +315,8 @@ class StepCosts:
         """Row of the all-gather of updated weights to the ranks that keep them."""
         payload = self.rank_parameters(stages) * self.gather_bytes
         name = f"refresh {payload:.0f} B of weights"
-        return self._moves_row(name, refresh_moves(self.links, payload))
+        moves = refresh_moves(self.plan.sharding, self.links, payload, self.gather_bytes)
+        return self._moves_row(name, moves)
 
     def tied_embedding_row(self, ends: PathLink) -> int:
         """Row of the all-reduce of the tied table's gradient between first and last stage.
