@@ -209,7 +209,7 @@ def _check_sharding(plan: ParallelismPlan) -> None:
             f"shard_group_size {plan.shard_group_size} with sharding {policy.name}, which "
             "shards nothing",
             where="plan.shard_group_size",
-            hint="leave it out, or take plan.sharding: zero1, zero2, zero3 or hsdp",
+            hint="leave it out, or take plan.sharding: zero1, zero2, zero3, hsdp or mics",
         )
     if replicas % plan.shard_group_size:
         raise PlanError(

@@ -200,3 +200,34 @@ SHARDING_ALIASES: Final[Mapping[str, str]] = {
 
 GROUPED: Final = ("hsdp", "mics")
 """Names whose ``shard_group_size`` is by default that of a node."""
+
+
+def described(policy: ShardingPolicy) -> str:
+    """A policy in one line: what is divided over what, when it is gathered, what is quantised."""
+    states = (
+        ("weights", policy.weights),
+        ("gradients", policy.gradients),
+        ("optimizer states", policy.optimizer),
+    )
+    parts = [
+        f"{' and '.join(one for one, where in states if where == level)} over {_RANKS[level]}"
+        for level in policy.levels
+        if any(where == level for _, where in states)
+    ]
+    parts = parts or ["nothing divided"]
+    if policy.secondary is not None:
+        parts.append(f"backward gathers from a copy over {_RANKS[policy.secondary]}")
+    for what, wire in (("weights", policy.forward_wire), ("gradients", policy.reduce_wire)):
+        if wire is not None:
+            parts.append(f"{what} travel in int{wire.bits}")
+    if policy.across_once:
+        parts.append("reduced between groups once per step")
+    return ", ".join(parts)
+
+
+_RANKS: Final[Mapping[Level, str]] = {
+    "rank": "one rank",
+    "pair": "a pair",
+    "node": "a node",
+    "global": "all ranks",
+}
