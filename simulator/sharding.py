@@ -124,10 +124,10 @@ class ShardSizes:
     secondary: Numeric = 0.0
 
 
-_INT8: Final = Wire(bits=8, block=8000)
+INT8: Final = Wire(bits=8, block=8000)
 """Weights of qwZ. Source: DeepSpeed, runtime/zero/partition_parameters.py, ``CUDAQuantizer``: 8
 bits, symmetric, blocks of at most 8,000 elements."""
-_INT4: Final = Wire(bits=4, block=4096)
+INT4: Final = Wire(bits=4, block=4096)
 """Gradients of qgZ. Source: DeepSpeed, runtime/comm/coalesced_collectives.py,
 ``all_to_all_quant_reduce``: 4 bits, symmetric, as many blocks as a matrix is wide; 4,096 stands for
 the other side of the matrix."""
@@ -173,18 +173,18 @@ SHARDING: Final[Mapping[str, ShardingPolicy]] = {
     # groups at the boundary of gradient accumulation only.
     "mics": _before_use("mics", across_once=True),
     # ZeRO++ (arXiv 2306.10209) and each of its parts alone.
-    "zero3-qwz": _before_use("zero3-qwz", weight_wire=_INT8),
+    "zero3-qwz": _before_use("zero3-qwz", weight_wire=INT8),
     "zero3-hpz": _before_use("zero3-hpz", secondary="node"),
-    "zero3-qgz": _before_use("zero3-qgz", reduce_wire=_INT4),
-    "zero++": _before_use("zero++", secondary="node", weight_wire=_INT8, reduce_wire=_INT4),
+    "zero3-qgz": _before_use("zero3-qgz", reduce_wire=INT4),
+    "zero++": _before_use("zero++", secondary="node", weight_wire=INT8, reduce_wire=INT4),
     # Xu et al. 2025 (arXiv 2501.04266): three levels, with the quantised collectives of ZeRO++.
     "zero-topo": _before_use(
         "zero-topo",
         "pair",
         "node",
         across_once=True,
-        weight_wire=_INT8,
-        reduce_wire=_INT4,
+        weight_wire=INT8,
+        reduce_wire=INT4,
     ),
 }
 """All policies. ``fsdp`` is ``zero3``; HSDP is ``zero3`` with ``plan.shard_group_size`` set."""
