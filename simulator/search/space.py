@@ -50,6 +50,12 @@ class Space:
             ("sharding", self.shardings, SHARDING_NAMES),
         ):
             for name in names:
+                if name in SHARDING and name not in known:
+                    raise PlanError(
+                        f"sharding {name} is not searched, only {', '.join(known)}",
+                        where="sharding",
+                        hint=f"compare --vary plan.sharding=zero3,{name} takes every policy",
+                    )
                 if name not in known:
                     raise UnknownNameError.of(kind, name, known)
 
