@@ -1,7 +1,8 @@
 """How published work counts the FLOPs of one training step. The same run, five numbers.
 
 A utilisation is only comparable under the convention that its source used: they differ by 3 to
-35 %. Nothing here is the work that a device executes; that is the sum over the op graph.
+35 %. Nothing here is the work that a device executes; that is the sum over the op graph. Of experts
+those count that a token visits: N is then the active parameters.
 """
 
 from __future__ import annotations
@@ -9,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from simulator.model import TransformerConfig, layer_matrix_parameters, num_parameters
+from simulator.model import (
+    TransformerConfig,
+    active_layer_matrix_parameters,
+    layer_matrix_parameters,
+    num_active_parameters,
+    num_expert_layers,
+)
 
 FlopsConvention = Callable[[TransformerConfig, int, int], float]
 """``(model, global_batch_size, seq_length) -> FLOPs`` of one step of the whole job."""
@@ -23,7 +30,7 @@ def palm_flops(model: TransformerConfig, global_batch_size: int, seq_length: int
     Source: PaLM (arXiv 2204.02311, appendix B). Its N is 540.35e9, the exact count with the
     input embedding, which it shares with the output.
     """
-    per_token = 6.0 * num_parameters(model)
+    per_token = 6.0 * num_active_parameters(model)
     per_token += 12.0 * model.num_layers * model.query_size * seq_length
     return global_batch_size * seq_length * per_token
 
@@ -63,7 +70,7 @@ def six_n_flops(model: TransformerConfig, global_batch_size: int, seq_length: in
     Source: Kaplan et al. (arXiv 2001.08361, section 2.1), whose N leaves the embeddings out; the
     runs that report 6 N count them.
     """
-    return 6.0 * num_parameters(model) * global_batch_size * seq_length
+    return 6.0 * num_active_parameters(model) * global_batch_size * seq_length
 
 
 def eight_n_flops(model: TransformerConfig, global_batch_size: int, seq_length: int) -> float:
@@ -71,7 +78,7 @@ def eight_n_flops(model: TransformerConfig, global_batch_size: int, seq_length: 
 
     Source: ZeRO-Infinity (arXiv 2104.07857, section 3) counts 2 x 4 x N per token.
     """
-    return 8.0 * num_parameters(model) * global_batch_size * seq_length
+    return 8.0 * num_active_parameters(model) * global_batch_size * seq_length
 
 
 def megatron_causal_flops(
@@ -100,7 +107,12 @@ def _matrix_flops(
     model: TransformerConfig, global_batch_size: int, seq_length: int, *, layer_passes: int
 ) -> float:
     """2 FLOPs per weight, token and pass; scores and their product add 4 H Q s per layer."""
-    layer = 2.0 * layer_matrix_parameters(model) + 4.0 * model.query_size * seq_length
+    attention = 4.0 * model.query_size * seq_length
+    with_experts = num_expert_layers(model)
+    layers = (model.num_layers - with_experts) * (2.0 * layer_matrix_parameters(model) + attention)
+    if with_experts:
+        active = 2.0 * active_layer_matrix_parameters(model) + attention
+        layers = layers + with_experts * active
     vocabulary = 2.0 * model.vocab_size * model.hidden_size
-    per_token = layer_passes * model.num_layers * layer + 3 * vocabulary
+    per_token = layer_passes * layers + 3 * vocabulary
     return global_batch_size * seq_length * per_token

@@ -13,8 +13,8 @@ from simulator.cost.footprint import (
     buffer_bytes,
     bytes_per_weight,
     largest_parameter,
-    layer_rank_parameters,
     limited_buffers,
+    mean_layer_parameters,
     model_state_bytes,
     norm_workspace_bytes,
 )
@@ -113,20 +113,24 @@ def rank_static(
     """
     plan, stack = scenario.plan, scenario.stack
     precision, optimizer = scenario.training.precision, scenario.training.optimizer
-    parameters = costs.rank_parameters(tuple(stages))
+    parameters = costs.held_parameters(tuple(stages))
+    shard_size = costs.shard_size(tuple(stages))
     weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
     copied = precision == "bf16" and stack.bf16_gradient_copy
-    sizes = shard_sizes(plan, scenario.cluster.node)
+    # One group: experts that fewer ranks hold are in its mean size, and in no other policy's.
+    one_group = plan.sharding.is_classic
+    sizes = None if one_group else shard_sizes(plan, scenario.cluster.node)
     states = model_state_bytes(
         parameters,
         policy=plan.sharding,
-        shard_size=plan.shard_size,
+        shard_size=shard_size,
         optimizer=optimizer,
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
         sizes=sizes,
     )
-    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / sizes.gradients)
+    gradient_size = shard_size if sizes is None else sizes.gradients
+    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / gradient_size)
     states = replace(states, gradients=states.gradients + whole)
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
@@ -138,15 +142,14 @@ def rank_static(
         parameters,
         largest,
         policy=plan.sharding,
-        shard_size=plan.shard_size,
+        shard_size=shard_size,
         copy_bytes=stack.norm_copy_bytes,
     )
-    stepped = parameters / plan.shard_size if plan.sharding.shard_optimizer else parameters
-    num_layers = sum(kind.num_layers for kind in kinds)
-    num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
+    stepped = parameters / shard_size if plan.sharding.shard_optimizer else parameters
+    num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp, plan.ep))
     return RankStatic(
         states,
-        _buffers(scenario, parameters, float(largest), num_layers, weight_bytes),
+        _buffers(scenario, costs, tuple(stages), float(largest), weight_bytes),
         float(norm_workspace),
         float(stepped) * stack.optimizer_intermediate_bytes,
         stack.workspace_bytes,
@@ -166,21 +169,30 @@ def _whole_gradients(
     """
     if not plan.sharding.shard_gradients or reduces_every_microbatch(plan):
         return 0.0
-    sizes = [costs.parameters(stage) for stage in range(schedule.num_stages)]
+    sizes = [costs.held_parameters((stage,)) for stage in range(schedule.num_stages)]
     return peak_open(schedule, rank, np.array(sizes))
 
 
 def _buffers(
-    scenario: Scenario, parameters: float, largest: float, num_layers: int, weight_bytes: float
+    scenario: Scenario,
+    costs: StepCosts,
+    stages: tuple[int, ...],
+    largest: float,
+    weight_bytes: float,
 ) -> BufferBytes:
     """Buffers of the sharding policy, as far as the stack fills them."""
     plan, stack = scenario.plan, scenario.stack
+    num_layers = sum(costs.kinds[stage].num_layers for stage in stages)
+    with_experts = sum(costs.kinds[stage].num_expert_layers for stage in stages)
+    one_layer = mean_layer_parameters(
+        scenario.model, num_layers, with_experts, tp=plan.tp, etp=plan.expert_tp, ep=plan.ep
+    )
     whole = buffer_bytes(
-        parameters,
-        layer_rank_parameters(scenario.model, plan.tp),
+        costs.held_parameters(stages),
+        one_layer,
         num_layers,
         plan=plan,
-        shard_size=plan.shard_size,
+        shard_size=costs.shard_size(stages),
         optimizer=scenario.training.optimizer,
         weight_bytes=weight_bytes,
     )

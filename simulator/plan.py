@@ -52,7 +52,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """How much is trained per step, and in which numbers."""
+    """How much is trained per step, and in which numbers.
+
+    Attributes:
+        capacity_factor: tokens that an expert computes over its even share: room that is padded
+            (Megatron-LM's ``--moe-expert-capacity-factor``), or what the busiest expert gets.
+    """
 
     global_batch_size: int
     micro_batch_size: int
@@ -60,6 +65,7 @@ class TrainingConfig:
     precision: str
     optimizer: OptimizerConfig
     recompute: Recompute
+    capacity_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,10 @@ class ParallelismPlan:
         prefetch_depth: how many layers ahead ZeRO-3 gathers.
         overlap_dp, overlap_tp, overlap_pp: communication on that axis runs beside compute.
         bucket_bytes: gradient bytes reduced in one collective.
+        ep: ranks that share the experts of a layer among them: a part of dp, or, with ``etp`` 1,
+            of tp and dp together.
+        etp: ranks over which every expert is cut: tp (None) or 1 (experts whole, as with
+            Megatron-LM's ``--expert-tensor-parallel-size 1``).
     """
 
     tp: int
@@ -93,6 +103,18 @@ class ParallelismPlan:
     overlap_tp: bool = False
     overlap_pp: bool = False
     bucket_bytes: float = 1e9
+    ep: int = 1
+    etp: int | None = None
+
+    @property
+    def expert_tp(self) -> int:
+        """Ranks over which every expert is cut."""
+        return self.tp if self.etp is None else self.etp
+
+    @property
+    def expert_spread(self) -> float:
+        """How many times fewer ranks hold an expert than hold the other weights."""
+        return self.ep * self.expert_tp / self.tp
 
     @property
     def num_devices(self) -> int:
@@ -160,6 +182,21 @@ def replica_group(plan: ParallelismPlan) -> ProcessGroup:
     """Ranks that hold the same shard (HSDP); size 1 without ``shard_group_size``."""
     data = data_group(plan)
     return ProcessGroup("dp", data.size // plan.shard_size, data.stride * plan.shard_size)
+
+
+def expert_group(plan: ParallelismPlan) -> ProcessGroup:
+    """Ranks that hold different experts of a layer, nearest neighbours.
+
+    Replicas, or tensor-parallel ranks and replicas where experts are not cut over tp.
+    """
+    axis = data_group(plan) if plan.expert_tp == plan.tp else process_group(plan, "tp")
+    return ProcessGroup("ep", plan.ep, axis.stride)
+
+
+def expert_data_group(plan: ParallelismPlan) -> ProcessGroup:
+    """Ranks that hold the same experts: gradients of experts are reduced over them."""
+    size = data_group(plan).size * plan.tp // (plan.ep * plan.expert_tp)
+    return ProcessGroup("dp", size, expert_group(plan).stride * plan.ep)
 
 
 def reduces_every_microbatch(plan: ParallelismPlan) -> bool:

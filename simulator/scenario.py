@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.errors import PlanError
+from simulator.expert_rules import check_experts
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
@@ -55,6 +56,7 @@ def check(scenario: Scenario) -> None:
     _check_axis_order(scenario.plan)
     _check_devices(scenario)
     _check_tensor_parallel(scenario)
+    check_experts(scenario.model, scenario.plan, scenario.training.recompute)
     _check_batch(scenario)
     _check_sharding(scenario.plan)
     check_levels(scenario.plan, scenario.cluster.node, listed_weights=scenario.stack.listed_weights)
@@ -71,6 +73,7 @@ def _check_positive(scenario: Scenario) -> None:
         "plan.cp": plan.cp,
         "plan.dp": plan.dp,
         "plan.pp": plan.pp,
+        "plan.ep": plan.ep,
         "plan.virtual_stages": plan.virtual_stages,
         "training.global_batch_size": training.global_batch_size,
         "training.micro_batch_size": training.micro_batch_size,

@@ -75,6 +75,13 @@ def check_levels(plan: ParallelismPlan, node: Node, *, listed_weights: bool) -> 
             where="plan.sharding",
             hint=f"take {_names_without('pair')}, or a machine such as frontier",
         )
+    if plan.expert_spread != 1 and not policy.is_classic:
+        raise PlanError(
+            f"sharding {policy.name} with experts on fewer ranks than the other weights "
+            f"(ep * etp / tp = {plan.expert_spread:g}) is not modelled",
+            where="plan.sharding, plan.ep",
+            hint="take ddp, zero1, zero2 or zero3, or plan.ep: 1",
+        )
     if listed_weights and not policy.is_classic:
         raise PlanError(
             f"sharding {policy.name} on a stack that gathers matrix by matrix as lists "

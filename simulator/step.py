@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
 
 from simulator.cost.activation import (
-    MicrobatchShape,
     embedding_activation_bytes,
     stage_activation_bytes,
     weight_gradient_held_bytes,
 )
+from simulator.cost.microbatch import MicrobatchShape
 from simulator.cost.output_memory import (
     backward_working_bytes,
     logits_bytes,
@@ -20,8 +23,10 @@ from simulator.cost.output_memory import (
     output_weight_gradient_held_bytes,
 )
 from simulator.machine import BYTES_PER_ELEMENT
+from simulator.model import num_expert_layers
 from simulator.numeric import FloatArray, IntArray, Numeric, whole_ticks
 from simulator.plan import (
+    expert_group,
     num_microbatches,
     process_group,
     stage_layers,
@@ -36,10 +41,11 @@ from simulator.workload.fold import ReplicaClass, fold_replicas
 from simulator.workload.linear import Split
 from simulator.workload.lower import lower
 from simulator.workload.op import OpGraph, OpPhase
+from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.price import PriceContext
 from simulator.workload.slow_hosts import forward_speeds
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, StepCosts
+from simulator.workload.step_costs import StepCosts
 
 MAX_SIDE_BY_SIDE = 8
 """Replica classes lowered into one graph; more run as a batch of one replica's graph.
@@ -113,14 +119,22 @@ def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
         sequence_parallel=plan.sequence_parallel and plan.tp > 1,
         precision=training.precision,
         recasts=scenario.stack.fp8_dynamic,
+        capacity_factor=training.capacity_factor,
+        cuts_experts=plan.expert_tp > 1,
     )
 
 
 def stage_kinds(scenario: Scenario) -> tuple[StageKind, ...]:
     """What every virtual stage holds: embedding on the first, output on the last."""
     layers = stage_layers(scenario.model, scenario.plan)
+    ends = list(accumulate(layers))
     last = len(layers) - 1
-    return tuple(StageKind(count, i == 0, i == last) for i, count in enumerate(layers))
+    return tuple(
+        StageKind(
+            count, i == 0, i == last, num_expert_layers(scenario.model, ends[i] - count, ends[i])
+        )
+        for i, count in enumerate(layers)
+    )
 
 
 def pass_activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
@@ -134,28 +148,47 @@ def activation_sizes(
 ) -> tuple[Numeric, Numeric, Numeric]:
     """Bytes held by a microbatch, taken by its backward, and kept for its weight pass."""
     model, stack, recompute = scenario.model, scenario.stack, scenario.training.recompute
-    held = stage_activation_bytes(model, shape, stack, recompute, kind.num_layers)
+    held = stage_activation_bytes(
+        model, shape, stack, recompute, kind.num_layers, kind.num_expert_layers
+    )
     if kind.has_embedding:
         held = held + embedding_activation_bytes(model, shape, stack)
     if kind.has_output:
         held = held + output_activation_bytes(model, shape) + logits_bytes(model, shape, stack)
-    working = backward_working_bytes(
-        model, shape, stack, recompute.mode, has_output=kind.has_output
+    working = _widest(
+        backward_working_bytes(
+            model, shape, stack, recompute.mode, has_output=kind.has_output, experts=experts
+        )
+        for experts in kind.layer_kinds
     )
-    for_weights = kind.num_layers * weight_gradient_held_bytes(model, shape)
+    for_weights = kind.num_dense_layers * weight_gradient_held_bytes(model, shape)
+    if kind.num_expert_layers:
+        per_layer = weight_gradient_held_bytes(model, shape, experts=True)
+        for_weights = for_weights + kind.num_expert_layers * per_layer
     if kind.has_output:
         for_weights = for_weights + output_weight_gradient_held_bytes(model, shape)
     return held, working, for_weights
 
 
+def _widest(sizes: Iterable[Numeric]) -> Numeric:
+    """The largest of some columns, element by element."""
+    return functools.reduce(np.maximum, sizes)
+
+
 def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: bool) -> StagePricer:
     """Prices of the passes of the scenario's stages."""
     plan, training, stack = scenario.plan, scenario.training, scenario.stack
+    groups = {"tp": process_group(plan, "tp")}
+    if plan.ep > 1:
+        groups["ep"] = expert_group(plan)
     context = PriceContext(
         accelerator=scenario.cluster.node.accelerator,
         stack=stack,
         precision=training.precision,
-        links={"tp": topology.group_link(process_group(plan, "tp"), num_ranks=plan.num_devices)},
+        links={
+            axis: topology.group_link(group, num_ranks=plan.num_devices)
+            for axis, group in groups.items()
+        },
     )
     split = Split(
         micro_batch=float(training.micro_batch_size),
@@ -168,6 +201,10 @@ def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: boo
         tensor_parallel=plan.tp > 1,
         quantises=training.precision == "fp8",
         recasts=stack.fp8_dynamic,
+        ep=plan.ep,
+        expert_parallel=plan.ep > 1,
+        cuts_experts=plan.expert_tp > 1,
+        capacity_factor=training.capacity_factor,
     )
     return StagePricer(
         scenario.model,

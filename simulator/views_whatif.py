@@ -21,6 +21,7 @@ from simulator.whatif.terms import largest_loss
 
 _SHORT: Final[Mapping[str, str]] = {
     "tp_comm": "tp comm",
+    "ep_comm": "ep comm",
     "cp_comm": "cp comm",
     "pp_comm": "pp comm",
     "dp_comm": "dp comm",

@@ -13,6 +13,7 @@ from simulator.scenario import Scenario, check
 from simulator.shard_groups import group_between, level_size, pair_size
 from simulator.sharding import LEVELS, SHARDING
 from simulator.spec.hardware import load_node
+from simulator.spec.load import load_scenario
 from tests.strategies import scenarios
 from tests.test_simulate import scenario_of
 
@@ -65,6 +66,11 @@ def test_lists_of_shards_are_older_than_the_policies() -> None:
     plan = replace(scenario.plan, sharding=SHARDING["zero++"])
     with pytest.raises(PlanError, match="listed_weights"):
         check(replace(scenario, plan=plan))
+
+
+def test_experts_on_fewer_ranks_need_one_group() -> None:
+    with pytest.raises(PlanError, match="zero\\+\\+ with experts on fewer ranks"):
+        load_scenario("mixtral-8x7b-64", ["plan.sharding=zero++"])
 
 
 @pytest.mark.parametrize("name", ["hsdp", "mics"])

@@ -166,6 +166,9 @@ def _observed(row: PublishedRow, stack: str) -> tuple[Case, float] | Skipped:
         return case
     if case.step_time_s is None:
         return Skipped(row, "no step time was measured")
+    if case.scenario.model.num_experts:
+        # What routing costs the host would pass for the cost of every layer.
+        return Skipped(row, "constants are fitted on models without experts")
     try:
         check(case.scenario)
         return case, contention(case.scenario)

@@ -10,14 +10,15 @@ grouped queries, flash attention and fp8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from simulator.cost.activation_mlp import dense_mlp_items, expert_items, routed_tokens
 from simulator.cost.footprint import FP32_BYTES
-from simulator.machine import BYTES_PER_ELEMENT
-from simulator.model import TransformerConfig
+from simulator.cost.microbatch import ActivationItem, MicrobatchShape, total_bytes
+from simulator.model import TransformerConfig, mlp_matrices
 from simulator.numeric import Numeric
 from simulator.plan import Recompute, RecomputeMode
 from simulator.stack import Stack
@@ -34,78 +35,10 @@ Source: pytorch/torchtitan@0596be3a, torchtitan/models/llama/parallelize_llama.p
 """
 
 
-@dataclass(frozen=True, slots=True)
-class MicrobatchShape:
-    """How one microbatch lies on the ranks.
-
-    Attributes:
-        micro_batch_size: sequences b.
-        seq_length: tokens of a sequence s, before context parallelism.
-        tp: tensor-parallel degree t.
-        cp: context-parallel degree; every rank holds s / cp tokens.
-        sequence_parallel: norms and dropouts are divided over ``tp``, too.
-        precision: a key of ``BYTES_PER_ELEMENT``.
-        recasts: fp8 linears hold their 16-bit input, and cast it again in the backward.
-    """
-
-    micro_batch_size: Numeric
-    seq_length: Numeric
-    tp: Numeric
-    cp: Numeric
-    sequence_parallel: bool
-    precision: str
-    recasts: bool = False
-
-    @property
-    def tokens(self) -> Numeric:
-        """Tokens on one rank: s b / cp."""
-        return self.micro_batch_size * self.seq_length / self.cp
-
-    @property
-    def norm_tokens(self) -> Numeric:
-        """Tokens whose norms and dropouts are on one rank: divided by t with sequence parallel."""
-        return self.tokens / self.tp if self.sequence_parallel else self.tokens
-
-    @property
-    def element_bytes(self) -> float:
-        """Bytes of one element of a held tensor; fp8 training holds most of them in bf16."""
-        return 2.0 if self.precision == "fp8" else BYTES_PER_ELEMENT[self.precision]
-
-    @property
-    def linear_input_bytes(self) -> float:
-        """Bytes of one element of a linear's input, held for its weight gradient."""
-        return self.element_bytes if self.recasts else BYTES_PER_ELEMENT[self.precision]
-
-
-@dataclass(frozen=True, slots=True)
-class ActivationItem:
-    """One tensor of a layer.
-
-    Attributes:
-        name: for example ``attention.softmax``.
-        bytes: on one rank and microbatch.
-        in_core: part of the attention core, which selective recomputation computes again.
-        elementwise: made from other rows without a product of matrices.
-    """
-
-    name: str
-    bytes: Numeric
-    in_core: bool = False
-    elementwise: bool = False
-
-
-def total_bytes(items: tuple[ActivationItem, ...]) -> Numeric:
-    """Sum of the rows."""
-    total: Numeric = 0.0
-    for item in items:
-        total = total + item.bytes
-    return total
-
-
 def layer_activation_items(
-    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack, *, experts: bool = False
 ) -> tuple[ActivationItem, ...]:
-    """Every tensor that one layer holds without recomputation.
+    """Every tensor that one layer, with or without experts, holds without recomputation.
 
     For 4h-wide GELU layers with dropout and unfused attention the rows sum to
     ``s b h (34 + 5 a s / h)`` on one rank, ``s b h (10 + 24/t + 5 a s / (h t))`` with tensor
@@ -116,14 +49,19 @@ def layer_activation_items(
     return (
         *_norm_items(model, shape, stack),
         *_attention_items(model, shape, stack),
-        *_mlp_items(model, shape, stack),
+        *(expert_items if experts else dense_mlp_items)(model, shape, stack),
     )
 
 
 def layer_activation_bytes(
-    model: TransformerConfig, shape: MicrobatchShape, stack: Stack, mode: RecomputeMode
+    model: TransformerConfig,
+    shape: MicrobatchShape,
+    stack: Stack,
+    mode: RecomputeMode,
+    *,
+    experts: bool = False,
 ) -> Numeric:
-    """What one layer holds for one microbatch.
+    """What one layer, with or without experts, holds for one microbatch.
 
     none: all rows. selective: all but the attention core, 34 s b h / t, and with
     ``stack.recompute_elementwise`` without what elementwise kernels make. alternate: what linear
@@ -140,7 +78,7 @@ def layer_activation_bytes(
             return 0.0 * shape.tokens
         tokens = shape.tokens / shape.tp if stack.partition_activations else shape.norm_tokens
         return shape.element_bytes * tokens * model.hidden_size
-    items = layer_activation_items(model, shape, stack)
+    items = layer_activation_items(model, shape, stack, experts=experts)
     if mode == "none":
         return total_bytes(items)
     if mode == "alternate":
@@ -159,35 +97,66 @@ def stage_activation_bytes(
     stack: Stack,
     recompute: Recompute,
     num_layers: Numeric,
+    num_expert_layers: Numeric = 0,
 ) -> Numeric:
     """What the ``num_layers`` layers of one virtual stage hold for one microbatch.
 
     With ``recompute.num_layers`` only that many layers recompute, the others hold everything.
+
+    Args:
+        model: the transformer.
+        shape: of the microbatch.
+        stack: how kernels run.
+        recompute: what the backward computes again.
+        num_layers: of the stage.
+        num_expert_layers: those of them that have experts.
     """
-    held = layer_activation_bytes(model, shape, stack, recompute.mode)
+    held = _layers_bytes(model, shape, stack, recompute, num_layers - num_expert_layers)
+    if not num_expert_layers:
+        return held
+    return held + _layers_bytes(model, shape, stack, recompute, num_expert_layers, experts=True)
+
+
+def _layers_bytes(
+    model: TransformerConfig,
+    shape: MicrobatchShape,
+    stack: Stack,
+    recompute: Recompute,
+    num_layers: Numeric,
+    *,
+    experts: bool = False,
+) -> Numeric:
+    """What so many layers of one kind hold; see ``stage_activation_bytes``."""
+    held = layer_activation_bytes(model, shape, stack, recompute.mode, experts=experts)
     if recompute.keeps_qkv:
         width = _query_key_value_width(model, shape)
         held = held + shape.element_bytes * shape.tokens * width
     if recompute.mode != "full" or recompute.num_layers is None:
         return num_layers * held
     recomputed = np.minimum(num_layers, recompute.num_layers)
-    whole = layer_activation_bytes(model, shape, stack, "none")
+    whole = layer_activation_bytes(model, shape, stack, "none", experts=experts)
     return recomputed * held + (num_layers - recomputed) * whole
 
 
 def recompute_working_bytes(
-    model: TransformerConfig, shape: MicrobatchShape, stack: Stack, mode: RecomputeMode
+    model: TransformerConfig,
+    shape: MicrobatchShape,
+    stack: Stack,
+    mode: RecomputeMode,
+    *,
+    experts: bool = False,
 ) -> Numeric:
     """What the backward of one layer brings back: the rows that its recompute mode dropped.
 
     Zero for ``none``. Only one layer's are alive at a time.
     """
-    items = layer_activation_items(model, shape, stack)
-    return total_bytes(items) - layer_activation_bytes(model, shape, stack, mode)
+    items = layer_activation_items(model, shape, stack, experts=experts)
+    held = layer_activation_bytes(model, shape, stack, mode, experts=experts)
+    return total_bytes(items) - held
 
 
 def gradient_working_bytes(
-    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
+    model: TransformerConfig, shape: MicrobatchShape, stack: Stack, *, experts: bool = False
 ) -> Numeric:
     """Gradients alive at the widest point of a layer's backward, and its gather buffer.
 
@@ -196,20 +165,27 @@ def gradient_working_bytes(
     alive throughout, sequence parallelism gathers a full-length tensor, and the new gradient of
     the first MLP matrix exists before it is added to the accumulated one.
 
-    Assumes: gradients have the dtype of the activations and are freed when last used.
+    Assumes: gradients have the dtype of the activations and are freed when last used; those of
+        experts are accumulated one expert after the other.
     """
     element, tokens = shape.element_bytes, shape.tokens
-    mlp_inputs = 2 if model.gated_mlp else 1
-    widest = (1 + mlp_inputs) * tokens * model.ffn_hidden_size / shape.tp
+    mlp_inputs = mlp_matrices(model) - 1
+    width = model.expert_ffn_hidden_size if experts else model.ffn_hidden_size
+    visits = routed_tokens(model, shape) if experts else tokens
+    widest = (1 + mlp_inputs) * visits * width / shape.tp
     if stack.attention == "unfused":
         widest = np.maximum(widest, 2 * _scores(model, shape))
     residual = shape.norm_tokens * model.hidden_size
-    gathered = tokens * model.hidden_size if shape.sequence_parallel else 0.0
-    new_gradient = model.hidden_size * mlp_inputs * model.ffn_hidden_size / shape.tp
+    in_full = visits if shape.cuts_experts else tokens
+    gathered = in_full * model.hidden_size if shape.sequence_parallel else 0.0
+    cut = 1 if experts and not shape.cuts_experts else shape.tp
+    new_gradient = model.hidden_size * mlp_inputs * width / cut
     return element * (widest + residual + gathered + new_gradient)
 
 
-def weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:
+def weight_gradient_held_bytes(
+    model: TransformerConfig, shape: MicrobatchShape, *, experts: bool = False
+) -> Numeric:
     """What a layer holds between its input backward B and its weight backward W.
 
     The inputs of its linears and the gradients of their outputs: ``32 s b h`` for 4h-wide GELU
@@ -217,16 +193,19 @@ def weight_gradient_held_bytes(model: TransformerConfig, shape: MicrobatchShape)
 
     Source: Qi et al. 2023, "Zero Bubble Pipeline Parallelism" (arXiv 2401.10241), section 2.
     """
-    mlp_inputs = 2 if model.gated_mlp else 1
-    hidden, ffn = model.hidden_size, model.ffn_hidden_size
+    mlp_inputs, hidden = mlp_matrices(model) - 1, model.hidden_size
+    inner = shape.tokens * model.ffn_hidden_size
     num_inputs = 1 if model.parallel_block else 2
-    inputs = (
-        num_inputs * shape.norm_tokens * hidden + shape.tokens * (model.query_size + ffn) / shape.tp
-    )
+    outer = num_inputs * shape.norm_tokens * hidden
+    if experts:
+        visits = routed_tokens(model, shape)
+        inner = visits * model.expert_ffn_hidden_size
+        inner = inner + shape.tokens * model.shared_expert_ffn_hidden_size
+        seen = visits if shape.cuts_experts else visits / shape.tp
+        outer = shape.norm_tokens * hidden + seen * hidden
+    inputs = outer + (shape.tokens * model.query_size + inner) / shape.tp
     gradients = (
-        shape.tokens * _query_key_value_width(model, shape)
-        + shape.tokens * mlp_inputs * ffn / shape.tp
-        + num_inputs * shape.norm_tokens * hidden
+        shape.tokens * _query_key_value_width(model, shape) + mlp_inputs * inner / shape.tp + outer
     )
     return shape.linear_input_bytes * inputs + shape.element_bytes * gradients
 
@@ -305,27 +284,6 @@ def _unfused_core_items(
         ActivationItem("attention.softmax_mask", MASK_BYTES * scores, in_core=True),
         ActivationItem("attention.softmax_dropped", shape.element_bytes * scores, in_core=True),
     )
-
-
-def _mlp_items(
-    model: TransformerConfig, shape: MicrobatchShape, stack: Stack
-) -> tuple[ActivationItem, ...]:
-    """Input of the activation function and of the second linear.
-
-    A gated MLP has two inputs, gate and up; without a fused kernel the activated gate is held,
-    too.
-    """
-    size = shape.tokens * model.ffn_hidden_size / shape.tp
-    held = shape.element_bytes * size
-    second = ActivationItem(
-        "mlp.projection_input", shape.linear_input_bytes * size, elementwise=True
-    )
-    if not model.gated_mlp:
-        return (ActivationItem("mlp.activation_input", held), second)
-    gate_and_up = ActivationItem("mlp.gate_and_up", 2 * held)
-    if stack.fused_bias_gelu:
-        return (gate_and_up, second)
-    return (gate_and_up, ActivationItem("mlp.activated_gate", held, elementwise=True), second)
 
 
 def _scores(model: TransformerConfig, shape: MicrobatchShape) -> Numeric:

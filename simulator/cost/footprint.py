@@ -16,8 +16,10 @@ import numpy as np
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.model import (
     TransformerConfig,
-    layer_matrix_parameters,
+    attention_matrix_parameters,
+    mlp_matrices,
     norm_parameters,
+    widest_mlp,
 )
 from simulator.numeric import Numeric
 from simulator.plan import OptimizerConfig, ParallelismPlan, reduces_every_microbatch
@@ -145,7 +147,7 @@ def padded_vocab(vocab_size: Numeric, tp: Numeric) -> Numeric:
 
 
 def layer_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
-    """Parameters of one layer on one of ``tp`` ranks.
+    """Parameters of one dense layer on one of ``tp`` ranks.
 
     Matrices are divided, and with them the bias of a column-parallel linear (queries, keys,
     values, MLP input). The bias of a row-parallel linear and the norms are on every rank, and so
@@ -153,16 +155,45 @@ def layer_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
 
     Source: Megatron-LM (Shoeybi et al. 2019, arXiv 1909.08053), section 3.
     """
+    return _attention_rank_parameters(model, tp) + _mlp_rank_parameters(
+        model, tp, model.ffn_hidden_size
+    )
+
+
+def shared_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
+    """Parameters of a layer with experts on one of ``tp`` ranks that are no expert's.
+
+    The router is on every rank.
+    """
+    total = _attention_rank_parameters(model, tp) + model.hidden_size * model.num_experts
+    width = model.shared_expert_ffn_hidden_size
+    return total + _mlp_rank_parameters(model, tp, width) if width else total
+
+
+def expert_rank_parameters(model: TransformerConfig, etp: Numeric, ep: Numeric) -> Numeric:
+    """Parameters of the experts of one layer on one rank: E / ep experts, each divided by etp."""
+    one = _mlp_rank_parameters(model, etp, model.expert_ffn_hidden_size)
+    return model.num_experts / ep * one
+
+
+def _attention_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
+    """Attention and normalisations of one layer."""
     hidden, key_value = model.hidden_size, model.key_value_size
     extra_key_value = np.maximum(key_value / tp, model.head_dim) - key_value / tp
-    matrices = layer_matrix_parameters(model) / tp + 2 * hidden * extra_key_value
+    matrices = attention_matrix_parameters(model) / tp + 2 * hidden * extra_key_value
     biases = 0.0
     if model.use_bias:
-        mlp_inputs = (2 if model.gated_mlp else 1) * model.ffn_hidden_size
-        column = (model.query_size + 2 * key_value + mlp_inputs) / tp + 2 * extra_key_value
-        biases = column + 2 * hidden
+        biases = (model.query_size + 2 * key_value) / tp + 2 * extra_key_value + hidden
     num_norms = 1 if model.parallel_block else 2
     return matrices + biases + num_norms * norm_parameters(model)
+
+
+def _mlp_rank_parameters(model: TransformerConfig, tp: Numeric, width: int) -> Numeric:
+    """One MLP of some width."""
+    matrices = mlp_matrices(model) * model.hidden_size * width / tp
+    if not model.use_bias:
+        return matrices
+    return matrices + (mlp_matrices(model) - 1) * width / tp + model.hidden_size
 
 
 def embedding_rank_parameters(model: TransformerConfig, tp: Numeric) -> Numeric:
@@ -196,8 +227,11 @@ def stage_parameters(
     has_embedding: bool,
     has_output: bool,
     tp: Numeric,
+    num_expert_layers: Numeric = 0,
 ) -> Numeric:
     """Parameters on one rank that holds ``num_layers`` layers, before data-parallel sharding.
+
+    Without those of experts, which fewer replicas hold (``expert_rank_parameters``).
 
     Args:
         model: the transformer.
@@ -205,8 +239,11 @@ def stage_parameters(
         has_embedding: it holds the input tables (first stage).
         has_output: it holds the final norm and the vocabulary projection (last stage).
         tp: tensor-parallel degree.
+        num_expert_layers: those of its layers that have experts.
     """
-    total = num_layers * layer_rank_parameters(model, tp)
+    total = (num_layers - num_expert_layers) * layer_rank_parameters(model, tp)
+    if num_expert_layers:
+        total = total + num_expert_layers * shared_rank_parameters(model, tp)
     if has_embedding:
         total = total + embedding_rank_parameters(model, tp)
     if has_output:
@@ -214,9 +251,27 @@ def stage_parameters(
     return total
 
 
+def mean_layer_parameters(
+    model: TransformerConfig,
+    num_layers: int,
+    num_expert_layers: int,
+    *,
+    tp: Numeric,
+    etp: Numeric,
+    ep: Numeric,
+) -> Numeric:
+    """Parameters of one layer on a rank, on average over layers with and without experts."""
+    dense = layer_rank_parameters(model, tp)
+    if not num_expert_layers:
+        return dense
+    with_experts = shared_rank_parameters(model, tp) + expert_rank_parameters(model, etp, ep)
+    share = num_expert_layers / num_layers
+    return (1 - share) * dense + share * with_experts
+
+
 def largest_parameter(model: TransformerConfig, tp: Numeric, *, has_table: bool) -> Numeric:
-    """Elements of the largest matrix on a rank: the vocabulary's, or the first of the MLP."""
-    mlp = (2 if model.gated_mlp else 1) * model.ffn_hidden_size
+    """Elements of the largest matrix on a rank: the vocabulary's, or the first of an MLP."""
+    mlp = (mlp_matrices(model) - 1) * widest_mlp(model)
     rows = np.maximum(padded_vocab(model.vocab_size, tp), mlp) if has_table else mlp
     return rows * model.hidden_size / tp
 

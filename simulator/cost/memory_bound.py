@@ -149,6 +149,18 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     # element: of the output; backward adds rows into the gradient
     "embedding": KernelFamily("copy", 2, 3, 0, 0, 1, 1, f"{_ATEN}/Embedding.cu"),
     "copy": KernelFamily("copy", 2, 2, 0, 0, 1, 1, f"{_ATEN}/Copy.cu"),
+    # element: one score of one expert. To fp32 4, softmax 8, top-k 4, mask and map 2, histogram 1;
+    # backward: scattered gradient 4, softmax 12, to half 4
+    "router": KernelFamily(
+        "softmax", 1, 1, 19, 20, 6, 3, "NVIDIA/Megatron-LM, core/transformer/moe/router.py"
+    ),
+    # element: of the routed tokens, once for every expert they visit
+    "permute": KernelFamily(
+        "copy", 2, 2, 0, 0, 1, 1, "NVIDIA/Megatron-LM, core/transformer/moe/moe_utils.py"
+    ),
+    "unpermute": KernelFamily(
+        "copy", 2, 2, 0, 0, 1, 1, "NVIDIA/Megatron-LM, core/transformer/moe/moe_utils.py"
+    ),
     # element: one parameter. fp32 gradient read; weight and two moments read and written; half copy
     "adam_fused": KernelFamily("adam", 1, 0, 28, 0, 1, 0, "NVIDIA/apex, multi_tensor_adam.cu"),
     # to fp8, with the transposed copy that the weight gradient reads

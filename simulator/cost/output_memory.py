@@ -12,12 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from simulator.cost.activation import (
-    MicrobatchShape,
-    gradient_working_bytes,
-    recompute_working_bytes,
-)
+from simulator.cost.activation import gradient_working_bytes, recompute_working_bytes
 from simulator.cost.footprint import FP32_BYTES, padded_vocab
+from simulator.cost.microbatch import MicrobatchShape
 from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
 from simulator.plan import RecomputeMode
@@ -119,14 +116,15 @@ def backward_working_bytes(
     mode: RecomputeMode,
     *,
     has_output: bool,
+    experts: bool = False,
 ) -> Numeric:
     """What a backward op acquires for its own duration, on top of what forwards hold.
 
     One layer's recomputed rows and gradients. On the last stage the loss comes first; by the
     time the layers run, what it held is gone, though the op releases it only at its end.
     """
-    layer = recompute_working_bytes(model, shape, stack, mode)
-    layer = layer + gradient_working_bytes(model, shape, stack)
+    layer = recompute_working_bytes(model, shape, stack, mode, experts=experts)
+    layer = layer + gradient_working_bytes(model, shape, stack, experts=experts)
     if not has_output:
         return layer
     return np.maximum(

@@ -63,7 +63,7 @@ FAMILIES: Final = (
     Family("nemotron", re.compile(r"\bnemotron"), _ROTARY | {"normalization": "layernorm"}, 256000),
     Family(
         "llama",
-        re.compile(r"llama|mistral|internlm|qwen"),
+        re.compile(r"llama|mistral|mixtral|internlm|qwen"),
         _ROTARY | {"gated_mlp": True},
         32000,
     ),
@@ -150,6 +150,7 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
         "head_dim": head_dim or hidden // heads,
         "vocab_size": vocab,
         **family.settings,
+        **_experts(row),
         **fine_tuning,
         **documented_model(row),
     }
@@ -161,9 +162,24 @@ def model_settings(row: PublishedRow) -> tuple[Settings, list[str]]:
     return settings, notes
 
 
+def _experts(row: PublishedRow) -> Settings:
+    """What the row says of its experts.
+
+    Raises:
+        CannotRunError: if it does not say how many a token visits.
+    """
+    num_experts = row.integer("n_experts") or 0
+    if num_experts < 2:
+        return {}
+    top_k, width = row.integer("top_k"), row.integer("moe_ffn")
+    if top_k is None or width is None:
+        raise CannotRunError(f"top_k or moe_ffn of {num_experts} experts is not stated")
+    return {"num_experts": num_experts, "top_k": top_k, "expert_ffn_hidden_size": width}
+
+
 def _check_architecture(row: PublishedRow) -> None:
-    if (row.number("n_experts") or 0) > 1 or row.lower("arch").startswith("moe"):
-        raise CannotRunError("mixture of experts is not modelled yet")
+    if row.lower("arch").startswith("moe") and row.lower("arch") != "moe-llama":
+        raise CannotRunError(f"layers of the architecture {row.lower('arch')} are not modelled")
     if "mamba" in row.lower("arch"):
         raise CannotRunError("state-space layers are not modelled")
     if row.lower("arch") == "mla":

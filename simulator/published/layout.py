@@ -34,9 +34,8 @@ def degrees_of(row: PublishedRow) -> tuple[Degrees, list[str]]:
     Raises:
         CannotRunError: if they are neither stated nor follow, or contradict one another.
     """
-    for axis, name in (("cp", "context"), ("ep", "expert")):
-        if (row.integer(axis) or 1) > 1:
-            raise CannotRunError(f"{name} parallelism ({axis} {row.integer(axis)}) is not modelled")
+    if (row.integer("cp") or 1) > 1:
+        raise CannotRunError(f"context parallelism (cp {row.integer('cp')}) is not modelled")
     devices = row.needed("n_gpus")
     tp, pp = row.integer("tp"), row.integer("pp")
     if tp is None or pp is None:
@@ -105,6 +104,9 @@ def plan_settings(
         notes += more
     if group is not None:
         plan["shard_group_size"] = group
+    experts, more = _expert_parallel(row, degrees)
+    plan |= experts
+    notes += more
     split = (
         ceiling_split(num_layers, degrees.pp)
         if _counts_layers_only(row)
@@ -114,6 +116,21 @@ def plan_settings(
         plan["layers_per_stage"] = list(split)
         notes.append(f"{split[0]} layers in the first and {split[-1]} in the last stage")
     return plan, notes
+
+
+def _expert_parallel(row: PublishedRow, degrees: Degrees) -> tuple[Settings, list[str]]:
+    """Ranks that share the experts, and whether experts are cut over tp.
+
+    Where there are more of them than replicas, they can only be ranks of tp as well.
+    """
+    ep = row.integer("ep") or 1
+    if ep == 1:
+        return {}, []
+    if "etp1" in row.lower("model"):
+        return {"ep": ep, "etp": 1}, []
+    if degrees.tp == 1 or degrees.dp % ep == 0:
+        return {"ep": ep}, []
+    return {"ep": ep, "etp": 1}, [f"experts not cut over tp: ep {ep} exceeds dp {degrees.dp}"]
 
 
 def layer_split(num_layers: int, num_stages: int) -> tuple[int, ...] | None:

@@ -36,6 +36,7 @@ REQUIRED_COLUMNS: Final = (
 _POSITIVE: Final = (
     *("layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "vocab", "seq_len"),
     *("n_params_b", "gpu_mem_gb", "n_gpus", "gpus_per_node", "tp", "pp", "vpp", "cp", "ep", "dp"),
+    *("top_k", "moe_ffn"),
     *("micro_batch", "global_batch", "n_microbatches", "step_time_s", "tokens_per_s"),
     *("samples_per_s", "tflops_per_gpu", "mfu_pct", "hfu_pct", "memory_gb", "year"),
 )

@@ -14,6 +14,7 @@ TIME_LABELS: Final[Mapping[str, str]] = {
     "compute": "compute",
     "recompute": "recompute",
     "tp_comm": "exposed tensor-parallel comm",
+    "ep_comm": "exposed expert-parallel comm",
     "cp_comm": "exposed context-parallel comm",
     "pp_comm": "exposed pipeline comm",
     "dp_comm": "exposed data-parallel comm",
@@ -55,6 +56,7 @@ FLOPS_LABELS: Final[Mapping[str, str]] = {
 _LOSS_ORDER: Final = (
     "recompute",
     "tp_comm",
+    "ep_comm",
     "cp_comm",
     "pp_comm",
     "dp_comm",

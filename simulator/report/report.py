@@ -15,6 +15,7 @@ TIME_TERMS = (
     "compute",
     "recompute",
     "tp_comm",
+    "ep_comm",
     "cp_comm",
     "pp_comm",
     "dp_comm",

@@ -16,6 +16,7 @@ from simulator.search.space import (
     SHARDING_NAMES,
     Candidates,
     candidate_scenario,
+    refuse_experts,
     stage_split,
 )
 
@@ -32,6 +33,7 @@ def chosen_candidates(base: Scenario, plans: Sequence[Scenario]) -> Candidates:
     Raises:
         PlanError: if one differs elsewhere, or is a plan that a search has no form for.
     """
+    refuse_experts(base)
     rows = [_expressed(base, plan) for plan in plans]
     return _table(rows)
 

@@ -22,6 +22,7 @@ from simulator.search.space import (
     Candidates,
     Space,
     can_split,
+    refuse_experts,
     stage_split,
 )
 
@@ -97,8 +98,9 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
     Assumes: no hybrid sharding (``shard_group_size``).
 
     Raises:
-        PlanError: if the cluster has fewer devices.
+        PlanError: if the cluster has fewer devices, or the model has experts.
     """
+    refuse_experts(base)
     if space.devices > base.cluster.num_devices:
         raise PlanError(
             f"{space.devices} devices are more than the {base.cluster.num_devices} of "

@@ -1,14 +1,14 @@
-"""Reads the shape of a dense transformer out of a Hugging Face ``config.json``.
+"""Reads the shape of a transformer out of a Hugging Face ``config.json``.
 
 Only files are read; nothing is fetched and no code of the model is run. Keys that would change
-the FLOPs and that a dense transformer cannot express are errors, never ignored.
+the FLOPs and that the model has no field for are errors, never ignored.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, cast
 
@@ -28,6 +28,13 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "sliding_window": ("sliding_window",),
     "tied_embeddings": ("tie_word_embeddings",),
 }
+_EXPERT_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "num_experts": ("num_local_experts", "num_experts"),
+    "top_k": ("num_experts_per_tok",),
+    "expert_ffn_hidden_size": ("moe_intermediate_size",),
+    "expert_interval": ("decoder_sparse_step",),
+}
+_EXPERT_FAMILIES: Final = ("mixtral", "qwen3_moe")
 _LLAMA: Final[Mapping[str, object]] = {
     "gated_mlp": True,
     "normalization": "rmsnorm",
@@ -41,6 +48,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, object]]] = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
+    "mixtral": _LLAMA,
+    "qwen3_moe": _LLAMA,
     "gpt2": {},
     "opt": {},
     "bert": _BERT,
@@ -55,7 +64,7 @@ _POSITIONS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """model_type -> key with the rows of the learned position table, and rows it has on top."""
 _DECISIVE: Final = re.compile(r"expert|moe|lora_rank|mamba|ssm|linear_|mtp|layer_types")
-"""Keys of architectures whose FLOPs a dense transformer does not give."""
+"""Keys of architectures whose FLOPs a plain transformer does not give."""
 _HARMLESS: Final = re.compile(
     r"^_|token|dropout|dtype|initializer|rope|cache|version|architectures|model_type|_type$"
     r"|pdrop|epsilon|_eps|max_position|n_positions|n_ctx|use_return_dict|transformers|auto_map"
@@ -68,16 +77,18 @@ def read_hf_config(path: Path) -> tuple[dict[str, object], tuple[Assumption, ...
     """The fields of ``ModelSpec`` that a ``config.json`` gives, and the keys it ignored.
 
     Raises:
-        SpecError: if the file is no JSON object, or its model is no dense transformer.
+        SpecError: if the file is no JSON object, or its model has parts that are not modelled.
         UnknownNameError: if the architecture is not known.
     """
     config = _read_json(path)
     family = config.get("model_type")
     if not isinstance(family, str) or family not in _FAMILIES:
         raise UnknownNameError.of("model_type", str(family), _FAMILIES, where=f"{path}: model_type")
-    _refuse_other_architectures(config, path)
+    aliases = _ALIASES | (_EXPERT_ALIASES if family in _EXPERT_FAMILIES else {})
+    known = {key for keys in aliases.values() for key in keys}
+    _refuse_other_architectures(config, path, known)
     fields = {"name": _name(config, path)} | dict(_FAMILIES[family])
-    for field, keys in _ALIASES.items():
+    for field, keys in aliases.items():
         value = next((config[key] for key in keys if config.get(key) is not None), None)
         if value is not None:
             fields[field] = value
@@ -113,11 +124,13 @@ def _read_json(path: Path) -> Mapping[str, object]:
     return cast("dict[str, object]", data)
 
 
-def _refuse_other_architectures(config: Mapping[str, object], path: Path) -> None:
+def _refuse_other_architectures(
+    config: Mapping[str, object], path: Path, known: Collection[str]
+) -> None:
     for key, value in config.items():
-        if _DECISIVE.search(key) and not _means_dense(key, value):
+        if key not in known and _DECISIVE.search(key) and not _means_dense(key, value):
             raise SpecError(
-                f"'{key}' is set to {str(value)[:60]}: the model is not a plain dense transformer",
+                f"'{key}' is set to {str(value)[:60]}: the model is not a plain transformer",
                 where=f"{path}: {key}",
                 hint="its FLOPs would be wrong; to accept that, spell the model out by fields",
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -16,6 +16,7 @@ from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import GROUPED, SHARDING, SHARDING_ALIASES
+from simulator.spec.echo import normalised_scenario
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
 from simulator.spec.optimizers import optimizer_config
@@ -25,9 +26,6 @@ from simulator.spec.stacks import load_stack
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import data_dir, read_yaml
 from simulator.stack import Stack
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 def list_scenarios() -> tuple[str, ...]:
@@ -154,8 +152,11 @@ def parse_scenario(
             plan=plan,
             cluster=cluster,
             stack=stack,
-            normalised=_normalised(spec, model, training, plan, cluster),
-            assumptions=(*_defaults(spec, training, plan), *parts.model_notes),
+            normalised=normalised_scenario(spec, model, training, plan, cluster),
+            assumptions=(
+                *_defaults(spec, training, plan, model),
+                *parts.model_notes,
+            ),
             stragglers=tuple((s.rank, s.speed) for s in spec.stragglers),
         )
         check(scenario)
@@ -252,6 +253,7 @@ def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:
         recompute=Recompute(
             spec.recompute.mode, spec.recompute.num_layers, spec.recompute.keeps_qkv
         ),
+        capacity_factor=spec.capacity_factor,
     )
 
 
@@ -276,6 +278,8 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         overlap_tp=stack.overlap_tp if overlap.tp is None else overlap.tp,
         overlap_pp=stack.overlap_pp if overlap.pp is None else overlap.pp,
         bucket_bytes=spec.bucket_bytes,
+        ep=spec.ep,
+        etp=spec.etp,
     )
 
 
@@ -299,62 +303,22 @@ def _remaining(spec: PlanSpec, cluster: Cluster) -> int:
     return cluster.num_devices // replica
 
 
-def _normalised(
-    spec: ScenarioSpec,
-    model: TransformerConfig,
-    training: TrainingConfig,
-    plan: ParallelismPlan,
-    cluster: Cluster,
-) -> dict[str, object]:
-    """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
-    nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
-    plan_data = _as_data(plan)
-    overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
-    lists = {
-        "axis_order": list(plan.axis_order),
-        "layers_per_stage": plan.layers_per_stage and list(plan.layers_per_stage),
-    }
-    return {
-        "name": spec.name,
-        "model": _as_data(model),
-        "training": _as_data(training),
-        "plan": {
-            **plan_data,
-            **lists,
-            "ep": spec.plan.ep,
-            "sharding": plan.sharding.name,
-            "overlap": overlap,
-            "bucket_bytes": f"{plan.bucket_bytes:.17g} B",
-        },
-        "cluster": {**spec.cluster, **nodes},
-        "stack": spec.stack,
-        "stragglers": [straggler.model_dump() for straggler in spec.stragglers],
-    }
-
-
-def _as_data(section: DataclassInstance) -> dict[str, object]:
-    """Its fields as data; as ``dataclasses.asdict``, without copies of what cannot change."""
-    values = ((field.name, getattr(section, field.name)) for field in fields(section))
-    return {
-        name: _as_data(value) if is_dataclass(value) and not isinstance(value, type) else value
-        for name, value in values
-    }
-
-
 def _defaults(
-    spec: ScenarioSpec, training: TrainingConfig, plan: ParallelismPlan
+    spec: ScenarioSpec, training: TrainingConfig, plan: ParallelismPlan, model: TransformerConfig
 ) -> tuple[Assumption, ...]:
     """Every value of the training, the plan and the stack that was not given."""
+    optional: tuple[str, ...] = () if model.num_experts else ("capacity_factor",)
     taken = [
         Assumption(f"training.{key}", _shown(getattr(training, key)), "default")
         for key in _unset(spec.training)
+        if key not in optional
     ]
     reasons = {
         "dp": "default: all devices of the cluster",
         "schedule": "default for this number of virtual stages",
         "overlap": "default of the stack",
     }
-    optional = ("layers_per_stage", "shard_group_size", "ep", "overlap")
+    optional = ("layers_per_stage", "shard_group_size", "ep", "etp", "overlap")
     taken += [
         Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
         for key in _unset(spec.plan)

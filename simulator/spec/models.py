@@ -12,6 +12,7 @@ from pydantic import Field, Strict, StrictBool
 from simulator.errors import SpecError, TrainsimError, UnknownNameError
 from simulator.machine import Assumption
 from simulator.model import Normalization, PositionEmbedding, TransformerConfig
+from simulator.spec.experts import EXPERT_FIELDS, expert_fields
 from simulator.spec.hf_config import read_hf_config
 from simulator.spec.quantity import Text
 from simulator.spec.validate import Spec, validate
@@ -26,7 +27,7 @@ class ModelSpec(Spec):
     """A transformer as written. A width that is left out follows from the others.
 
     ``ffn_hidden_size`` is then 4 * hidden_size, ``num_query_groups`` the number of heads,
-    ``head_dim`` hidden_size / num_attention_heads.
+    ``head_dim`` hidden_size / num_attention_heads; ``expert_ffn_hidden_size`` is ffn_hidden_size.
     """
 
     name: Text = "custom"
@@ -48,6 +49,12 @@ class ModelSpec(Spec):
     max_position_embeddings: SizeOrZero = 0
     num_token_types: SizeOrZero = 0
     has_pooler: StrictBool = False
+    num_experts: SizeOrZero | None = None
+    top_k: Size | None = None
+    expert_ffn_hidden_size: Size | None = None
+    shared_expert_ffn_hidden_size: SizeOrZero | None = None
+    num_dense_layers: SizeOrZero | None = None
+    expert_interval: Size | None = None
 
 
 class ModelInput(Spec):
@@ -74,9 +81,17 @@ class ModelInput(Spec):
     max_position_embeddings: SizeOrZero | None = None
     num_token_types: SizeOrZero | None = None
     has_pooler: StrictBool | None = None
+    num_experts: SizeOrZero | None = None
+    top_k: Size | None = None
+    expert_ffn_hidden_size: Size | None = None
+    shared_expert_ffn_hidden_size: SizeOrZero | None = None
+    num_dense_layers: SizeOrZero | None = None
+    expert_interval: Size | None = None
 
 
 _BASES: Final = {"preset", "hf_config"}
+_WIDTHS: Final = {"ffn_hidden_size", "num_query_groups", "head_dim"}
+"""Fields that follow from others where they are left out."""
 
 
 @lru_cache
@@ -142,7 +157,7 @@ def transformer(spec: ModelSpec, where: str) -> TransformerConfig:
 
     Raises:
         SpecError: if the heads do not divide the hidden size and no ``head_dim`` is given, or the
-            query groups do not divide the heads.
+            query groups do not divide the heads, or the fields of experts do not agree.
     """
     heads = spec.num_attention_heads
     groups = spec.num_query_groups or heads
@@ -158,9 +173,12 @@ def transformer(spec: ModelSpec, where: str) -> TransformerConfig:
             where=f"{where}.num_attention_heads",
             hint="give head_dim, or heads that divide hidden_size",
         )
+    ffn_hidden_size = spec.ffn_hidden_size or 4 * spec.hidden_size
+    written = spec.model_dump(include=set(EXPERT_FIELDS), exclude_none=True)
     return TransformerConfig(
-        ffn_hidden_size=spec.ffn_hidden_size or 4 * spec.hidden_size,
+        ffn_hidden_size=ffn_hidden_size,
         num_query_groups=groups,
         head_dim=spec.head_dim or spec.hidden_size // heads,
-        **spec.model_dump(exclude={"ffn_hidden_size", "num_query_groups", "head_dim"}),
+        **expert_fields(written, ffn_hidden_size, spec.num_layers, where),
+        **spec.model_dump(exclude={*_WIDTHS, *EXPERT_FIELDS}),
     )

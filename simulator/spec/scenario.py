@@ -28,6 +28,7 @@ from simulator.spec.validate import Spec
 DEFAULT_STACK: Final = "megatron-core-2024"
 Rank = Annotated[int, Strict(), Field(ge=0)]
 Samples = Annotated[int, Strict(), Field(ge=1, le=10**9)]
+CapacityFactor = Annotated[float, Strict(), Field(ge=0.1, le=1000)]
 Layers = Annotated[int, Strict(), Field(ge=0, le=10_000)]
 BucketSize = Annotated[Bytes, WithJsonSchema({"type": "string", "examples": ["1 GB"]})]
 
@@ -75,6 +76,7 @@ class TrainingSpec(Spec):
     recompute: Annotated[RecomputeSpec, _short_form("training.recompute", RecomputeSpec)] = (
         RecomputeSpec(mode="none")
     )
+    capacity_factor: CapacityFactor = 1.0
 
 
 class OverlapSpec(Spec):
@@ -94,6 +96,7 @@ class PlanSpec(Spec):
     dp: Count | None = None
     cp: Count = 1
     ep: Count = 1
+    etp: Count | None = None
     sequence_parallel: StrictBool = False
     schedule: Text | None = None
     sharding: Text = "ddp"
@@ -103,16 +106,6 @@ class PlanSpec(Spec):
     axis_order: tuple[AxisName, ...] = ("tp", "cp", "dp", "pp")
     overlap: OverlapSpec = OverlapSpec()
     bucket_bytes: BucketSize = 1e9
-
-    @field_validator("ep")
-    @classmethod
-    def _no_experts(cls, value: int) -> int:
-        if value != 1:
-            raise PlanError(
-                f"ep = {value}, but only dense models are simulated, which have no experts",
-                hint="leave plan.ep out or set it to 1",
-            )
-        return value
 
     @field_validator("schedule")
     @classmethod

@@ -14,6 +14,7 @@ TERMS: Final = (
     "compute",
     "recompute",
     "tp_comm",
+    "ep_comm",
     "pp_comm",
     "dp_comm",
     "optimizer",

@@ -5,19 +5,29 @@ from __future__ import annotations
 from itertools import pairwise
 
 from simulator.machine import GroupLink, Node
-from simulator.plan import ParallelismPlan, replica_group, shard_group, stage_rank
+from simulator.plan import (
+    ParallelismPlan,
+    expert_data_group,
+    replica_group,
+    shard_group,
+    stage_rank,
+)
 from simulator.shard_groups import group_between, level_size
 from simulator.topology import Topology
-from simulator.workload.data_moves import LevelLinks, Links
+from simulator.workload.links import LevelLinks, Links
 
 
 def data_links(plan: ParallelismPlan, node: Node, topology: Topology) -> Links:
     """Links of the data-parallel groups, and between the ends of the pipeline."""
     ends = topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None
+    experts = None
+    if plan.expert_spread != 1:
+        experts = topology.group_link(expert_data_group(plan), num_ranks=plan.num_devices)
     return Links(
         shard=topology.group_link(shard_group(plan), num_ranks=plan.num_devices),
         replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
         ends=ends,
+        experts=experts,
         levels=None if plan.sharding.is_classic else _level_links(plan, node, topology),
     )
 

@@ -13,45 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.cost.collective import CollectiveKind, bus_bytes
-from simulator.machine import GroupLink, PathLink
+from simulator.machine import GroupLink
 from simulator.numeric import Numeric, as_float
 from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind, ShardingPolicy, Wire
-
-
-@dataclass(frozen=True, slots=True)
-class LevelLinks:
-    """Links of the groups of a policy that has more than one, or more than one copy.
-
-    Attributes:
-        forward, backward: over which weights are gathered before use.
-        refresh: from shards of the optimizer states to those of the weights, after the step.
-        reduce: hops of every reduction, one after the other; none where nothing is divided.
-        across: hops from shards of gradients to those of the optimizer states.
-    """
-
-    forward: GroupLink
-    backward: GroupLink
-    refresh: GroupLink
-    reduce: tuple[GroupLink, ...]
-    across: tuple[GroupLink, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Links of the communicators outside the layers.
-
-    Attributes:
-        shard: group over which optimizer states are divided, or gradients all-reduced.
-        replica: ranks that hold copies of the same shard.
-        ends: path between first and last pipeline rank (tied embeddings), None without pipeline.
-        levels: None where every group is ``shard``.
-    """
-
-    shard: GroupLink
-    replica: GroupLink
-    ends: PathLink | None
-    levels: LevelLinks | None = None
+from simulator.workload.links import Links
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class ReplicaClass:
 def rank_speeds(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArray:
     """Speed of every (replica, pipeline rank): the minimum over its tp and cp ranks. [dp, pp].
 
+    Replicas that share experts wait for one another in every layer: the slowest sets their pace.
+
     Args:
         plan: places ranks by ``axis_order``.
         speeds: global rank -> relative speed; others run at 1.
@@ -56,7 +58,10 @@ def rank_speeds(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArra
     sizes = axis_sizes(plan)
     grid = by_rank.reshape([sizes[axis] for axis in slowest_first])
     order = [slowest_first.index(axis) for axis in ("dp", "pp", "tp", "cp")]
-    return grid.transpose(order).min(axis=(2, 3))
+    by_replica = grid.transpose(order).min(axis=(2, 3))
+    together = max(int(plan.expert_spread), 1)
+    slowest = by_replica.reshape(plan.dp // together, together, plan.pp).min(axis=1)
+    return np.repeat(slowest, together, axis=0)
 
 
 def replica_paths(

@@ -12,9 +12,10 @@ import numpy as np
 
 from simulator.cost.attention import AttentionShape
 from simulator.cost.footprint import padded_vocab
-from simulator.model import TransformerConfig
+from simulator.model import TransformerConfig, mlp_matrices
 from simulator.numeric import Numeric
 from simulator.stack import Stack
+from simulator.workload.experts import expert_mlp, routed_split
 from simulator.workload.kernel import (
     Block,
     Collective,
@@ -140,9 +141,9 @@ def attention_block(model: TransformerConfig, split: Split, stack: Stack) -> Blo
     return core
 
 
-def activation_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
-    """The MLP's non-linearity."""
-    elements = split.tokens * model.ffn_hidden_size / split.tp
+def activation_block(model: TransformerConfig, split: Split, stack: Stack, width: int) -> Block:
+    """The non-linearity of an MLP of some width."""
+    elements = split.tokens * width / split.tp
     if model.gated_mlp:
         family = "swiglu_fused" if stack.fused_bias_gelu else "swiglu_eager"
         return _elementwise("swiglu", family, elements)
@@ -153,33 +154,69 @@ def activation_block(model: TransformerConfig, split: Split, stack: Stack) -> Bl
 
 
 def layer_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
-    """All kernels of one layer; parallel blocks share one normalisation and one collective pair."""
-    hidden, ffn = model.hidden_size, model.ffn_hidden_size
-    mlp_in = (2 if model.gated_mlp else 1) * ffn
-    query_key_value = model.query_size + 2 * key_value_width(model, split)
-    norm = norm_block("norm", model, split, stack)
-    core = attention_block(model, split, stack)
-    activation = activation_block(model, split, stack)
-    residual = residual_block("residual", model, split, stack)
+    """All kernels of a dense layer; parallel blocks share one normalisation and collective pair."""
     if model.parallel_block:
-        enter = column_linear("qkv_mlp_in", split, inputs=hidden, outputs=query_key_value + mlp_in)
-        leave = row_linear("out_mlp_out", split, inputs=model.query_size + ffn, outputs=hidden)
-        return norm + enter + core + activation + leave + residual
-    attention = (
-        norm
-        + column_linear("qkv", split, inputs=hidden, outputs=query_key_value)
-        + core
+        return _parallel_layer(model, split, stack)
+    mlp = _mlp(model, split, stack, model.ffn_hidden_size, "mlp")
+    return _attention_half(model, split, stack) + _mlp_half(mlp, model, split, stack)
+
+
+def expert_layer_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """All kernels of a layer with experts; shared experts are an MLP beside them."""
+    routed = routed_split(model, split)
+    activation = activation_block(model, routed, stack, model.expert_ffn_hidden_size)
+    experts = expert_mlp(model, split, activation)
+    if model.shared_expert_ffn_hidden_size:
+        width = model.shared_expert_ffn_hidden_size
+        experts = experts + _mlp(model, split, stack, width, "shared_expert")
+        elements = split.local_tokens * model.hidden_size
+        experts = experts + _elementwise("shared_expert.add", "add", elements)
+    return _attention_half(model, split, stack) + _mlp_half(experts, model, split, stack)
+
+
+def _parallel_layer(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    """Attention and MLP on the same normalised input."""
+    hidden, ffn = model.hidden_size, model.ffn_hidden_size
+    enter = _query_key_value(model, split) + (mlp_matrices(model) - 1) * ffn
+    return (
+        norm_block("norm", model, split, stack)
+        + column_linear("qkv_mlp_in", split, inputs=hidden, outputs=enter)
+        + attention_block(model, split, stack)
+        + activation_block(model, split, stack, ffn)
+        + row_linear("out_mlp_out", split, inputs=model.query_size + ffn, outputs=hidden)
+        + residual_block("residual", model, split, stack)
+    )
+
+
+def _attention_half(model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    hidden = model.hidden_size
+    return (
+        norm_block("norm", model, split, stack)
+        + column_linear("qkv", split, inputs=hidden, outputs=_query_key_value(model, split))
+        + attention_block(model, split, stack)
         + row_linear("attention_out", split, inputs=model.query_size, outputs=hidden)
-        + residual
+        + residual_block("residual", model, split, stack)
     )
-    mlp = (
-        norm_block("mlp_norm", model, split, stack)
-        + column_linear("mlp_in", split, inputs=hidden, outputs=mlp_in)
-        + activation
-        + row_linear("mlp_out", split, inputs=ffn, outputs=hidden)
-        + residual_block("mlp_residual", model, split, stack)
+
+
+def _mlp_half(mlp: Block, model: TransformerConfig, split: Split, stack: Stack) -> Block:
+    norm = norm_block("mlp_norm", model, split, stack)
+    return norm + mlp + residual_block("mlp_residual", model, split, stack)
+
+
+def _mlp(model: TransformerConfig, split: Split, stack: Stack, width: int, name: str) -> Block:
+    """An MLP of some width."""
+    enter = (mlp_matrices(model) - 1) * width
+    return (
+        column_linear(f"{name}_in", split, inputs=model.hidden_size, outputs=enter)
+        + activation_block(model, split, stack, width)
+        + row_linear(f"{name}_out", split, inputs=width, outputs=model.hidden_size)
     )
-    return attention + mlp
+
+
+def _query_key_value(model: TransformerConfig, split: Split) -> Numeric:
+    """Columns of queries, keys and values over the tensor-parallel ranks."""
+    return model.query_size + 2 * key_value_width(model, split)
 
 
 def embedding_block(model: TransformerConfig, split: Split, stack: Stack) -> Block:

@@ -50,6 +50,11 @@ class Split:
             be a column of plans.
         quantises: linear layers compute in fp8.
         recasts: scales come from the tensor itself, and the backward casts the input again.
+        ep: ranks over which experts are spread.
+        expert_parallel: there is more than one of them; structure, as ``tensor_parallel`` is.
+        capacity_factor: tokens that an expert computes, over its even share.
+        cuts_experts: experts are cut over tp; else they are whole, and every rank routes its own
+            tokens.
     """
 
     micro_batch: Numeric
@@ -62,6 +67,10 @@ class Split:
     tensor_parallel: bool
     quantises: bool = False
     recasts: bool = False
+    ep: Numeric = 1
+    expert_parallel: bool = False
+    capacity_factor: float = 1.0
+    cuts_experts: bool = True
 
     @property
     def tokens(self) -> Numeric:
@@ -147,11 +156,20 @@ def _with_casts(split: Split, block: Block, name: str, cast: _Cast) -> Block:
     return Block((*enter, *block.forward), (*back, *block.backward))
 
 
-def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) -> Block:
+def column_linear(
+    name: str, split: Split, *, inputs: Numeric, outputs: Numeric, after_norm: bool = True
+) -> Block:
     """Y = X A with A [inputs, outputs] cut by columns over tp.
 
     Forward: all-gather X (sequence parallel) then the product. Backward: input gradient, whose
     sum over tp is reduce-scattered or all-reduced, and weight gradient.
+
+    Args:
+        name: of the linear.
+        split: of the microbatch.
+        inputs: width of X.
+        outputs: width of Y over all ranks.
+        after_norm: X comes from a norm.
     """
     columns = outputs / split.tp
     block = _column_products(name, split, inputs, columns)
@@ -159,15 +177,15 @@ def column_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric)
         inputs=split.local_tokens * inputs,
         outputs=split.tokens * columns,
         whole=split.tokens * inputs,
-        after_norm=True,
+        after_norm=after_norm,
     )
     return _with_casts(split, block, name, cast)
 
 
-def _three_products(
+def three_products(
     name: str, split: Split, inputs: Numeric, outputs: Numeric
 ) -> tuple[Matmul, Matmul, Matmul]:
-    """Y = X A, and the gradients of X and of A, [inputs, outputs] on this rank."""
+    """The products Y = X A, and the gradients of X and of A, [inputs, outputs] on this rank."""
     tokens, fp8 = split.tokens, split.quantises
     inner, outer = (word_bytes(width * split.element_bytes) for width in (inputs, outputs))
     word = np.minimum(inner, outer)
@@ -181,7 +199,7 @@ def _three_products(
 
 def _column_products(name: str, split: Split, inputs: Numeric, columns: Numeric) -> Block:
     tokens = split.tokens
-    product, dgrad, wgrad = _three_products(name, split, inputs, columns)
+    product, dgrad, wgrad = three_products(name, split, inputs, columns)
     if not split.tensor_parallel:
         return Block((product,), (dgrad, wgrad))
     payload = tokens * inputs * split.element_bytes
@@ -217,7 +235,7 @@ def row_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) ->
 
 def _row_products(name: str, split: Split, rows: Numeric, outputs: Numeric) -> Block:
     tokens = split.tokens
-    product, dgrad, wgrad = _three_products(name, split, rows, outputs)
+    product, dgrad, wgrad = three_products(name, split, rows, outputs)
     if not split.tensor_parallel:
         return Block((product,), (dgrad, wgrad))
     payload = tokens * outputs * split.element_bytes

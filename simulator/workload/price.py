@@ -89,6 +89,7 @@ class KernelCost:
         exposed_s: time it waits for communication.
         flops: matrix FLOPs, moved_bytes: DRAM traffic (memory-bound kernels only).
         family: what the report groups it under.
+        axis: of the group it waits for.
     """
 
     family: str
@@ -96,6 +97,7 @@ class KernelCost:
     exposed_s: Numeric
     flops: Numeric
     moved_bytes: Numeric
+    axis: str = "tp"
 
     @property
     def total_s(self) -> Numeric:
@@ -171,7 +173,7 @@ def _elementwise_cost(kernel: Elementwise, context: PriceContext) -> KernelCost:
 
 def _collective_cost(kernel: Collective, context: PriceContext) -> KernelCost:
     seconds = collective_s(kernel.kind, kernel.payload_bytes, context.links[kernel.axis])
-    return KernelCost(f"{kernel.axis} {kernel.kind}", 0.0, seconds, 0.0, 0.0)
+    return KernelCost(f"{kernel.axis} {kernel.kind}", 0.0, seconds, 0.0, 0.0, kernel.axis)
 
 
 def _overlapped_cost(kernel: Overlapped, context: PriceContext) -> KernelCost:
@@ -212,23 +214,30 @@ class PhaseCost:
     """Sum over the kernels of one pass through some layers.
 
     Attributes:
+        tp_exposed_s, ep_exposed_s: waits for tensor- and for expert-parallel groups.
         by_kernel: the costs that were summed, for the report's kernel table.
     """
 
     device_s: Numeric
-    exposed_s: Numeric
+    tp_exposed_s: Numeric
+    ep_exposed_s: Numeric
     flops: Numeric
     by_kernel: tuple[KernelCost, ...]
+
+    @property
+    def exposed_s(self) -> Numeric:
+        """All waits."""
+        return self.tp_exposed_s + self.ep_exposed_s
 
 
 def phase_cost(kernels: Iterable[Kernel], context: PriceContext) -> PhaseCost:
     """Cost of kernels that run one after another."""
     costs = tuple(kernel_cost(kernel, context) for kernel in kernels)
     device: Numeric = 0.0
-    exposed: Numeric = 0.0
+    exposed: dict[str, Numeric] = {"tp": 0.0, "ep": 0.0}
     flops: Numeric = 0.0
     for cost in costs:
         device = device + cost.device_s
-        exposed = exposed + cost.exposed_s
+        exposed[cost.axis] = exposed[cost.axis] + cost.exposed_s
         flops = flops + cost.flops
-    return PhaseCost(device, exposed, flops, costs)
+    return PhaseCost(device, exposed["tp"], exposed["ep"], flops, costs)

@@ -7,10 +7,10 @@ return its row; equal ops share a row however many times the graph runs them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from simulator.cost.collective import collective_s
-from simulator.cost.footprint import padded_vocab, stage_parameters
+from simulator.cost.footprint import expert_rank_parameters, padded_vocab, stage_parameters
 from simulator.cost.memory_bound import elementwise_s, memory_bound_s
 from simulator.cost.transfer import p2p_s
 from simulator.machine import PathLink
@@ -20,40 +20,12 @@ from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
-from simulator.workload.data_moves import (
-    Links,
-    Move,
-    gather_moves,
-    reduce_moves,
-    refresh_moves,
-)
+from simulator.workload.data_moves import Move, gather_moves, reduce_moves, refresh_moves
+from simulator.workload.links import Links, path_label
 from simulator.workload.listed_weights import matrix_sizes
 from simulator.workload.move_prices import kernels_s, moves_s
+from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.stage import StageCost, StageKind, StagePricer
-
-
-@dataclass(frozen=True, slots=True)
-class ActivationBytes:
-    """Memory that passes take and give back.
-
-    Attributes:
-        held: from the forward to the backward of a microbatch.
-        working: only while the backward runs (recomputed activations, logit gradients).
-        for_weights: the part of ``held`` that a separate backward of weights still needs.
-    """
-
-    held: float
-    working: float
-    for_weights: float
-
-    def acquired(self, phase: Phase) -> float:
-        """What a pass takes when it starts."""
-        return {Phase.F: self.held, Phase.B: self.working, Phase.W: 0.0}[phase]
-
-    def released(self, phase: Phase, *, splits_backward: bool) -> float:
-        """What a pass gives back when it ends."""
-        kept = self.for_weights if splits_backward else 0.0
-        return {Phase.F: 0.0, Phase.B: self.held + self.working - kept, Phase.W: kept}[phase]
 
 
 @dataclass(slots=True)
@@ -96,7 +68,8 @@ class StepCosts:
     def parameters(self, stage: int) -> float:
         """Parameters of a virtual stage on one tensor-parallel rank, before sharding.
 
-        A tied table counts on the first stage where that is on the rank of the last one.
+        A tied table counts on the first stage where that is on the rank of the last one. Experts
+        that not all replicas hold are apart (``expert_parameters``).
         """
         kind = self.kinds[stage]
         total = float(
@@ -106,14 +79,48 @@ class StepCosts:
                 has_embedding=kind.has_embedding,
                 has_output=kind.has_output,
                 tp=self.plan.tp,
+                num_expert_layers=kind.num_expert_layers,
             )
         )
+        if kind.num_expert_layers and self.links.experts is None:
+            total += self._experts_of(kind)
         copy = kind.has_output and not kind.has_embedding and self.model.tied_embeddings
         return total - self._table_parameters() if copy and self.ends_share_rank else total
 
     def rank_parameters(self, stages: tuple[int, ...]) -> float:
         """Parameters of a pipeline rank."""
         return sum(self.parameters(stage) for stage in stages)
+
+    def expert_parameters(self, stages: tuple[int, ...]) -> float:
+        """Parameters of experts that not all replicas hold, of those on a pipeline rank."""
+        if self.links.experts is None:
+            return 0.0
+        return sum(self._experts_of(self.kinds[stage]) for stage in stages)
+
+    def _experts_of(self, kind: StageKind) -> float:
+        one_layer = expert_rank_parameters(self.model, self.plan.expert_tp, self.plan.ep)
+        return kind.num_expert_layers * float(one_layer)
+
+    def held_parameters(self, stages: tuple[int, ...]) -> float:
+        """Parameters of a pipeline rank, before sharding."""
+        return self.rank_parameters(stages) + self.expert_parameters(stages)
+
+    def shard_size(self, stages: tuple[int, ...]) -> float:
+        """Ranks over which states are divided, on average: experts over those that hold them."""
+        whole, experts = self.plan.shard_size, self.expert_parameters(stages)
+        if not experts:
+            return whole
+        owned = (self.rank_parameters(stages) + experts * self.plan.expert_spread) / whole
+        return self.held_parameters(stages) / owned
+
+    @property
+    def _of_experts(self) -> StepCosts:
+        """The same policy over the ranks that hold the same experts."""
+        alone = self.links.experts
+        if alone is None:
+            return self
+        whole = replace(alone, size=1.0, num_nodes=1.0)
+        return replace(self, links=replace(self.links, shard=alone, replica=whole))
 
     def _table_parameters(self) -> float:
         """Parameters of the vocabulary table on one tensor-parallel rank."""
@@ -148,11 +155,12 @@ class StepCosts:
             "recompute": cost.recompute_s / num_pieces,
             "overhead": (cost.overhead_s + self.list_host_s(stage, phase)) / num_pieces,
             "tp_comm": cost.tp_comm_s / num_pieces,
+            "ep_comm": cost.ep_comm_s / num_pieces,
         }
         path = ""
         if send is not None and last:
             terms["pp_comm"] = self.send_s(send) * self.pricer.context.stack.blocking_p2p_scale
-            path = f" and send {_path_label(send)}"
+            path = f" and send {path_label(send)}"
         memory = self.activations[stage]
         alloc = memory.acquired(phase)
         free = memory.released(phase, splits_backward=self.pricer.splits_backward)
@@ -211,7 +219,7 @@ class StepCosts:
 
     def send_row(self, path: PathLink) -> int:
         """Row of a send beside compute."""
-        return self.table.add(f"send {_path_label(path)}", {"pp_comm": self.send_s(path)})
+        return self.table.add(f"send {path_label(path)}", {"pp_comm": self.send_s(path)})
 
     def reduce_row(
         self, stages: tuple[int, ...], *, num_pieces: int = 1, final: bool = True
@@ -226,28 +234,30 @@ class StepCosts:
             num_pieces: equal parts in which they are reduced.
             final: the last reduction of these gradients in a step.
         """
-        payload = self.gradient_payload(stages) / num_pieces
+        payload = self.rank_parameters(stages) * self.gradient_reduce_bytes / num_pieces
+        experts = self.expert_parameters(stages) * self.gradient_reduce_bytes / num_pieces
         within = "" if final or not self.plan.sharding.across_once else " within their group"
-        name = f"reduce {payload:.0f} B of gradients{within}"
-        return self._moves_row(name, self._reduce_moves(payload, final=final))
+        name = f"reduce {payload:.0f} B of gradients{_and_experts(experts)}{within}"
+        alone = self._of_experts._reduce_moves(experts) if experts else ()
+        return self._moves_row(name, self._reduce_moves(payload, final=final), alone)
 
     def reduce_s(self, payload: Numeric) -> Numeric:
         """Reduction of so many bytes of gradients."""
         return self._moves_s(self._reduce_moves(payload))
 
     def _reduce_moves(self, payload: Numeric, *, final: bool = True) -> tuple[Move, ...]:
-        return reduce_moves(
-            self.plan.sharding,
-            self.links,
-            payload,
-            self.gradient_reduce_bytes,
-            kind=self._reduce_kind(),
-            final=final,
-        )
+        kind, each = self._reduce_kind(), self.gradient_reduce_bytes
+        return reduce_moves(self.plan.sharding, self.links, payload, each, kind=kind, final=final)
 
-    def _moves_row(self, name: str, moves: tuple[Move, ...], times: float = 1.0) -> int:
-        row = self.table.add(name, {"dp_comm": self._moves_s(moves) * times})
-        self.moves[row] = moves * int(times)
+    def _moves_row(
+        self, name: str, moves: tuple[Move, ...], alone: tuple[Move, ...] = (), times: float = 1.0
+    ) -> int:
+        """Row of moves, and of those of experts that not all ranks hold."""
+        seconds = self._moves_s(moves) * times
+        if alone:
+            seconds = seconds + self._moves_s(alone) * times
+        row = self.table.add(name, {"dp_comm": seconds})
+        self.moves[row] = (*moves, *alone) * int(times)
         return row
 
     def kernels_row(self, row: int) -> int | None:
@@ -280,7 +290,7 @@ class StepCosts:
 
     def gradient_payload(self, stages: tuple[int, ...]) -> float:
         """Bytes of gradients that a rank contributes for some virtual stages."""
-        return self.rank_parameters(stages) * self.gradient_reduce_bytes
+        return self.held_parameters(stages) * self.gradient_reduce_bytes
 
     def gather_row(
         self, stages: tuple[int, ...], *, num_pieces: int = 1, phase: Phase = Phase.F
@@ -293,10 +303,12 @@ class StepCosts:
             phase: for which; a backward may need some weights twice.
         """
         payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
+        experts = self.expert_parameters(stages) * self.gather_bytes / num_pieces
         times = self._gathers_in(phase)
         place = "" if self.links.levels is None else f" for {phase.name}"
-        name = f"gather {payload * times:.0f} B of weights{place}"
-        return self._moves_row(name, self._gather_moves(payload, phase), times)
+        name = f"gather {payload * times:.0f} B of weights{_and_experts(experts * times)}{place}"
+        alone = self._of_experts._gather_moves(experts, phase) if experts else ()
+        return self._moves_row(name, self._gather_moves(payload, phase), alone, times=times)
 
     def gather_s(self, payload: Numeric) -> Numeric:
         """All-gather of so many bytes of weights."""
@@ -335,20 +347,28 @@ class StepCosts:
 
         Assumes: the vocabulary table, which stays in 16 bits, is a small part of them.
         """
-        parameters = self.rank_parameters(stages)
-        owned = self._owned(parameters)
+        parameters = self.held_parameters(stages)
+        shard_size = self.shard_size(stages) if self.expert_parameters(stages) else None
+        owned = self._owned(parameters, shard_size)
         return self.table.add(
-            f"optimizer on {owned:.0f} parameters", {"optimizer": self.optimizer_s(parameters)}
+            f"optimizer on {owned:.0f} parameters",
+            {"optimizer": self.optimizer_s(parameters, shard_size)},
         )
 
-    def _owned(self, parameters: Numeric) -> Numeric:
+    def _owned(self, parameters: Numeric, shard_size: Numeric | None = None) -> Numeric:
         """Parameters that a rank updates of those it holds."""
-        sharded = self.plan.sharding.shard_optimizer
-        return parameters / self.links.shard.size if sharded else parameters
+        if not self.plan.sharding.shard_optimizer:
+            return parameters
+        return parameters / (self.links.shard.size if shard_size is None else shard_size)
 
-    def optimizer_s(self, parameters: Numeric) -> Numeric:
-        """Optimizer step of a rank that holds so many parameters; see ``optimizer_row``."""
-        owned = self._owned(parameters)
+    def optimizer_s(self, parameters: Numeric, shard_size: Numeric | None = None) -> Numeric:
+        """Optimizer step of a rank that holds so many parameters; see ``optimizer_row``.
+
+        Args:
+            parameters: before sharding.
+            shard_size: ranks that share them, those of the shard group by default.
+        """
+        owned = self._owned(parameters, shard_size)
         stack = self.pricer.context.stack
         # The stack's figure is Adam's: 12 bytes of moments and master weights, read and written.
         per_parameter = stack.optimizer_bytes_per_parameter + 2 * (self.optimizer_state_bytes - 12)
@@ -372,7 +392,6 @@ class StepCosts:
         return self.table.add("join", {"overhead": 0.0})
 
 
-def _path_label(path: PathLink) -> str:
-    """Names a path by all that its cost depends on, so that other paths are other rows."""
-    bandwidth, latency_s = as_float(path.bandwidth_bytes_per_s), as_float(path.latency_s)
-    return f"at {bandwidth:.9g} B/s after {latency_s:.6g} s"
+def _and_experts(num_bytes: float) -> str:
+    """What a row of the table says of experts."""
+    return f" and {num_bytes:.0f} B of experts" if num_bytes else ""

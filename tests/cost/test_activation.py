@@ -11,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.cost.activation import (
-    MicrobatchShape,
     embedding_activation_bytes,
     layer_activation_bytes,
     layer_activation_items,
     recompute_working_bytes,
     stage_activation_bytes,
-    total_bytes,
     weight_gradient_held_bytes,
 )
+from simulator.cost.microbatch import MicrobatchShape, total_bytes
 from simulator.cost.output_memory import (
     backward_working_bytes,
     logits_bytes,

@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from simulator.cost.activation import MicrobatchShape, gradient_working_bytes
+from simulator.cost.activation import gradient_working_bytes
+from simulator.cost.microbatch import MicrobatchShape
 from simulator.cost.output_memory import (
     CROSS_ENTROPY,
     backward_working_bytes,

@@ -68,8 +68,8 @@ def test_gpt_learns_its_positions_and_the_column_decides_the_gate(make_row: Make
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [
-        ({"n_experts": "8"}, "mixture of experts"),
-        ({"arch": "moe-mla"}, "mixture of experts"),
+        ({"n_experts": "8"}, "top_k or moe_ffn of 8 experts is not stated"),
+        ({"arch": "moe-mla"}, "architecture moe-mla"),
         ({"arch": "hybrid-mamba"}, "state-space"),
         ({"model": "T5-11B"}, "encoder-decoder"),
         ({"task": "lora"}, "LoRA"),
@@ -80,3 +80,11 @@ def test_gpt_learns_its_positions_and_the_column_decides_the_gate(make_row: Make
 def test_what_is_not_modelled(make_row: MakeRow, cells: dict[str, str], reason: str) -> None:
     with pytest.raises(CannotRunError, match=reason):
         model_settings(make_row(**cells))
+
+
+def test_experts_are_those_of_the_columns(make_row: MakeRow) -> None:
+    settings, _ = model_settings(make_row(n_experts="8", top_k="2", moe_ffn="512"))
+    assert settings["num_experts"] == 8
+    assert settings["top_k"] == 2
+    assert settings["expert_ffn_hidden_size"] == 512
+    assert "num_experts" not in model_settings(make_row(n_experts="1"))[0]

@@ -48,7 +48,6 @@ def test_microbatch_of_a_pipeline_is_assumed(make_row: MakeRow) -> None:
     ("cells", "reason"),
     [
         ({"cp": "2"}, r"context parallelism \(cp 2\)"),
-        ({"ep": "4"}, r"expert parallelism \(ep 4\)"),
         ({"tp": ""}, "tp or pp is not stated"),
         ({"n_gpus": ""}, "n_gpus is not stated"),
         ({"dp": "4"}, "1 . 1 . 4 is not n_gpus 8"),
@@ -215,3 +214,17 @@ def test_sequence_parallelism(make_row: MakeRow) -> None:
     assert plan_of(make_row(sequence_parallel="yes"))["sequence_parallel"] is False  # tp 1
     maxtext = make_row(**tensor, sequence_parallel="0", framework="MaxText (JAX)")
     assert plan_of(maxtext)["sequence_parallel"] is True
+
+
+def test_experts_are_spread_as_the_row_says(make_row: MakeRow) -> None:
+    def plan(**cells: str) -> tuple[dict[str, object], list[str]]:
+        row = make_row(**cells)
+        return plan_settings(row, degrees_of(row)[0], 24)
+
+    assert "ep" not in plan()[0]
+    assert plan(ep="4")[0]["ep"] == 4
+    assert plan(ep="4", tp="2", dp="4", model="gpt_etp1")[0]["etp"] == 1
+    # 8 ranks with tp 2 are 4 replicas: 8 ranks that share experts are ranks of tp, too.
+    settings, notes = plan(ep="8", tp="2", dp="4")
+    assert (settings["ep"], settings["etp"]) == (8, 1)
+    assert "experts not cut over tp: ep 8 exceeds dp 4" in notes

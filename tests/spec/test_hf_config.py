@@ -65,9 +65,49 @@ def imported(tmp_path: Path, config: object) -> TransformerConfig:
     return load_model(ModelInput(hf_config="config.json"), "model", tmp_path)[0]
 
 
+MIXTRAL = LLAMA | {
+    "model_type": "mixtral",
+    "num_experts_per_tok": 2,
+    "num_local_experts": 8,
+    "router_aux_loss_coef": 0.02,
+    "output_router_logits": False,
+    "sliding_window": None,
+    "vocab_size": 32000,
+}
+QWEN3_MOE = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "decoder_sparse_step": 1,
+    "head_dim": 128,
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "mlp_only_layers": [],
+    "model_type": "qwen3_moe",
+    "moe_intermediate_size": 768,
+    "norm_topk_prob": True,
+    "num_attention_heads": 32,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 48,
+    "num_key_value_heads": 4,
+    "router_aux_loss_coef": 0.001,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "vocab_size": 151936,
+}
+
+
+def test_experts_that_a_dense_family_cannot_have_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="'num_local_experts' is set to 8"):
+        imported(tmp_path, LLAMA | {"num_local_experts": 8})
+    with pytest.raises(SpecError, match="'shared_expert_intermediate_size' is set to"):
+        imported(tmp_path, QWEN3_MOE | {"shared_expert_intermediate_size": 5632})
+
+
 @pytest.mark.parametrize(
     ("config", "preset"),
     [
+        (MIXTRAL, "mixtral-8x7b"),
+        (QWEN3_MOE, "qwen3-30b-a3b"),
         (LLAMA, "llama3-8b"),
         (GPT2, "gpt2"),
         (OPT, "opt-1.3b"),

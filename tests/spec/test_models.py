@@ -37,6 +37,11 @@ EXACT = {
     "llama3-70b": 70_553_706_496,
     "llama3-405b": 405_853_388_800,
     "mistral-7b": 7_241_732_096,
+    "mixtral-8x7b": 46_702_792_704,
+    "mixtral-8x22b": 140_620_634_112,
+    # Without 2 * 128 weights of the norms of queries and keys per layer.
+    "qwen3-30b-a3b": 30_532_122_624 - 48 * 256,
+    "qwen3-235b-a22b": 235_093_634_560 - 94 * 256,
 }
 
 # name -> (published billions, half of the last printed digit).

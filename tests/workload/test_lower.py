@@ -12,13 +12,15 @@ from simulator.plan import ParallelismPlan, Recompute
 from simulator.schedule.action import Phase
 from simulator.schedule.table import build_schedule
 from simulator.sharding import SHARDING
-from simulator.workload.data_moves import Links
+from simulator.workload.classes import TERMS
 from simulator.workload.linear import Split
+from simulator.workload.links import Links
 from simulator.workload.lower import lower
 from simulator.workload.op import OpGraph, OpPhase
+from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, StepCosts
+from simulator.workload.step_costs import StepCosts
 
 MODEL = TransformerConfig(
     name="gpt",
@@ -108,7 +110,7 @@ def test_blocking_sends_lengthen_the_pass_and_overlapped_ones_are_ops(
     rows = [i for i, name in enumerate(table.names) if "and send" in name]
     # 512 tokens * 1024 * 2 bytes at 25 GB/s and 5 us
     expected = 5e-6 + 512 * 1024 * 2 / 25e9
-    assert table.terms_s[rows][:, 3] == pytest.approx(
+    assert table.terms_s[rows][:, TERMS.index("pp_comm")] == pytest.approx(
         expected * costs.pricer.context.stack.blocking_p2p_scale
     )
 
