@@ -83,7 +83,7 @@ CHANGED: dict[str, tuple[str, str, list[str]]] = {
         ["unknown key 'num_layer'", "did you mean 'num_layers'"],
     ),
     "recompute with no layers": ("bf16", "bf16, recompute: {mode: none, num_layers: 1}", ["full"]),
-    "experts": ("tp: 2", "ep: 4", ["ep = 4", "dense"]),
+    "experts": ("tp: 2", "ep: 4", ["ep = 4", "no experts"]),
     "bare number for a quantity": ("tp: 2", "bucket_bytes: 25", ["25 has no unit", "80 GB"]),
     "wrong unit": ("tp: 2", "bucket_bytes: 25 GB/s", ["'GB/s'", "unit of bytes"]),
     "negative quantity": ("tp: 2", "bucket_bytes: -1 GB", ["must be positive"]),

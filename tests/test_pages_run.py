@@ -35,7 +35,7 @@ def test_every_what_if_command_and_every_lever_is_there() -> None:
 
 def test_one_command_for_each_question() -> None:
     page = QUESTIONS.read_text(encoding="utf-8")
-    assert page.count("\n## ") == len(console.examples(page)) == 13
+    assert page.count("\n## ") == len(console.examples(page)) == 14
 
 
 def test_the_page_of_search_knows_every_objective_and_its_python_runs(

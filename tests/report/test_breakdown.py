@@ -74,7 +74,7 @@ def test_waterfall_by_hand(report: Report):
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     times=st.dictionaries(
-        st.sampled_from((*TIME_TERMS, "ep_comm")), st.floats(1e-6, 10.0), min_size=1
+        st.sampled_from((*TIME_TERMS, "new_comm")), st.floats(1e-6, 10.0), min_size=1
     ),
     mfu=st.floats(0.0, 1.0),
 )

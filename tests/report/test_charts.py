@@ -45,7 +45,7 @@ def test_a_time_bar_without_all_terms_stays_inside(report: Report):
 
 
 def test_a_term_without_colour_is_grey(report: Report):
-    assert [css for *_, css in rects(time_bar(replace(report, time={"ep_comm": 1e-3})))] == [
+    assert [css for *_, css in rects(time_bar(replace(report, time={"new_comm": 1e-3})))] == [
         "other-term"
     ]
 
