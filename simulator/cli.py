@@ -229,7 +229,7 @@ def list_(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help="accelerators, nodes, clusters, models, stacks, schedules or scenarios.",
+            help="accelerators, nodes, clusters, models, stacks, schedules, shardings, scenarios.",
             show_default=False,
         ),
     ] = None,

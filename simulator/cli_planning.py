@@ -145,7 +145,7 @@ def tradeoff(
     recompute: Annotated[
         str | None, typer.Option(help="Modes: none,selective,alternate,full.")
     ] = None,
-    sharding: Annotated[str | None, typer.Option(help="Policies: ddp,zero1,zero2,zero3.")] = None,
+    sharding: Annotated[str | None, typer.Option(help="Policies: ddp,zero1,zero3,zero++.")] = None,
     micro_batch_size: Annotated[str | None, typer.Option(help="Sequences: 1,2,4.")] = None,
     same_tokens: Annotated[
         bool, typer.Option("--same-tokens", help="Change the batch so that steps are as large.")

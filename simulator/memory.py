@@ -28,6 +28,7 @@ from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import peak_open
+from simulator.shard_groups import shard_sizes
 from simulator.step import Step, microbatch_shape
 from simulator.workload.step_costs import StepCosts
 
@@ -116,6 +117,9 @@ def rank_static(
     shard_size = costs.shard_size(tuple(stages))
     weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
     copied = precision == "bf16" and stack.bf16_gradient_copy
+    # One group: experts that fewer ranks hold are in its mean size, and in no other policy's.
+    one_group = plan.sharding.is_classic
+    sizes = None if one_group else shard_sizes(plan, scenario.cluster.node)
     states = model_state_bytes(
         parameters,
         policy=plan.sharding,
@@ -123,8 +127,10 @@ def rank_static(
         optimizer=optimizer,
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
+        sizes=sizes,
     )
-    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / shard_size)
+    gradient_size = shard_size if sizes is None else sizes.gradients
+    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / gradient_size)
     states = replace(states, gradients=states.gradients + whole)
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(

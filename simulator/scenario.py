@@ -12,6 +12,7 @@ from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig, num_expert_layers
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
 from simulator.schedule.table import build_schedule
+from simulator.shard_groups import check_levels
 from simulator.stack import Stack
 
 AXES: Final = ("tp", "cp", "dp", "pp")
@@ -58,6 +59,7 @@ def check(scenario: Scenario) -> None:
     check_experts(scenario.model, scenario.plan, scenario.training, scenario.stack)
     _check_batch(scenario)
     _check_sharding(scenario.plan)
+    check_levels(scenario.plan, scenario.cluster.node, listed_weights=scenario.stack.listed_weights)
     stage_layers(scenario.model, scenario.plan)
     _check_recompute(scenario)
     _check_schedule(scenario)
@@ -210,7 +212,7 @@ def _check_sharding(plan: ParallelismPlan) -> None:
             f"shard_group_size {plan.shard_group_size} with sharding {policy.name}, which "
             "shards nothing",
             where="plan.shard_group_size",
-            hint="leave it out, or take plan.sharding: zero1, zero2, zero3 or hsdp",
+            hint="leave it out, or take plan.sharding: zero1, zero2, zero3, hsdp or mics",
         )
     if replicas % plan.shard_group_size:
         raise PlanError(

@@ -26,29 +26,26 @@ from simulator.machine import BYTES_PER_ELEMENT
 from simulator.model import num_expert_layers
 from simulator.numeric import FloatArray, IntArray, Numeric, whole_ticks
 from simulator.plan import (
-    expert_data_group,
     expert_group,
     num_microbatches,
     process_group,
-    replica_group,
-    shard_group,
     stage_layers,
-    stage_rank,
 )
 from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
 from simulator.topology import Topology
 from simulator.workload.classes import CostTable
+from simulator.workload.data_links import data_links
 from simulator.workload.fold import ReplicaClass, fold_replicas
 from simulator.workload.linear import Split
-from simulator.workload.links import Links
 from simulator.workload.lower import lower
 from simulator.workload.op import OpGraph, OpPhase
+from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.price import PriceContext
 from simulator.workload.slow_hosts import forward_speeds
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, StepCosts
+from simulator.workload.step_costs import StepCosts
 
 MAX_SIDE_BY_SIDE = 8
 """Replica classes lowered into one graph; more run as a batch of one replica's graph.
@@ -228,14 +225,7 @@ def data_costs(
         model=scenario.model,
         plan=plan,
         pricer=pricer,
-        links=Links(
-            shard=topology.group_link(shard_group(plan), num_ranks=plan.num_devices),
-            replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
-            ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
-            experts=topology.group_link(expert_data_group(plan), num_ranks=plan.num_devices)
-            if plan.expert_spread != 1
-            else None,
-        ),
+        links=data_links(plan, scenario.cluster.node, topology),
         kinds=kinds,
         optimizer_state_bytes=(
             scenario.training.optimizer.state_bytes + scenario.training.optimizer.master_bytes

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from docs import console
-from docs.generate import QUESTIONS, SEARCH, WHATIF, prepare
+from docs.generate import QUESTIONS, SEARCH, SHARDING, WHATIF, prepare
 from simulator.search.objective import OBJECTIVES
+from simulator.sharding import SHARDING as POLICIES
 from simulator.whatif.hardware import HARDWARE
 
 EXAMPLES = [
     pytest.param(path, example, id=f"{path.stem}: {example.command[:40]}")
-    for path in (WHATIF, QUESTIONS, SEARCH)
+    for path in (WHATIF, QUESTIONS, SEARCH, SHARDING)
     for example in console.examples(path.read_text(encoding="utf-8"))
 ]
 
@@ -45,3 +46,8 @@ def test_the_page_of_search_knows_every_objective_and_its_python_runs(
     for code in console.blocks(page, "python"):
         exec(compile(code, "docs/search.md", "exec"), {})
     assert "pp=" in capsys.readouterr().out
+
+
+def test_the_page_of_sharding_knows_every_policy() -> None:
+    page = SHARDING.read_text(encoding="utf-8")
+    assert [name for name in POLICIES if f"| `{name}`" not in page] == []

@@ -23,7 +23,7 @@ from simulator.model import (
 )
 from simulator.numeric import Numeric
 from simulator.plan import OptimizerConfig, ParallelismPlan, reduces_every_microbatch
-from simulator.sharding import ShardingPolicy
+from simulator.sharding import ShardingPolicy, ShardSizes
 
 VOCAB_MULTIPLE: Final = 128
 """Rows of the vocabulary table per tensor-parallel rank are a multiple of this.
@@ -102,6 +102,7 @@ def model_state_bytes(
     optimizer: OptimizerConfig,
     weight_bytes: float,
     gradient_copy_bytes: float = 0.0,
+    sizes: ShardSizes | None = None,
 ) -> StateBytes:
     """Model states of ``parameters`` parameters: (w + g + K) Psi, sharded terms over N.
 
@@ -115,12 +116,19 @@ def model_state_bytes(
         optimizer: bytes per parameter of gradients, moments and master copy.
         weight_bytes: of one working weight (``bytes_per_weight``).
         gradient_copy_bytes: of a second gradient beside the accumulated one, never divided.
+        sizes: ranks that divide each state, where they are not all N; a second copy of the
+            weights over g ranks adds w Psi / g.
 
-    Source: arXiv 1910.02054, Figure 1 and Table 1.
+    Source: arXiv 1910.02054, Figure 1 and Table 1; second copy: ZeRO++ (arXiv 2306.10209),
+        section 3.2.
     """
-    weights = parameters / shard_size if policy.shard_weights else parameters
-    gradients = parameters / shard_size if policy.shard_gradients else parameters
-    states = parameters / shard_size if policy.shard_optimizer else parameters
+    if sizes is None:
+        sizes = ShardSizes(shard_size, shard_size, shard_size)
+    weights = parameters / sizes.weights if policy.shard_weights else parameters
+    gradients = parameters / sizes.gradients if policy.shard_gradients else parameters
+    states = parameters / sizes.optimizer if policy.shard_optimizer else parameters
+    if policy.secondary is not None:
+        weights = weights + parameters / sizes.secondary
     return StateBytes(
         weights=weights * weight_bytes,
         gradients=gradients * optimizer.gradient_bytes + parameters * gradient_copy_bytes,

@@ -223,6 +223,7 @@ def _sequence_parallel(row: PublishedRow) -> tuple[bool, list[str]]:
 
 
 _STAGES: Final = (
+    (r"zero\+\+", "zero++"),
     (r"zero-?3|fsdp|hsdp|fully sharded|^3", "zero3"),
     (r"zero-?2|^2", "zero2"),
     (r"zero-?1|distributed|^1", "zero1"),
@@ -233,8 +234,6 @@ _STAGES: Final = (
 def _sharding(row: PublishedRow, degrees: Degrees) -> tuple[str, int | None, list[str]]:
     """Policy, ranks that share one copy of the states, and what was assumed."""
     text = row.lower("zero_stage")
-    if "zero++" in text:
-        raise CannotRunError("ZeRO++ is not modelled")
     if "not resharded" in text or "shard_grad_op" in text:
         return "zero2", None, []
     policy = next((name for words, name in _STAGES if re.search(words, text)), None)

@@ -81,6 +81,12 @@ def _columns(base: Scenario, scenario: Scenario) -> dict[str, int]:
             f"{scenario.name}: recompute mode {mode} is not searched",
             where="training.recompute.mode",
         )
+    if plan.sharding.name not in SHARDING_NAMES:
+        raise PlanError(
+            f"{scenario.name}: sharding {plan.sharding.name} is not searched",
+            where="plan.sharding",
+            hint=f"these are: {', '.join(SHARDING_NAMES)}",
+        )
     return {
         "tp": plan.tp,
         "pp": plan.pp,

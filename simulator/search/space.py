@@ -17,7 +17,8 @@ from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING
 
 SCHEDULE_NAMES: Final = tuple(SCHEDULES)
-SHARDING_NAMES: Final = tuple(SHARDING)
+SHARDING_NAMES: Final = ("ddp", "zero1", "zero2", "zero3")
+"""Policies that are searched; the others need a run each."""
 RECOMPUTE_MODES: Final[tuple[RecomputeMode, ...]] = ("none", "selective", "full")
 DEFAULT_SCHEDULES: Final = ("1f1b", "interleaved")
 
@@ -49,6 +50,12 @@ class Space:
             ("sharding", self.shardings, SHARDING_NAMES),
         ):
             for name in names:
+                if name in SHARDING and name not in known:
+                    raise PlanError(
+                        f"sharding {name} is not searched, only {', '.join(known)}",
+                        where="sharding",
+                        hint=f"compare --vary plan.sharding=zero3,{name} takes every policy",
+                    )
                 if name not in known:
                     raise UnknownNameError.of(kind, name, known)
 

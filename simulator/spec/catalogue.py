@@ -11,6 +11,7 @@ from simulator.errors import SpecError, UnknownNameError
 from simulator.machine import Accelerator, Cluster, Node
 from simulator.model import TransformerConfig, num_active_parameters, num_parameters
 from simulator.schedule.table import SCHEDULES
+from simulator.sharding import GROUPED, SHARDING, SHARDING_ALIASES, described
 from simulator.spec.hardware import load_accelerator, load_cluster, load_node
 from simulator.spec.load import list_scenarios, load_scenario
 from simulator.spec.models import ModelInput, load_model, model_presets
@@ -129,6 +130,15 @@ def _models() -> Rows:
     ]
 
 
+def _shardings() -> Rows:
+    """Policies, then the other names of some."""
+    rows = [(name, described(policy)) for name, policy in SHARDING.items()]
+    for name, policy in SHARDING_ALIASES.items():
+        group = " over the ranks of a node, or plan.shard_group_size" if name in GROUPED else ""
+        rows.append((name, f"{policy}{group}"))
+    return rows
+
+
 KINDS: Final[Mapping[str, Callable[[], Rows]]] = {
     "accelerators": lambda: [
         (n, _accelerator(load_accelerator(n))) for n in list_data("accelerators")
@@ -138,6 +148,7 @@ KINDS: Final[Mapping[str, Callable[[], Rows]]] = {
     "models": _models,
     "stacks": lambda: [(n, _stack(load_stack(n))) for n in list_data("stacks")],
     "schedules": lambda: [(n, _first_line(build.__doc__)) for n, build in SCHEDULES.items()],
+    "shardings": _shardings,
     "scenarios": lambda: [(n, _scenario(n)) for n in list_scenarios()],
 }
 """Kind -> name and facts of everything of that kind."""

@@ -15,7 +15,7 @@ from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
 from simulator.scenario import Scenario, check
-from simulator.sharding import SHARDING, SHARDING_ALIASES
+from simulator.sharding import GROUPED, SHARDING, SHARDING_ALIASES
 from simulator.spec.echo import normalised_scenario
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
@@ -285,7 +285,7 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
 
 def _hybrid_group(spec: PlanSpec, cluster: Cluster, dp: int) -> int | None:
     """Hybrid sharding divides by the replicas of one node, as PyTorch does by default."""
-    if spec.sharding != "hsdp":
+    if spec.sharding not in GROUPED:
         return None
     return math.gcd(max(cluster.node.num_devices // spec.tp, 1), dp * spec.cp)
 
@@ -332,8 +332,9 @@ def _defaults(
         )
         for axis in _unset(spec.plan.overlap)
     ]
-    if spec.plan.sharding == "hsdp" and spec.plan.shard_group_size is None:
-        size = Assumption("plan.shard_group_size", _shown(plan.shard_group_size), "hsdp: one node")
+    if spec.plan.sharding in GROUPED and spec.plan.shard_group_size is None:
+        why = f"{spec.plan.sharding}: one node"
+        size = Assumption("plan.shard_group_size", _shown(plan.shard_group_size), why)
         taken.append(size)
     if "stack" not in spec.model_fields_set:
         taken.append(Assumption("stack", str(spec.stack["preset"]), "default"))

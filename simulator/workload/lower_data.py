@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.numeric import IntArray
+from simulator.numeric import FloatArray, IntArray
 from simulator.plan import expert_data_group, reduces_every_microbatch
 from simulator.schedule.action import Phase
 from simulator.workload.op import OpPhase
@@ -28,6 +28,7 @@ def add_gradient_reduce(replica: Replica) -> None:
         else:
             row = replica.costs.reduce_row(stages)
             place = np.array([replica.pieces.end + 1])
+            _add_kernels(replica, np.array([row]), rank, place - 0.5, OpPhase.REDUCE_GRADIENTS)
             replica.add_coupled(row, rank, place, OpPhase.REDUCE_GRADIENTS, stages[0])
 
 
@@ -38,15 +39,33 @@ def _reduce_beside_backward(replica: Replica, rank: int, stage: int, *, every: b
     chosen = range(firsts.size) if every else range(firsts.size - 1, firsts.size)
     for microbatch in chosen:
         done = np.arange(int(firsts[microbatch]), int(lasts[microbatch]) + 1)
-        row = replica.costs.reduce_row((stage,), num_pieces=done.size)
-        ops = replica.add_coupled(
-            np.full(done.size, row),
-            rank,
-            pieces.order[done] + 0.25,
-            OpPhase.REDUCE_GRADIENTS,
-            stage,
-        )
+        final = microbatch == firsts.size - 1
+        row = replica.costs.reduce_row((stage,), num_pieces=done.size, final=final)
+        rows, order = np.full(done.size, row), pieces.order[done]
+        which, kernels = _add_kernels(replica, rows, rank, order + 0.125, OpPhase.REDUCE_GRADIENTS)
+        ops = replica.add_coupled(rows, rank, order + 0.25, OpPhase.REDUCE_GRADIENTS, stage)
         replica.draft.add_edges(replica.ids[done], ops.entry)
+        replica.draft.add_edges(kernels, ops.entry[which])
+
+
+def _add_kernels(
+    replica: Replica, rows: IntArray, rank: int, order: FloatArray, phase: OpPhase
+) -> tuple[IntArray, IntArray]:
+    """Kernels around collectives: they compute, so they are never beside compute.
+
+    Assumes: those of a reduction all run before it, though some follow its hops; those of a
+        gather all run after it, though quantising the own shard, a small part, comes before.
+
+    Returns:
+        Which of the collectives have any, and their ids.
+    """
+    found = {row: replica.costs.kernels_row(row) for row in dict.fromkeys(rows.tolist())}
+    which = np.flatnonzero([found[row] is not None for row in rows.tolist()])
+    own = np.array([found[row] for row in rows[which].tolist()], dtype=np.int64)
+    if not own.size:
+        return which, own
+    stream = replica.stream("compute", rank)
+    return which, replica.draft.add_ops(own, stream, order=order[which], phase=int(phase))
 
 
 def add_weight_gather(replica: Replica) -> None:
@@ -63,13 +82,20 @@ def add_weight_gather(replica: Replica) -> None:
         stages = replica.stages_of(rank)
         if plan.sharding.gather == "before_use":
             _gather_before_use(replica, rank)
+            if replica.costs.refreshes:
+                _gather_at_end(replica, rank, replica.costs.refresh_row(stages), stages[0])
         elif plan.overlap_dp:
             for stage in stages:
                 _gather_at_start(replica, rank, stage)
         else:
-            row = replica.costs.gather_row(stages)
-            place = np.array([replica.pieces.end + 4])
-            replica.add_coupled(row, rank, place, OpPhase.GATHER_STEP, stages[0])
+            _gather_at_end(replica, rank, replica.costs.gather_row(stages), stages[0])
+
+
+def _gather_at_end(replica: Replica, rank: int, row: int, stage: int) -> None:
+    """After the optimizer step, whose results it sends."""
+    place = np.array([replica.pieces.end + 4])
+    replica.add_coupled(row, rank, place, OpPhase.GATHER_STEP, stage, beside=False)
+    _add_kernels(replica, np.array([row]), rank, place + 0.5, OpPhase.GATHER_STEP)
 
 
 def _gather_at_start(replica: Replica, rank: int, stage: int) -> None:
@@ -94,6 +120,9 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
         rows, rank, pieces.order[used] - ahead, OpPhase.GATHER_WEIGHTS, pieces.stage[used]
     )
     replica.draft.add_edges(ops.ids, replica.ids[used])
+    order = pieces.order[used] - 0.25
+    which, kernels = _add_kernels(replica, rows, rank, order, OpPhase.GATHER_WEIGHTS)
+    replica.draft.add_edges(ops.ids[which], kernels)
     if replica.plan.overlap_dp:
         replica.draft.add_edges(replica.ids[used[: -(depth + 1)]], ops.entry[depth + 1 :])
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.machine import PathLink
-from simulator.numeric import FloatArray, IntArray, Integral, as_float
+from simulator.numeric import FloatArray, IntArray, Integral
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase, Schedule
 from simulator.workload.draft import GraphDraft
@@ -76,24 +76,42 @@ class Replica:
         """
         return self.draft.add_resource(f"nic of rank {rank}, replica {self.index}")
 
-    def _dp_resource(self, rank: int) -> int:
+    def _dp_resource(self, rows: IntArray, rank: int) -> Integral:
+        """The NIC share, or none for collectives that stay in a node."""
         both_overlap = self.plan.overlap_dp and self.plan.overlap_pp and self.plan.pp > 1
-        links = self.costs.links
-        crosses = max(as_float(links.shard.num_nodes), as_float(links.replica.num_nodes)) > 1
-        return self.nic(rank) if both_overlap and crosses else -1
+        if not both_overlap:
+            return -1
+        crosses = [self.costs.crosses(row) for row in rows.reshape(-1).tolist()]
+        return np.where(crosses, self.nic(rank), -1) if any(crosses) else -1
 
     def add_coupled(
-        self, rows: Integral, rank: int, order: FloatArray, phase: OpPhase, stage: Integral
+        self,
+        rows: Integral,
+        rank: int,
+        order: FloatArray,
+        phase: OpPhase,
+        stage: Integral,
+        *,
+        beside: bool = True,
     ) -> CoupledOps:
-        """Adds data-parallel collectives of a rank, which start when every replica is ready."""
-        stream = self.dp_stream(rank)
+        """Adds data-parallel collectives of a rank, which start when every replica is ready.
+
+        Args:
+            rows: of the cost table.
+            rank: pipeline rank.
+            order: places in the stream.
+            phase: label.
+            stage: label.
+            beside: beside compute, where the plan overlaps.
+        """
+        stream = self.dp_stream(rank) if beside else self.stream("compute", rank)
         ids = self.draft.add_ops(
             rows,
             stream,
             order=order,
             phase=int(phase),
             stage=stage,
-            resource=self._dp_resource(rank),
+            resource=self._dp_resource(np.asarray(rows), rank),
             coupled=True,
         )
         entry = ids

@@ -6,48 +6,26 @@ return its row; equal ops share a row however many times the graph runs them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from simulator.cost.collective import CollectiveKind, collective_s
+from simulator.cost.collective import collective_s
 from simulator.cost.footprint import expert_rank_parameters, padded_vocab, stage_parameters
 from simulator.cost.memory_bound import elementwise_s, memory_bound_s
 from simulator.cost.transfer import p2p_s
-from simulator.machine import GroupLink, PathLink
+from simulator.machine import PathLink
 from simulator.model import TransformerConfig
 from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
-from simulator.workload.links import Links
-from simulator.workload.listed_weights import list_copies_s, matrix_sizes
+from simulator.workload.data_moves import Move, gather_moves, reduce_moves, refresh_moves
+from simulator.workload.links import Links, path_label
+from simulator.workload.listed_weights import matrix_sizes
+from simulator.workload.move_prices import kernels_s, moves_s
+from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.stage import StageCost, StageKind, StagePricer
-
-
-@dataclass(frozen=True, slots=True)
-class ActivationBytes:
-    """Memory that passes take and give back.
-
-    Attributes:
-        held: from the forward to the backward of a microbatch.
-        working: only while the backward runs (recomputed activations, logit gradients).
-        for_weights: the part of ``held`` that a separate backward of weights still needs.
-    """
-
-    held: float
-    working: float
-    for_weights: float
-
-    def acquired(self, phase: Phase) -> float:
-        """What a pass takes when it starts."""
-        return {Phase.F: self.held, Phase.B: self.working, Phase.W: 0.0}[phase]
-
-    def released(self, phase: Phase, *, splits_backward: bool) -> float:
-        """What a pass gives back when it ends."""
-        kept = self.for_weights if splits_backward else 0.0
-        return {Phase.F: 0.0, Phase.B: self.held + self.working - kept, Phase.W: kept}[phase]
 
 
 @dataclass(slots=True)
@@ -61,6 +39,7 @@ class StepCosts:
         optimizer_state_bytes: moments and master weights of one parameter.
         ends_share_rank: first and last stage lie on one rank, which holds a tied table once.
         table: collects the rows.
+        moves: what each row of gathers or reductions moves.
     """
 
     model: TransformerConfig
@@ -74,6 +53,7 @@ class StepCosts:
     optimizer_state_bytes: float = 12.0
     ends_share_rank: bool = False
     table: CostTableDraft = field(default_factory=CostTableDraft)
+    moves: dict[int, tuple[Move, ...]] = field(default_factory=dict[int, "tuple[Move, ...]"])
     _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
         default_factory=dict[tuple[StageKind, Phase], StageCost]
     )
@@ -180,7 +160,7 @@ class StepCosts:
         path = ""
         if send is not None and last:
             terms["pp_comm"] = self.send_s(send) * self.pricer.context.stack.blocking_p2p_scale
-            path = f" and send {_path_label(send)}"
+            path = f" and send {path_label(send)}"
         memory = self.activations[stage]
         alloc = memory.acquired(phase)
         free = memory.released(phase, splits_backward=self.pricer.splits_backward)
@@ -233,50 +213,68 @@ class StepCosts:
         matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
         return stack.list_entry_s * self.links.shard.size * matrices * collectives
 
-    def _sharded_s(self, kind: CollectiveKind, payload: Numeric) -> Numeric:
-        """Gather or reduction over the shard group: at once, or matrix by matrix as lists."""
-        if not self._listed:
-            return self._collective_s(kind, payload, self.links.shard)
-        sizes = matrix_sizes(self.model)
-        reduces = kind == "reduce_scatter"
-        seconds: Numeric = 0.0
-        for size in sizes:
-            part = payload * size / sum(sizes)
-            seconds = seconds + self._collective_s(kind, part, self.links.shard)
-            seconds = seconds + list_copies_s(
-                part, self.links.shard.size, self.pricer.context.accelerator, reduces=reduces
-            )
-        return seconds
+    def _moves_s(self, moves: Sequence[Move]) -> Numeric:
+        matrices = matrix_sizes(self.model) if self._listed else ()
+        return moves_s(moves, self.pricer.context, matrices=matrices)
 
     def send_row(self, path: PathLink) -> int:
         """Row of a send beside compute."""
-        return self.table.add(f"send {_path_label(path)}", {"pp_comm": self.send_s(path)})
+        return self.table.add(f"send {path_label(path)}", {"pp_comm": self.send_s(path)})
 
-    def _collective_s(self, kind: CollectiveKind, payload: Numeric, link: GroupLink) -> Numeric:
-        scale = self.pricer.context.stack.network_scale
-        slow_down = np.where(np.asarray(link.num_nodes) > 1, 1 / scale, 1.0)
-        return collective_s(kind, payload, link) * slow_down
-
-    def reduce_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
+    def reduce_row(
+        self, stages: tuple[int, ...], *, num_pieces: int = 1, final: bool = True
+    ) -> int:
         """Row of the gradient reduction of some virtual stages, or of one of its equal buckets.
 
         Shard group first (all-reduce or reduce-scatter), then all-reduce of the shard over the
         replicas of an HSDP plan.
+
+        Args:
+            stages: of one rank.
+            num_pieces: equal parts in which they are reduced.
+            final: the last reduction of these gradients in a step.
         """
         payload = self.rank_parameters(stages) * self.gradient_reduce_bytes / num_pieces
         experts = self.expert_parameters(stages) * self.gradient_reduce_bytes / num_pieces
-        seconds = self.reduce_s(payload)
-        if experts:
-            seconds = seconds + self._of_experts.reduce_s(experts)
-        name = f"reduce {payload:.0f} B of gradients{_and_experts(experts)}"
-        return self.table.add(name, {"dp_comm": seconds})
+        within = "" if final or not self.plan.sharding.across_once else " within their group"
+        name = f"reduce {payload:.0f} B of gradients{_and_experts(experts)}{within}"
+        alone = self._of_experts._reduce_moves(experts) if experts else ()
+        return self._moves_row(name, self._reduce_moves(payload, final=final), alone)
 
     def reduce_s(self, payload: Numeric) -> Numeric:
         """Reduction of so many bytes of gradients."""
-        kind = self._reduce_kind()
-        seconds = self._sharded_s(kind, payload)
-        shard = payload / self.links.shard.size if kind == "reduce_scatter" else payload
-        return seconds + self._collective_s("all_reduce", shard, self.links.replica)
+        return self._moves_s(self._reduce_moves(payload))
+
+    def _reduce_moves(self, payload: Numeric, *, final: bool = True) -> tuple[Move, ...]:
+        kind, each = self._reduce_kind(), self.gradient_reduce_bytes
+        return reduce_moves(self.plan.sharding, self.links, payload, each, kind=kind, final=final)
+
+    def _moves_row(
+        self, name: str, moves: tuple[Move, ...], alone: tuple[Move, ...] = (), times: float = 1.0
+    ) -> int:
+        """Row of moves, and of those of experts that not all ranks hold."""
+        seconds = self._moves_s(moves) * times
+        if alone:
+            seconds = seconds + self._moves_s(alone) * times
+        row = self.table.add(name, {"dp_comm": seconds})
+        self.moves[row] = (*moves, *alone) * int(times)
+        return row
+
+    def kernels_row(self, row: int) -> int | None:
+        """Row of the kernels around the collectives of a row; None where there are none."""
+        moves = self.moves[row]
+        if not any(move.num_kernels for move in moves):
+            return None
+        seconds = kernels_s(moves, self.pricer.context)
+        return self.table.add(f"kernels of {self.table.names[row]}", {"dp_comm": seconds})
+
+    def crosses(self, row: int) -> bool:
+        """Whether a row of collectives uses the network."""
+        if self.links.levels is None:
+            links = (self.links.shard, self.links.replica)
+        else:
+            links = tuple(move.link for move in self.moves[row])
+        return max(as_float(link.num_nodes) for link in links) > 1
 
     def _reduce_kind(self) -> ReduceKind:
         """How gradients are reduced over the shard group: by the policy, or by what the stack does.
@@ -307,15 +305,30 @@ class StepCosts:
         payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
         experts = self.expert_parameters(stages) * self.gather_bytes / num_pieces
         times = self._gathers_in(phase)
-        seconds = self.gather_s(payload) * times
-        if experts:
-            seconds = seconds + self._of_experts.gather_s(experts) * times
-        name = f"gather {payload * times:.0f} B of weights{_and_experts(experts * times)}"
-        return self.table.add(name, {"dp_comm": seconds})
+        place = "" if self.links.levels is None else f" for {phase.name}"
+        name = f"gather {payload * times:.0f} B of weights{_and_experts(experts * times)}{place}"
+        alone = self._of_experts._gather_moves(experts, phase) if experts else ()
+        return self._moves_row(name, self._gather_moves(payload, phase), alone, times=times)
 
     def gather_s(self, payload: Numeric) -> Numeric:
         """All-gather of so many bytes of weights."""
-        return self._sharded_s("all_gather", payload)
+        return self._moves_s(self._gather_moves(payload, Phase.F))
+
+    def _gather_moves(self, payload: Numeric, phase: Phase) -> tuple[Move, ...]:
+        return gather_moves(self.plan.sharding, self.links, payload, self.gather_bytes, phase)
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether updated weights travel between ranks before they are gathered for use."""
+        levels = self.links.levels
+        return levels is not None and as_float(levels.refresh.size) > 1
+
+    def refresh_row(self, stages: tuple[int, ...]) -> int:
+        """Row of the all-gather of updated weights to the ranks that keep them."""
+        payload = self.rank_parameters(stages) * self.gather_bytes
+        name = f"refresh {payload:.0f} B of weights"
+        moves = refresh_moves(self.plan.sharding, self.links, payload, self.gather_bytes)
+        return self._moves_row(name, moves)
 
     def tied_embedding_row(self, ends: PathLink) -> int:
         """Row of the all-reduce of the tied table's gradient between first and last stage.
@@ -382,9 +395,3 @@ class StepCosts:
 def _and_experts(num_bytes: float) -> str:
     """What a row of the table says of experts."""
     return f" and {num_bytes:.0f} B of experts" if num_bytes else ""
-
-
-def _path_label(path: PathLink) -> str:
-    """Names a path by all that its cost depends on, so that other paths are other rows."""
-    bandwidth, latency_s = as_float(path.bandwidth_bytes_per_s), as_float(path.latency_s)
-    return f"at {bandwidth:.9g} B/s after {latency_s:.6g} s"

@@ -80,6 +80,7 @@ def plan_of(row: PublishedRow) -> dict[str, object]:
         ("3", "zero3"),
         ("FSDP full_shard (ZeRO-3)", "zero3"),
         ("fully sharded 256-way in pod", "zero3"),
+        ("3 + ZeRO++ (qwZ+hpZ+qgZ)", "zero++"),
     ],
 )
 def test_sharding_words(make_row: MakeRow, text: str, policy: str) -> None:
@@ -135,7 +136,6 @@ def test_schedule_words(
         ({"offload": "CPU optimizer"}, "offload"),
         ({"note": "compile; CPU offload with fused optimizer"}, "offload"),
         ({"recompute": "policy:custom(context=offload)"}, "offload"),
-        ({"zero_stage": "3 + ZeRO++ (qwZ+hpZ+qgZ)"}, "ZeRO"),
         ({"framework": "DeepSpeed, 1-bit Adam"}, "1-bit"),
         ({"pp": "4", "dp": "2", "pp_schedule": "DualPipe"}, "DualPipe"),
     ],

@@ -74,6 +74,7 @@ def test_the_split_of_the_base_scenario_is_searched(tiny: Scenario) -> None:
     [
         ({"plan": {"layers_per_stage": (3, 5), "pp": 2, "dp": 4}}, "plan.layers_per_stage"),
         ({"plan": {"shard_group_size": 2, "sharding": SHARDING["zero1"]}}, "shard_group_size"),
+        ({"plan": {"sharding": SHARDING["zero++"]}}, "sharding zero\\+\\+ is not searched"),
         ({"training": {"recompute": Recompute("alternate")}}, "mode alternate is not searched"),
         ({"training": {"recompute": Recompute("full", None, True)}}, "training.recompute"),
         ({"training": {"seq_length": 512}}, "training.seq_length"),

@@ -35,3 +35,5 @@ def _yaml(value: object) -> str:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown schedule 'zb'"):
         Space(8, schedules=("zb",))
+    with pytest.raises(PlanError, match="mics is not searched"):
+        Space(8, shardings=("zero3", "mics"))

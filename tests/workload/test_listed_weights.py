@@ -14,9 +14,10 @@ from simulator.spec.hardware import load_accelerator
 from simulator.workload.linear import Split
 from simulator.workload.links import Links
 from simulator.workload.listed_weights import list_copies_s, matrix_sizes
+from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, StepCosts
+from simulator.workload.step_costs import StepCosts
 
 MODEL = TransformerConfig(
     name="gpt",

@@ -17,9 +17,10 @@ from simulator.workload.linear import Split
 from simulator.workload.links import Links
 from simulator.workload.lower import lower
 from simulator.workload.op import OpGraph, OpPhase
+from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
-from simulator.workload.step_costs import ActivationBytes, StepCosts
+from simulator.workload.step_costs import StepCosts
 
 MODEL = TransformerConfig(
     name="gpt",
