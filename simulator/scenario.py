@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.batch_policy import AutoFit
 from simulator.errors import PlanError
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
@@ -28,6 +29,7 @@ class Scenario:
         normalised: the whole scenario as JSON data with every default filled in (for the report).
         assumptions: values that were taken because the input did not give them.
         stragglers: (rank, relative speed) of ranks that are slower than the others.
+        auto_fit: how the microbatch was chosen that the training holds; None if it was given.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Scenario:
     normalised: Mapping[str, object]
     assumptions: tuple[Assumption, ...]
     stragglers: tuple[tuple[int, float], ...] = ()
+    auto_fit: AutoFit | None = None
 
 
 def check(scenario: Scenario) -> None:

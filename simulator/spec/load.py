@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from pydantic import BaseModel
 
+from simulator.auto_fit import fit_batch
+from simulator.batch_policy import AutoFit
 from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import SHARDING, SHARDING_ALIASES
+from simulator.spec.batch import batch_sizes
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
 from simulator.spec.optimizers import optimizer_config
 from simulator.spec.overrides import Override, apply_overrides, parse_override
-from simulator.spec.scenario import ClusterPreset, PlanSpec, ScenarioSpec, TrainingSpec
+from simulator.spec.scenario import (
+    OPTIONAL_TRAINING,
+    ClusterPreset,
+    PlanSpec,
+    ScenarioSpec,
+    TrainingSpec,
+)
 from simulator.spec.stacks import load_stack
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import data_dir, read_yaml
@@ -144,9 +153,9 @@ def parse_scenario(
     spec = validate(ScenarioSpec, data, where)
     parts = (parts_of or load_parts)(spec, where, base_dir)
     model, stack, cluster = parts.model, parts.stack, parts.cluster
-    training = _training(spec.training, stack, where)
     try:
         plan = _plan(spec.plan, cluster, stack)
+        training, auto_fit = _training(spec.training, stack, plan.dp, where)
         scenario = Scenario(
             name=spec.name,
             model=model,
@@ -154,11 +163,15 @@ def parse_scenario(
             plan=plan,
             cluster=cluster,
             stack=stack,
-            normalised=_normalised(spec, model, training, plan, cluster),
+            normalised={},
             assumptions=(*_defaults(spec, training, plan), *parts.model_notes),
             stragglers=tuple((s.rank, s.speed) for s in spec.stragglers),
+            auto_fit=auto_fit,
         )
         check(scenario)
+        scenario = fit_batch(scenario)
+        data = _normalised(spec, model, scenario.training, plan, cluster)
+        scenario = replace(scenario, normalised=data)
     except TrainsimError as error:
         place = f"{where}: {error.where}" if error.where else where
         raise type(error)(error.problem, where=place, hint=error.hint) from None
@@ -240,10 +253,14 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
         raise type(error)(error.problem, where=f"{where}.nodes", hint=error.hint) from None
 
 
-def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:
-    return TrainingConfig(
-        global_batch_size=spec.global_batch_size,
-        micro_batch_size=spec.micro_batch_size,
+def _training(
+    spec: TrainingSpec, stack: Stack, dp: int, where: str
+) -> tuple[TrainingConfig, AutoFit | None]:
+    """The training, with a microbatch that is provisional where it is to be fitted."""
+    global_batch_size, micro_batch_size, auto_fit = batch_sizes(spec, dp)
+    training = TrainingConfig(
+        global_batch_size=global_batch_size,
+        micro_batch_size=micro_batch_size,
         seq_length=spec.seq_length,
         precision=spec.precision,
         optimizer=optimizer_config(
@@ -253,6 +270,7 @@ def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:
             spec.recompute.mode, spec.recompute.num_layers, spec.recompute.keeps_qkv
         ),
     )
+    return training, auto_fit
 
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
@@ -348,6 +366,7 @@ def _defaults(
     taken = [
         Assumption(f"training.{key}", _shown(getattr(training, key)), "default")
         for key in _unset(spec.training)
+        if key not in OPTIONAL_TRAINING
     ]
     reasons = {
         "dp": "default: all devices of the cluster",

@@ -19,6 +19,7 @@ from simulator.machine import Precision
 from simulator.plan import AxisName, RecomputeMode
 from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING, SHARDING_ALIASES
+from simulator.spec.batch import AutoFitSpec, Samples, SamplesOrFit
 from simulator.spec.models import ModelInput
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.overrides import SHORT_FORMS
@@ -27,7 +28,6 @@ from simulator.spec.validate import Spec
 
 DEFAULT_STACK: Final = "megatron-core-2024"
 Rank = Annotated[int, Strict(), Field(ge=0)]
-Samples = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 Layers = Annotated[int, Strict(), Field(ge=0, le=10_000)]
 BucketSize = Annotated[Bytes, WithJsonSchema({"type": "string", "examples": ["1 GB"]})]
 
@@ -63,10 +63,14 @@ class RecomputeSpec(Spec):
 
 
 class TrainingSpec(Spec):
-    """How much is trained per step, and in which numbers."""
+    """How much is trained per step, and in which numbers.
 
-    global_batch_size: Samples
-    micro_batch_size: Samples = 1
+    ``micro_batch_size: auto_fit`` is the largest that fits in memory; ``global_batch_size:
+    auto_fit`` is ``num_microbatches`` (1) of them on every replica.
+    """
+
+    global_batch_size: SamplesOrFit
+    micro_batch_size: SamplesOrFit = 1
     seq_length: Samples
     precision: Precision = "bf16"
     optimizer: Annotated[OptimizerSpec, _short_form("training.optimizer", OptimizerSpec)] = (
@@ -75,6 +79,12 @@ class TrainingSpec(Spec):
     recompute: Annotated[RecomputeSpec, _short_form("training.recompute", RecomputeSpec)] = (
         RecomputeSpec(mode="none")
     )
+    num_microbatches: Samples | None = None
+    auto_fit: AutoFitSpec | None = None
+
+
+OPTIONAL_TRAINING: Final = ("num_microbatches", "auto_fit")
+"""Keys of ``training`` that, left out, assume nothing."""
 
 
 class OverlapSpec(Spec):
