@@ -29,6 +29,7 @@ from simulator.scenario import Scenario
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import peak_open
 from simulator.step import Step, microbatch_shape
+from simulator.trained import trained_buffers, trained_states
 from simulator.workload.step_costs import StepCosts
 
 
@@ -123,7 +124,11 @@ def rank_static(
         weight_bytes=weight_bytes,
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
     )
+    states = trained_states(scenario, costs, tuple(stages), states)
+    trained = costs.trained_parameters(tuple(stages))
     whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / plan.shard_size)
+    share = trained / parameters if parameters else 1.0
+    whole = whole * share
     states = replace(states, gradients=states.gradients + whole)
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
@@ -132,18 +137,22 @@ def rank_static(
         has_table=any(kind.has_embedding or kind.has_output for kind in kinds),
     )
     norm_workspace = norm_workspace_bytes(
-        parameters,
+        trained,
         largest,
         policy=plan.sharding,
         shard_size=plan.shard_size,
         copy_bytes=stack.norm_copy_bytes,
     )
-    stepped = parameters / plan.shard_size if plan.sharding.shard_optimizer else parameters
+    stepped = trained / plan.shard_size if plan.sharding.shard_optimizer else trained
     num_layers = sum(kind.num_layers for kind in kinds)
     num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp))
     return RankStatic(
         states,
-        _buffers(scenario, parameters, float(largest), num_layers, weight_bytes),
+        trained_buffers(
+            scenario,
+            _buffers(scenario, parameters, float(largest), num_layers, weight_bytes),
+            share,
+        ),
         float(norm_workspace),
         float(stepped) * stack.optimizer_intermediate_bytes,
         stack.workspace_bytes,

@@ -13,6 +13,7 @@ from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
 from simulator.schedule.table import build_schedule
 from simulator.stack import Stack
+from simulator.trained_rules import check_trained
 
 AXES: Final = ("tp", "cp", "dp", "pp")
 MAX_DEVICES: Final = 1_000_000
@@ -249,7 +250,13 @@ def _check_schedule(scenario: Scenario) -> None:
             where="training.global_batch_size",
             hint="raise plan.dp or training.micro_batch_size, or lower global_batch_size",
         )
-    build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
+    schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
+    check_trained(
+        scenario.model,
+        scenario.training,
+        plan,
+        splits_backward=schedule.splits_backward,
+    )
 
 
 def _check_stragglers(scenario: Scenario) -> None:

@@ -33,6 +33,14 @@ from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
 from simulator.topology import Topology
+from simulator.trained import (
+    adapter_width,
+    adapters_per_layer,
+    kept_inputs,
+    layer_update_s,
+    state_bytes_per_parameter,
+    tuning_of,
+)
 from simulator.workload.classes import CostTable
 from simulator.workload.fold import ReplicaClass, fold_replicas
 from simulator.workload.linear import Split
@@ -115,6 +123,8 @@ def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
         sequence_parallel=plan.sequence_parallel and plan.tp > 1,
         precision=training.precision,
         recasts=scenario.stack.fp8_dynamic,
+        kept=kept_inputs(scenario),
+        adapter_width=adapter_width(scenario),
     )
 
 
@@ -178,6 +188,7 @@ def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: boo
         splits_backward,
         context,
         gradient_bytes=training.optimizer.gradient_bytes,
+        tuning=tuning_of(scenario),
     )
 
 
@@ -196,9 +207,10 @@ def data_costs(
             ends=topology.path(0, stage_rank(plan, plan.pp - 1)) if plan.pp > 1 else None,
         ),
         kinds=kinds,
-        optimizer_state_bytes=(
-            scenario.training.optimizer.state_bytes + scenario.training.optimizer.master_bytes
-        ),
+        optimizer_state_bytes=state_bytes_per_parameter(scenario),
+        adapter_parameters=adapters_per_layer(scenario),
+        layer_update_s=layer_update_s(scenario),
+        layerwise=scenario.training.gradient_release == "layerwise",
         activations=(),
         gather_bytes=max(
             BYTES_PER_ELEMENT[scenario.training.precision], scenario.stack.gather_bytes

@@ -46,6 +46,8 @@ class MicrobatchShape:
         sequence_parallel: norms and dropouts are divided over ``tp``, too.
         precision: a key of ``BYTES_PER_ELEMENT``.
         recasts: fp8 linears hold their 16-bit input, and cast it again in the backward.
+        kept: (name of a row, share of it that is kept), where weights are frozen or tokens sampled.
+        adapter_width: sum of the ranks of a layer's adapters, which hold x A.
     """
 
     micro_batch_size: Numeric
@@ -55,6 +57,8 @@ class MicrobatchShape:
     sequence_parallel: bool
     precision: str
     recasts: bool = False
+    kept: tuple[tuple[str, float], ...] = ()
+    adapter_width: int = 0
 
     @property
     def tokens(self) -> Numeric:
@@ -113,11 +117,18 @@ def layer_activation_items(
 
     Source: arXiv 2205.05198, equations 1, 2 and 4.
     """
-    return (
+    items = (
         *_norm_items(model, shape, stack),
         *_attention_items(model, shape, stack),
         *_mlp_items(model, shape, stack),
     )
+    if shape.kept:
+        shares = dict(shape.kept)
+        items = tuple(replace(i, bytes=i.bytes * shares.get(i.name, 1.0)) for i in items)
+    if shape.adapter_width:
+        hidden = shape.element_bytes * shape.tokens * shape.adapter_width
+        items = (*items, ActivationItem("adapter.hidden", hidden))
+    return items
 
 
 def layer_activation_bytes(

@@ -19,6 +19,7 @@ from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import SHARDING, SHARDING_ALIASES
 from simulator.spec.batch import batch_sizes
+from simulator.spec.fine_tuning import fine_tuning_of, training_data
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
 from simulator.spec.optimizers import optimizer_config
@@ -155,7 +156,7 @@ def parse_scenario(
     model, stack, cluster = parts.model, parts.stack, parts.cluster
     try:
         plan = _plan(spec.plan, cluster, stack)
-        training, auto_fit = _training(spec.training, stack, plan.dp, where)
+        training, auto_fit = _training(spec.training, model, stack, plan.dp, where)
         scenario = Scenario(
             name=spec.name,
             model=model,
@@ -254,7 +255,7 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
 
 
 def _training(
-    spec: TrainingSpec, stack: Stack, dp: int, where: str
+    spec: TrainingSpec, model: TransformerConfig, stack: Stack, dp: int, where: str
 ) -> tuple[TrainingConfig, AutoFit | None]:
     """The training, with a microbatch that is provisional where it is to be fitted."""
     global_batch_size, micro_batch_size, auto_fit = batch_sizes(spec, dp)
@@ -269,6 +270,9 @@ def _training(
         recompute=Recompute(
             spec.recompute.mode, spec.recompute.num_layers, spec.recompute.keeps_qkv
         ),
+        fine_tuning=fine_tuning_of(spec.fine_tuning, model),
+        gradient_release=spec.gradient_release,
+        activation_keep_ratio=spec.activation_keep_ratio,
     )
     return training, auto_fit
 
@@ -335,7 +339,7 @@ def _normalised(
     return {
         "name": spec.name,
         "model": _as_data(model),
-        "training": _as_data(training),
+        "training": training_data(training, _as_data(training)),
         "plan": {
             **plan_data,
             **lists,

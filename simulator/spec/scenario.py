@@ -16,10 +16,11 @@ from pydantic import (
 
 from simulator.errors import PlanError, UnknownNameError
 from simulator.machine import Precision
-from simulator.plan import AxisName, RecomputeMode
+from simulator.plan import AxisName, GradientRelease, RecomputeMode
 from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING, SHARDING_ALIASES
 from simulator.spec.batch import AutoFitSpec, Samples, SamplesOrFit
+from simulator.spec.fine_tuning import FineTuningSpec
 from simulator.spec.models import ModelInput
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.overrides import SHORT_FORMS
@@ -81,9 +82,20 @@ class TrainingSpec(Spec):
     )
     num_microbatches: Samples | None = None
     auto_fit: AutoFitSpec | None = None
+    fine_tuning: Annotated[
+        FineTuningSpec | None, _short_form("training.fine_tuning", FineTuningSpec)
+    ] = None
+    gradient_release: GradientRelease = "step"
+    activation_keep_ratio: Fraction = 1.0
 
 
-OPTIONAL_TRAINING: Final = ("num_microbatches", "auto_fit")
+OPTIONAL_TRAINING: Final = (
+    "num_microbatches",
+    "auto_fit",
+    "fine_tuning",
+    "gradient_release",
+    "activation_keep_ratio",
+)
 """Keys of ``training`` that, left out, assume nothing."""
 
 

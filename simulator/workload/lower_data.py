@@ -22,7 +22,7 @@ def add_gradient_reduce(replica: Replica) -> None:
     every = reduces_every_microbatch(plan)
     for rank in range(replica.schedule.num_ranks):
         stages = replica.stages_of(rank)
-        if plan.overlap_dp or every:
+        if plan.overlap_dp or every or replica.costs.layerwise:
             for stage in stages:
                 _reduce_beside_backward(replica, rank, stage, every=every)
         else:
@@ -47,6 +47,7 @@ def _reduce_beside_backward(replica: Replica, rank: int, stage: int, *, every: b
             stage,
         )
         replica.draft.add_edges(replica.ids[done], ops.entry)
+        replica.reduced.update(zip(done.tolist(), ops.ids.tolist(), strict=True))
 
 
 def add_weight_gather(replica: Replica) -> None:

@@ -14,6 +14,7 @@ from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
+from simulator.workload.adapters import PLAIN, Tuning, frozen_block, tuned_layer
 from simulator.workload.kernel import (
     Block,
     Collective,
@@ -107,6 +108,7 @@ class StagePricer:
 
     Attributes:
         gradient_bytes: of one element of an accumulated gradient.
+        tuning: what is trained, where it is not all weights as they are.
     """
 
     model: TransformerConfig
@@ -115,6 +117,7 @@ class StagePricer:
     splits_backward: bool
     context: PriceContext
     gradient_bytes: float = 4.0
+    tuning: Tuning = PLAIN
     _blocks: dict[str, Block] = field(
         default_factory=dict[str, Block], init=False, repr=False, compare=False
     )
@@ -222,9 +225,17 @@ class StagePricer:
     def _block(self, part: str) -> Block:
         """Kernels of a layer, the embedding or the output, made once."""
         if part not in self._blocks:
-            block = {"layer": layer_block, "embedding": embedding_block, "output": output_block}
-            self._blocks[part] = block[part](self.model, self.split, self.context.stack)
+            kinds = {"layer": layer_block, "embedding": embedding_block, "output": output_block}
+            block = kinds[part](self.model, self.split, self.context.stack)
+            self._blocks[part] = self._tuned(part, block)
         return self._blocks[part]
+
+    def _tuned(self, part: str, block: Block) -> Block:
+        if part == "layer":
+            return tuned_layer(block, self.model, self.split, self.tuning)
+        if self.tuning.fine_tuning is None:
+            return block
+        return frozen_block(block, is_first=part == "embedding")
 
 
 def _totals(parts: list[tuple[PhaseCost, int]]) -> tuple[Numeric, Numeric, Numeric]:
