@@ -11,27 +11,19 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from pydantic import BaseModel
 
 from simulator.auto_fit import fit_batch
-from simulator.batch_policy import AutoFit
 from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
-from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
+from simulator.plan import ParallelismPlan, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import SHARDING, SHARDING_ALIASES
-from simulator.spec.batch import batch_sizes
-from simulator.spec.fine_tuning import fine_tuning_of, training_data
+from simulator.spec.fine_tuning import training_data
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
-from simulator.spec.optimizers import optimizer_config
 from simulator.spec.overrides import Override, apply_overrides, parse_override
-from simulator.spec.scenario import (
-    OPTIONAL_TRAINING,
-    ClusterPreset,
-    PlanSpec,
-    ScenarioSpec,
-    TrainingSpec,
-)
+from simulator.spec.scenario import OPTIONAL_TRAINING, ClusterPreset, PlanSpec, ScenarioSpec
 from simulator.spec.stacks import load_stack
+from simulator.spec.training import training_config
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import data_dir, read_yaml
 from simulator.stack import Stack
@@ -88,15 +80,15 @@ class ScenarioSource:
         """The same with more assignments."""
         return replace(self, assignments=(*self.assignments, *assignments))
 
-    def scenario(self) -> Scenario:
-        """The checked scenario.
+    def scenario(self, *, fit: bool = True) -> Scenario:
+        """The checked scenario; without ``fit`` a microbatch to be fitted stays provisional.
 
         Raises:
             TrainsimError: if anything in the data or the assignments is wrong, with its place.
         """
         try:
             data = apply_overrides(self.data, self.assignments)
-            return parse_scenario(data, self.where, self.base_dir)
+            return parse_scenario(data, self.where, self.base_dir, fit=fit)
         except TrainsimError as error:
             raise _blame(error, self.where, self.assignments) from None
 
@@ -138,6 +130,7 @@ def parse_scenario(
     base_dir: Path = Path(),
     *,
     parts_of: PartsOf | None = None,
+    fit: bool = True,
 ) -> Scenario:
     """The checked scenario that plain data describes.
 
@@ -147,6 +140,7 @@ def parse_scenario(
         base_dir: directory against which paths in the data are resolved.
         parts_of: reads model, stack and cluster, as ``load_parts`` does; for callers that keep
             what many scenarios share.
+        fit: find the microbatch that ``auto_fit`` asks for.
 
     Raises:
         TrainsimError: if anything in it is wrong, with its place.
@@ -156,7 +150,7 @@ def parse_scenario(
     model, stack, cluster = parts.model, parts.stack, parts.cluster
     try:
         plan = _plan(spec.plan, cluster, stack)
-        training, auto_fit = _training(spec.training, model, stack, plan.dp, where)
+        training, auto_fit = training_config(spec.training, model, stack, plan.dp, where)
         scenario = Scenario(
             name=spec.name,
             model=model,
@@ -170,7 +164,7 @@ def parse_scenario(
             auto_fit=auto_fit,
         )
         check(scenario)
-        scenario = fit_batch(scenario)
+        scenario = fit_batch(scenario) if fit else scenario
         data = _normalised(spec, model, scenario.training, plan, cluster)
         scenario = replace(scenario, normalised=data)
     except TrainsimError as error:
@@ -252,29 +246,6 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
     except TrainsimError as error:
         # The shipped file is right, so the number of nodes is not.
         raise type(error)(error.problem, where=f"{where}.nodes", hint=error.hint) from None
-
-
-def _training(
-    spec: TrainingSpec, model: TransformerConfig, stack: Stack, dp: int, where: str
-) -> tuple[TrainingConfig, AutoFit | None]:
-    """The training, with a microbatch that is provisional where it is to be fitted."""
-    global_batch_size, micro_batch_size, auto_fit = batch_sizes(spec, dp)
-    training = TrainingConfig(
-        global_batch_size=global_batch_size,
-        micro_batch_size=micro_batch_size,
-        seq_length=spec.seq_length,
-        precision=spec.precision,
-        optimizer=optimizer_config(
-            spec.optimizer, spec.precision, stack, f"{where}: training.optimizer"
-        ),
-        recompute=Recompute(
-            spec.recompute.mode, spec.recompute.num_layers, spec.recompute.keeps_qkv
-        ),
-        fine_tuning=fine_tuning_of(spec.fine_tuning, model),
-        gradient_release=spec.gradient_release,
-        activation_keep_ratio=spec.activation_keep_ratio,
-    )
-    return training, auto_fit
 
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
