@@ -10,7 +10,7 @@ from simulator.auto_fit import fit_batch, fits
 from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.model import TransformerConfig, num_parameters
 from simulator.planning.variant import Progress, silent
-from simulator.report.breakdown import gigabytes
+from simulator.report.breakdown import MEMORY_LABELS, gigabytes
 from simulator.report.report import MemoryReport
 from simulator.scenario import Scenario, check
 from simulator.simulate import memory_of
@@ -58,12 +58,18 @@ class LargestModel:
         if self.too_large is None:
             return "no larger model was asked for"
         memory = self.too_large.memory
+        lacks = memory.out_of_memory
+        if lacks is not None and self.memory_share == 1.0:
+            return (
+                f"{gigabytes(lacks.demand_bytes)} of {gigabytes(lacks.capacity_bytes)} on "
+                f"{memory.worst_rank_class}, most of it {MEMORY_LABELS[lacks.largest_term]}"
+            )
         worst = max(memory.rank_classes, key=lambda rank: rank.peak_bytes)
         term = max(worst.terms, key=lambda name: worst.terms[name])
         usable = self.memory_share * memory.capacity_bytes
         return (
             f"{gigabytes(memory.peak_bytes)} of {gigabytes(usable)} on {worst.rank_class}, "
-            f"most of it {term} ({gigabytes(worst.terms[term])})"
+            f"most of it {MEMORY_LABELS[term]}"
         )
 
 
