@@ -18,6 +18,7 @@ from simulator.search.space import (
     candidate_scenario,
     stage_split,
 )
+from simulator.search.supported import check_searchable
 
 _PARTS = ("model", "training", "plan", "cluster", "stack", "stragglers")
 
@@ -72,6 +73,7 @@ def effective(scenario: Scenario) -> Scenario:
 
 
 def _columns(base: Scenario, scenario: Scenario) -> dict[str, int]:
+    check_searchable(scenario)
     plan, training = scenario.plan, scenario.training
     mode = training.recompute.mode
     if mode not in RECOMPUTE_MODES:

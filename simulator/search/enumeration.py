@@ -24,6 +24,7 @@ from simulator.search.space import (
     can_split,
     stage_split,
 )
+from simulator.search.supported import check_searchable
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,9 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
     Assumes: no hybrid sharding (``shard_group_size``).
 
     Raises:
-        PlanError: if the cluster has fewer devices.
+        PlanError: if the cluster has fewer devices, or training is of a kind that is not searched.
     """
+    check_searchable(base)
     if space.devices > base.cluster.num_devices:
         raise PlanError(
             f"{space.devices} devices are more than the {base.cluster.num_devices} of "
