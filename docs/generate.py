@@ -1,10 +1,10 @@
 """Writes the generated pages: ``python -m docs.generate``.
 
 docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md,
-docs/questions.md and docs/search.md the output of their commands, and in README.md that and the
-headline of docs/accuracy.md. ``--accuracy`` first runs every published row, in minutes, and
-writes docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches the published
-sweeps, which takes minutes, too, and writes their tables in docs/search.md.
+docs/questions.md, docs/search.md and docs/fine-tuning.md the output of their commands, and in
+README.md that and the headline of docs/accuracy.md. ``--accuracy`` first runs every published row,
+in minutes, and writes docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches
+the published sweeps, which takes minutes, too, and writes their tables in docs/search.md.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
 WHATIF: Final = ROOT / "docs" / "whatif.md"
 QUESTIONS: Final = ROOT / "docs" / "questions.md"
+FINE_TUNING: Final = ROOT / "docs" / "fine-tuning.md"
 SEARCH: Final = ROOT / "docs" / "search.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
@@ -112,7 +113,7 @@ def main(arguments: list[str]) -> None:
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
     pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
-    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH)}
+    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH, FINE_TUNING)}
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, Strict
 
-from simulator.errors import UnknownNameError
+from simulator.errors import PlanError, UnknownNameError
 from simulator.plan import OptimizerConfig, StateForm
 from simulator.spec.quantity import Text
 from simulator.spec.validate import Spec
@@ -96,12 +96,14 @@ def optimizer_config(
 
     Raises:
         UnknownNameError: if the name is not in the table and ``state_bytes`` is not given.
+        PlanError: if a rank is given to an optimizer that has none, or another one.
     """
     known = OPTIMIZERS.get(spec.name.lower())
     if known is None:
         if spec.state_bytes is None:
             raise UnknownNameError.of("optimizer", spec.name, OPTIMIZERS, where=where)
         known = OptimizerState(spec.state_bytes, FP32_BYTES)
+    _check_rank(spec, known, where)
     full = precision in FULL_PRECISION
     in_fp16 = known.form in IN_16_BITS or (precision == "fp16" and stack.fp16_gradients)
     scale = 2.0 if full and known.form in IN_16_BITS else 1.0
@@ -135,3 +137,20 @@ def optimizer_config(
         svd_every=known.svd_every if spec.svd_every is None else spec.svd_every,
         weight_bytes=known.weight_bytes if spec.weight_bytes is None else spec.weight_bytes,
     )
+
+
+def _check_rank(spec: OptimizerSpec, known: OptimizerState, where: str) -> None:
+    fixed = known.rank if known.rank == 1 else None
+    if spec.rank is not None and (known.rank == 0 or fixed not in (None, spec.rank)):
+        what = f"is apollo of rank {fixed}" if fixed else "has no rank"
+        raise PlanError(
+            f"rank {spec.rank} given to optimizer {spec.name}, which {what}",
+            where=f"{where}.rank",
+            hint="leave it out, or take galore or apollo",
+        )
+    if spec.svd_every is not None and known.svd_every == 0:
+        raise PlanError(
+            f"svd_every {spec.svd_every} given to optimizer {spec.name}, which decomposes nothing",
+            where=f"{where}.svd_every",
+            hint="leave it out, or take galore",
+        )
