@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
 
 from simulator.batch_policy import AutoFit
 from simulator.errors import NothingFitsError, PlanError, ScheduleError
@@ -14,7 +15,7 @@ from simulator.report.report import MemoryReport
 from simulator.scenario import Scenario, check
 from simulator.simulate import memory_of
 
-MAX_MICRO_BATCH = 1 << 20
+MAX_MICRO_BATCH: Final = 1 << 20
 """Sequences; a larger microbatch is no question of memory any more."""
 
 
@@ -44,13 +45,12 @@ def fit_batch(scenario: Scenario) -> Scenario:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Found:
     """A fitting scenario, and why no larger microbatch was taken."""
 
-    __slots__ = ("reason", "scenario")
-
-    def __init__(self, scenario: Scenario, reason: str) -> None:
-        self.scenario, self.reason = scenario, reason
+    scenario: Scenario
+    reason: str
 
 
 def _growing(scenario: Scenario, policy: AutoFit) -> _Found:
