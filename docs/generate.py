@@ -1,7 +1,8 @@
 """Writes the generated pages: ``python -m docs.generate``.
 
 docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md,
-docs/questions.md, docs/search.md and docs/sharding.md the output of their commands, and in
+docs/questions.md, docs/search.md, docs/sharding.md and docs/fine-tuning.md the output of their
+commands, and in
 README.md that and the headline of docs/accuracy.md. ``--accuracy`` first runs every published row,
 in minutes, and writes docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches
 the published sweeps, which takes minutes, too, and writes their tables in docs/search.md.
@@ -34,6 +35,7 @@ ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
 WHATIF: Final = ROOT / "docs" / "whatif.md"
 QUESTIONS: Final = ROOT / "docs" / "questions.md"
+FINE_TUNING: Final = ROOT / "docs" / "fine-tuning.md"
 SEARCH: Final = ROOT / "docs" / "search.md"
 SHARDING: Final = ROOT / "docs" / "sharding.md"
 BEGIN: Final = marker(HEADLINE)
@@ -113,7 +115,7 @@ def main(arguments: list[str]) -> None:
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
     pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
-    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH, SHARDING)}
+    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH, SHARDING, FINE_TUNING)}
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))

@@ -17,6 +17,7 @@ import typer
 
 from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
+from simulator.cli_largest import show_largest
 from simulator.cli_options import AsJson, Overrides, ScenarioArgument, number_within
 from simulator.cli_planning import register as register_planning
 from simulator.cli_samples import add_samples_command
@@ -30,6 +31,7 @@ from simulator.console import exit_unless as _exit_unless
 from simulator.console import guarded as _guarded
 from simulator.console import show as _print
 from simulator.console import write as _write
+from simulator.errors import SpecError
 from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
@@ -140,16 +142,33 @@ def run(
     epilog=_examples(
         "memory gpt3-175b-a100-64",
         "memory my.yaml --set plan.sharding=zero1 --json",
+        "memory my.yaml --largest                            the deepest model that fits",
+        "memory my.yaml --largest --shapes llama2-7b,llama2-13b,llama2-70b",
     )
 )
 @_guarded
 def memory(
     scenario: ScenarioArgument,
     overrides: Overrides = None,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="The most layers that fit, and what limits them.")
+    ] = False,
+    shapes: Annotated[
+        str, typer.Option(help="With --largest: of these model presets, with commas between.")
+    ] = "",
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show what fills the memory of every class of ranks, and whether it fits."""
+    """Show what fills the memory of every class of ranks, and whether it fits.
+
+    With --largest, the largest model that the machine holds under the plan.
+    """
+    names = [name.strip() for name in shapes.split(",") if name.strip()]
+    if names and not largest:
+        raise SpecError(f"--shapes {shapes[:60]} without --largest", hint="add --largest")
+    if largest:
+        show_largest(scenario, overrides, names, as_json=as_json)
+        return
     report = _simulated(scenario, overrides, Engine.auto)
     if as_json:
         from simulator.report.record import to_json

@@ -22,6 +22,7 @@ def check_experts(
     _check_degree(model, plan)
     _check_capacity(model, training)
     _check_modelled(model, plan, training.recompute)
+    _check_training(training)
     if stack.listed_weights and plan.sharding.gather == "before_use":
         raise PlanError(
             f"{stack.name} gathers weights as lists, which is not modelled for experts",
@@ -109,6 +110,21 @@ def _check_cut(plan: ParallelismPlan) -> None:
             where="plan.axis_order",
             hint="take [tp, cp, dp, pp]",
         )
+
+
+def _check_training(training: TrainingConfig) -> None:
+    for present, key in (
+        (training.fine_tuning is not None, "fine_tuning"),
+        (training.gradient_release != "step", "gradient_release"),
+        (training.activation_keep_ratio < 1, "activation_keep_ratio"),
+        (training.optimizer.form != "full", "optimizer"),
+    ):
+        if present:
+            raise PlanError(
+                f"{key} of layers with experts is not modelled",
+                where=f"training.{key}",
+                hint=f"leave training.{key} out",
+            )
 
 
 def _check_modelled(model: TransformerConfig, plan: ParallelismPlan, recompute: Recompute) -> None:

@@ -30,6 +30,7 @@ from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import peak_open
 from simulator.shard_groups import shard_sizes
 from simulator.step import Step, microbatch_shape
+from simulator.trained import trained_buffers, trained_states
 from simulator.workload.step_costs import StepCosts
 
 
@@ -129,8 +130,11 @@ def rank_static(
         gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
         sizes=sizes,
     )
+    states = trained_states(scenario, costs, tuple(stages), states)
+    trained = costs.trained_parameters(tuple(stages))
+    share = trained / parameters if parameters else 1.0
     gradient_size = shard_size if sizes is None else sizes.gradients
-    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / gradient_size)
+    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / gradient_size) * share
     states = replace(states, gradients=states.gradients + whole)
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
@@ -140,17 +144,18 @@ def rank_static(
         etp=plan.expert_tp,
     )
     norm_workspace = norm_workspace_bytes(
-        parameters,
+        trained,
         largest,
         policy=plan.sharding,
         shard_size=shard_size,
         copy_bytes=stack.norm_copy_bytes,
     )
-    stepped = parameters / shard_size if plan.sharding.shard_optimizer else parameters
+    stepped = trained / shard_size if plan.sharding.shard_optimizer else trained
     num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp, plan.ep))
+    buffers = _buffers(scenario, costs, tuple(stages), float(largest), weight_bytes)
     return RankStatic(
         states,
-        _buffers(scenario, costs, tuple(stages), float(largest), weight_bytes),
+        trained_buffers(scenario, buffers, share),
         float(norm_workspace),
         float(stepped) * stack.optimizer_intermediate_bytes,
         stack.workspace_bytes,

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simulator.errors import PlanError
+from simulator.fine_tuning import FineTuning
 from simulator.model import TransformerConfig
 from simulator.sharding import ShardingPolicy
 
 AxisName = Literal["tp", "cp", "dp", "pp"]
 RecomputeMode = Literal["none", "selective", "alternate", "full"]
 AttentionKernel = Literal["unfused", "flash1", "flash2", "flash3"]
+StateForm = Literal["full", "galore", "apollo", "factored"]
+"""What an optimizer keeps of a matrix: two whole moments, or less (``cost/low_rank.py``)."""
+GradientRelease = Literal["step", "layerwise"]
+"""When gradients are freed: after the step, or layer by layer as they are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,12 @@ class OptimizerConfig:
         master_bytes: fp32 copy of the weights (4), 0 when training in fp32.
         gradient_bytes: dtype in which gradients are accumulated and kept.
         gradient_reduce_bytes: dtype on the wire.
+        form: what it keeps of a matrix; with another form than ``full``, ``state_bytes`` are those
+            of a parameter outside the matrices of the layers.
+        rank: of the moments of a low-rank form.
+        svd_every: steps after which GaLore finds its projections again; 0 for never.
+        weight_bytes: of a matrix's working weight where it is not that of the precision (Q-GaLore
+            and Q-APOLLO train int8 weights).
     """
 
     name: str
@@ -48,6 +59,10 @@ class OptimizerConfig:
     master_bytes: float
     gradient_bytes: float
     gradient_reduce_bytes: float
+    form: StateForm = "full"
+    rank: int = 0
+    svd_every: int = 0
+    weight_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,10 @@ class TrainingConfig:
     Attributes:
         capacity_factor: tokens that an expert computes over its even share: room that is padded
             (Megatron-LM's ``--moe-expert-capacity-factor``), or what the busiest expert gets.
+        fine_tuning: what is trained when it is not all weights.
+        gradient_release: when gradients are freed.
+        activation_keep_ratio: share of the tokens whose inputs linear layers keep for their weight
+            gradients (WTA-CRS, arXiv 2305.15265); 1 keeps all.
     """
 
     global_batch_size: int
@@ -66,6 +85,9 @@ class TrainingConfig:
     optimizer: OptimizerConfig
     recompute: Recompute
     capacity_factor: float = 1.0
+    fine_tuning: FineTuning | None = None
+    gradient_release: GradientRelease = "step"
+    activation_keep_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.batch_policy import AutoFit
 from simulator.errors import PlanError
 from simulator.expert_rules import check_experts
 from simulator.machine import Assumption, Cluster
@@ -14,6 +15,7 @@ from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microb
 from simulator.schedule.table import build_schedule
 from simulator.shard_groups import check_levels
 from simulator.stack import Stack
+from simulator.trained_rules import check_trained
 
 AXES: Final = ("tp", "cp", "dp", "pp")
 MAX_DEVICES: Final = 1_000_000
@@ -30,6 +32,7 @@ class Scenario:
         normalised: the whole scenario as JSON data with every default filled in (for the report).
         assumptions: values that were taken because the input did not give them.
         stragglers: (rank, relative speed) of ranks that are slower than the others.
+        auto_fit: how the microbatch was chosen that the training holds; None if it was given.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Scenario:
     normalised: Mapping[str, object]
     assumptions: tuple[Assumption, ...]
     stragglers: tuple[tuple[int, float], ...] = ()
+    auto_fit: AutoFit | None = None
 
 
 def check(scenario: Scenario) -> None:
@@ -251,7 +255,13 @@ def _check_schedule(scenario: Scenario) -> None:
             where="training.global_batch_size",
             hint="raise plan.dp or training.micro_batch_size, or lower global_batch_size",
         )
-    build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
+    schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
+    check_trained(
+        scenario.model,
+        scenario.training,
+        plan,
+        splits_backward=schedule.splits_backward,
+    )
 
 
 def _check_stragglers(scenario: Scenario) -> None:

@@ -94,14 +94,19 @@ def run_step(step: Step, engine: Engine = "auto") -> tuple[Timeline, int]:
     return rows[slowest], slowest
 
 
-def peak_memory_bytes(scenario: Scenario) -> float:
-    """Peak of the worst rank, without a report.
+def memory_of(scenario: Scenario) -> MemoryReport:
+    """Memory of a step, without the rest of a report.
 
     Assumes: sends hold no activations, so the graph without send ops has the same peak.
     """
     step = build_step(replace(scenario, plan=replace(scenario.plan, overlap_pp=False)))
     timeline, _ = run_step(step, "maxplus")
-    return memory_report(step, timeline).peak_bytes
+    return memory_report(step, timeline)
+
+
+def peak_memory_bytes(scenario: Scenario) -> float:
+    """Peak of the worst rank, without a report."""
+    return memory_of(scenario).peak_bytes
 
 
 def _savings(scenario: Scenario, peak_bytes: float) -> list[tuple[str, float]]:

@@ -35,6 +35,14 @@ from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
 from simulator.topology import Topology
+from simulator.trained import (
+    adapter_width,
+    adapters_per_layer,
+    kept_inputs,
+    layer_update_s,
+    state_bytes_per_parameter,
+    tuning_of,
+)
 from simulator.workload.classes import CostTable
 from simulator.workload.data_links import data_links
 from simulator.workload.fold import ReplicaClass, fold_replicas
@@ -121,6 +129,8 @@ def microbatch_shape(scenario: Scenario) -> MicrobatchShape:
         recasts=scenario.stack.fp8_dynamic,
         capacity_factor=training.capacity_factor,
         cuts_experts=plan.expert_tp > 1,
+        kept=kept_inputs(scenario),
+        adapter_width=adapter_width(scenario),
     )
 
 
@@ -213,6 +223,7 @@ def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: boo
         splits_backward,
         context,
         gradient_bytes=training.optimizer.gradient_bytes,
+        tuning=tuning_of(scenario),
     )
 
 
@@ -227,9 +238,10 @@ def data_costs(
         pricer=pricer,
         links=data_links(plan, scenario.cluster.node, topology),
         kinds=kinds,
-        optimizer_state_bytes=(
-            scenario.training.optimizer.state_bytes + scenario.training.optimizer.master_bytes
-        ),
+        optimizer_state_bytes=state_bytes_per_parameter(scenario),
+        adapter_parameters=adapters_per_layer(scenario),
+        layer_update_s=layer_update_s(scenario),
+        layerwise=scenario.training.gradient_release == "layerwise",
         activations=(),
         gather_bytes=max(
             BYTES_PER_ELEMENT[scenario.training.precision], scenario.stack.gather_bytes

@@ -14,7 +14,7 @@ WRITTEN = ("--table", "--csv", "--html")
 """Every verb that compares, plans or draws writes these; --csv is another name of --table."""
 OPTIONS = {
     "run": {"--set", "--trace", "--html", "--json", "--engine", "--verbose", "-v"},
-    "memory": {"--set", "--json", "--verbose", "-v"},
+    "memory": {"--set", "--largest", "--shapes", "--json", "--verbose", "-v"},
     "validate": {"--rows", "--page", "--bar", "--stack", "--json"},
     "list": {"--json"},
     "check": {"--json"},

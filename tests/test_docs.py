@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from docs import console, equations
 from docs.generate import ACCURACY, BEGIN, END, GENERATED, headline_of, with_headline
 from simulator.report.report import MEMORY_TERMS, TIME_TERMS
+from simulator.spec.batch import AutoFitSpec
+from simulator.spec.fine_tuning import FineTuningSpec
 from simulator.spec.models import ModelInput
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.scenario import (
@@ -30,6 +32,8 @@ SCHEMAS: list[type[BaseModel]] = [
     ModelInput,
     TrainingSpec,
     OptimizerSpec,
+    AutoFitSpec,
+    FineTuningSpec,
     RecomputeSpec,
     PlanSpec,
     OverlapSpec,

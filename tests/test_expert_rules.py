@@ -57,6 +57,8 @@ def mixtral(*overrides: str) -> Scenario:
             ["model.expert_ffn_hidden_size=333", "plan.tp=2", "plan.dp=8"],
             "expert_ffn_hidden_size 333 of mixtral-8x7b is not divisible by tp = 2",
         ),
+        (["training.fine_tuning=lora"], "fine_tuning of layers with experts"),
+        (["training.optimizer=apollo"], "optimizer of layers with experts"),
         (["model.parallel_block=true"], "beside a parallel attention block"),
         (
             ["plan.tp=2", "plan.dp=8", "plan.sequence_parallel=true", "plan.etp=1", "plan.ep=12"],
@@ -268,7 +270,7 @@ def test_search_and_fits_leave_experts_out() -> None:
         lambda: enumerate_candidates(scenario, Space(64)),
         lambda: chosen_candidates(scenario, [scenario]),
     ):
-        with pytest.raises(PlanError, match="has 8 experts: plans with experts are not searched"):
+        with pytest.raises(PlanError, match="has 8 experts: plans with experts cannot be searched"):
             refused()
 
 

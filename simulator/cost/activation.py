@@ -46,11 +46,18 @@ def layer_activation_items(
 
     Source: arXiv 2205.05198, equations 1, 2 and 4.
     """
-    return (
+    items = (
         *_norm_items(model, shape, stack),
         *_attention_items(model, shape, stack),
         *(expert_items if experts else dense_mlp_items)(model, shape, stack),
     )
+    if shape.kept:
+        shares = dict(shape.kept)
+        items = tuple(replace(i, bytes=i.bytes * shares.get(i.name, 1.0)) for i in items)
+    if shape.adapter_width:
+        hidden = shape.element_bytes * shape.tokens * shape.adapter_width
+        items = (*items, ActivationItem("adapter.hidden", hidden))
+    return items
 
 
 def layer_activation_bytes(

@@ -176,6 +176,15 @@ FAMILIES: Final[Mapping[str, KernelFamily]] = {
     "quantise_again": KernelFamily(
         "copy", 1, 1, 1, 1, 1, 1, "pytorch/ao, torchao/float8/float8_linear.py"
     ),
+    # element: of a stored weight that is widened: 4 bits and a scale per 64, or 8 bits, read
+    "dequantise_nf4": KernelFamily(
+        "copy", 1, 0, 0.56, 0, 1, 0, "bitsandbytes, csrc/kernels.cu (kDequantizeBlockwise)"
+    ),
+    "dequantise_int8": KernelFamily(
+        "copy", 1, 0, 1, 0, 1, 0, "VITA-Group/Q-GaLore, q_galore_torch (QLinear)"
+    ),
+    # element: of a linear's input, whose rows are sampled by their norms
+    "row_norms": KernelFamily("add", 1, 0, 0, 0, 1, 0, f"{_ATEN} (norm over the last dimension)"),
 }
 """Every family of memory-bound kernels. To add one: a line here."""
 

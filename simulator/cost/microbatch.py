@@ -22,6 +22,8 @@ class MicrobatchShape:
         recasts: fp8 linears hold their 16-bit input, and cast it again in the backward.
         capacity_factor: tokens that an expert computes over its even share.
         cuts_experts: experts are cut over tp, so that each sees the tokens of all its ranks.
+        kept: (name of a row, share of it that is kept), where weights are frozen or tokens sampled.
+        adapter_width: sum of the ranks of a layer's adapters, which hold x A.
     """
 
     micro_batch_size: Numeric
@@ -33,6 +35,8 @@ class MicrobatchShape:
     recasts: bool = False
     capacity_factor: float = 1.0
     cuts_experts: bool = True
+    kept: tuple[tuple[str, float], ...] = ()
+    adapter_width: int = 0
 
     @property
     def tokens(self) -> Numeric:

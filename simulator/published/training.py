@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from simulator.published.adapters import adapter_settings
 from simulator.published.families import Settings
 from simulator.published.layout import Degrees
 from simulator.published.rows import CannotRunError, PublishedRow
@@ -26,7 +27,9 @@ def training_settings(row: PublishedRow, degrees: Degrees) -> tuple[Settings, li
         "optimizer": "adam",
         "recompute": recompute,
     }
-    return training, precision_notes + recompute_notes + length_notes
+    adapters, adapter_notes = adapter_settings(row)
+    notes = precision_notes + recompute_notes + length_notes + adapter_notes
+    return training | adapters, notes
 
 
 def _tokens_per_sequence(row: PublishedRow) -> tuple[int, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -124,6 +124,9 @@ def _row(table: Table, *cells: RenderableType) -> None:
 
 def _executed(report: Report) -> str:
     """What sets executed FLOPs apart from those of the MFU."""
+    training = report.scenario.get("training")
+    if isinstance(training, Mapping) and "fine_tuning" in training:
+        return "without weight gradients of frozen matrices, which the MFU counts"
     if report.hfu < report.mfu:
         return "without the attention that a causal mask skips, which the MFU counts"
     return "recompute counted"

@@ -16,9 +16,9 @@ from simulator.search.space import (
     SHARDING_NAMES,
     Candidates,
     candidate_scenario,
-    refuse_experts,
     stage_split,
 )
+from simulator.search.supported import check_searchable
 
 _PARTS = ("model", "training", "plan", "cluster", "stack", "stragglers")
 
@@ -33,7 +33,6 @@ def chosen_candidates(base: Scenario, plans: Sequence[Scenario]) -> Candidates:
     Raises:
         PlanError: if one differs elsewhere, or is a plan that a search has no form for.
     """
-    refuse_experts(base)
     rows = [_expressed(base, plan) for plan in plans]
     return _table(rows)
 
@@ -74,6 +73,7 @@ def effective(scenario: Scenario) -> Scenario:
 
 
 def _columns(base: Scenario, scenario: Scenario) -> dict[str, int]:
+    check_searchable(scenario)
     plan, training = scenario.plan, scenario.training
     mode = training.recompute.mode
     if mode not in RECOMPUTE_MODES:

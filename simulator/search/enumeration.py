@@ -22,9 +22,9 @@ from simulator.search.space import (
     Candidates,
     Space,
     can_split,
-    refuse_experts,
     stage_split,
 )
+from simulator.search.supported import check_searchable
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,10 @@ def enumerate_candidates(base: Scenario, space: Space) -> Enumeration:
     Assumes: no hybrid sharding (``shard_group_size``).
 
     Raises:
-        PlanError: if the cluster has fewer devices, or the model has experts.
+        PlanError: if the cluster has fewer devices, or the model or its training is of a kind that
+            is not searched.
     """
-    refuse_experts(base)
+    check_searchable(base)
     if space.devices > base.cluster.num_devices:
         raise PlanError(
             f"{space.devices} devices are more than the {base.cluster.num_devices} of "

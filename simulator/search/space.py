@@ -101,22 +101,6 @@ class Candidates:
         return Candidates(**{name: column[rows] for name, column in self.columns().items()})
 
 
-def refuse_experts(base: Scenario) -> None:
-    """Says that experts are no axis of a search yet.
-
-    Raises:
-        PlanError: if the model has experts.
-    """
-    if base.model.num_experts:
-        raise PlanError(
-            f"{base.model.name} has {base.model.num_experts} experts: plans with experts are not "
-            "searched yet",
-            where="model.num_experts",
-            hint="compare plans by name: trainsim compare SCENARIO --vary plan.ep=1,8 "
-            "--vary plan.pp=1,2,4",
-        )
-
-
 def layers_per_stage(num_layers: int, num_stages: int, *, balanced: bool) -> tuple[int, ...]:
     """Layers of every virtual stage: alike, or one fewer on the first and on the last.
 

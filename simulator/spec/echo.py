@@ -10,6 +10,7 @@ from simulator.machine import Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig
 from simulator.spec.experts import EXPERT_FIELDS
+from simulator.spec.fine_tuning import training_data
 from simulator.spec.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def normalised_scenario(
     return {
         "name": spec.name,
         "model": _as_data(model, without=without),
-        "training": _as_data(training, without=without),
+        "training": training_data(training, _as_data(training, without=without)),
         "plan": {
             **plan_data,
             **lists,

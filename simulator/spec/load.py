@@ -10,19 +10,20 @@ from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
+from simulator.auto_fit import fit_batch
 from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
-from simulator.plan import ParallelismPlan, Recompute, TrainingConfig
+from simulator.plan import ParallelismPlan, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import GROUPED, SHARDING, SHARDING_ALIASES
 from simulator.spec.echo import normalised_scenario
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
-from simulator.spec.optimizers import optimizer_config
 from simulator.spec.overrides import Override, apply_overrides, parse_override
-from simulator.spec.scenario import ClusterPreset, PlanSpec, ScenarioSpec, TrainingSpec
+from simulator.spec.scenario import OPTIONAL_TRAINING, ClusterPreset, PlanSpec, ScenarioSpec
 from simulator.spec.stacks import load_stack
+from simulator.spec.training import training_config
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import data_dir, read_yaml
 from simulator.stack import Stack
@@ -76,15 +77,15 @@ class ScenarioSource:
         """The same with more assignments."""
         return replace(self, assignments=(*self.assignments, *assignments))
 
-    def scenario(self) -> Scenario:
-        """The checked scenario.
+    def scenario(self, *, fit: bool = True) -> Scenario:
+        """The checked scenario; without ``fit`` a microbatch to be fitted stays provisional.
 
         Raises:
             TrainsimError: if anything in the data or the assignments is wrong, with its place.
         """
         try:
             data = apply_overrides(self.data, self.assignments)
-            return parse_scenario(data, self.where, self.base_dir)
+            return parse_scenario(data, self.where, self.base_dir, fit=fit)
         except TrainsimError as error:
             raise _blame(error, self.where, self.assignments) from None
 
@@ -126,6 +127,7 @@ def parse_scenario(
     base_dir: Path = Path(),
     *,
     parts_of: PartsOf | None = None,
+    fit: bool = True,
 ) -> Scenario:
     """The checked scenario that plain data describes.
 
@@ -135,6 +137,7 @@ def parse_scenario(
         base_dir: directory against which paths in the data are resolved.
         parts_of: reads model, stack and cluster, as ``load_parts`` does; for callers that keep
             what many scenarios share.
+        fit: find the microbatch that ``auto_fit`` asks for.
 
     Raises:
         TrainsimError: if anything in it is wrong, with its place.
@@ -142,9 +145,9 @@ def parse_scenario(
     spec = validate(ScenarioSpec, data, where)
     parts = (parts_of or load_parts)(spec, where, base_dir)
     model, stack, cluster = parts.model, parts.stack, parts.cluster
-    training = _training(spec.training, stack, where)
     try:
         plan = _plan(spec.plan, cluster, stack)
+        training, auto_fit = training_config(spec.training, model, stack, plan.dp, where)
         scenario = Scenario(
             name=spec.name,
             model=model,
@@ -152,14 +155,18 @@ def parse_scenario(
             plan=plan,
             cluster=cluster,
             stack=stack,
-            normalised=normalised_scenario(spec, model, training, plan, cluster),
+            normalised={},
             assumptions=(
                 *_defaults(spec, training, plan, model),
                 *parts.model_notes,
             ),
             stragglers=tuple((s.rank, s.speed) for s in spec.stragglers),
+            auto_fit=auto_fit,
         )
         check(scenario)
+        scenario = fit_batch(scenario) if fit else scenario
+        data = normalised_scenario(spec, model, scenario.training, plan, cluster)
+        scenario = replace(scenario, normalised=data)
     except TrainsimError as error:
         place = f"{where}: {error.where}" if error.where else where
         raise type(error)(error.problem, where=place, hint=error.hint) from None
@@ -241,22 +248,6 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
         raise type(error)(error.problem, where=f"{where}.nodes", hint=error.hint) from None
 
 
-def _training(spec: TrainingSpec, stack: Stack, where: str) -> TrainingConfig:
-    return TrainingConfig(
-        global_batch_size=spec.global_batch_size,
-        micro_batch_size=spec.micro_batch_size,
-        seq_length=spec.seq_length,
-        precision=spec.precision,
-        optimizer=optimizer_config(
-            spec.optimizer, spec.precision, stack, f"{where}: training.optimizer"
-        ),
-        recompute=Recompute(
-            spec.recompute.mode, spec.recompute.num_layers, spec.recompute.keeps_qkv
-        ),
-        capacity_factor=spec.capacity_factor,
-    )
-
-
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
     overlap = spec.overlap
     dp = spec.dp or _remaining(spec, cluster)
@@ -307,7 +298,7 @@ def _defaults(
     spec: ScenarioSpec, training: TrainingConfig, plan: ParallelismPlan, model: TransformerConfig
 ) -> tuple[Assumption, ...]:
     """Every value of the training, the plan and the stack that was not given."""
-    optional: tuple[str, ...] = () if model.num_experts else ("capacity_factor",)
+    optional = OPTIONAL_TRAINING if model.num_experts else (*OPTIONAL_TRAINING, "capacity_factor")
     taken = [
         Assumption(f"training.{key}", _shown(getattr(training, key)), "default")
         for key in _unset(spec.training)

@@ -15,6 +15,7 @@ SHORT_FORMS: Final[Mapping[str, str]] = {
     "stack": "preset",
     "training.optimizer": "name",
     "training.recompute": "mode",
+    "training.fine_tuning": "method",
 }
 """Keys that may hold one word, and the key of the mapping which that word stands for."""
 

@@ -16,9 +16,11 @@ from pydantic import (
 
 from simulator.errors import PlanError, UnknownNameError
 from simulator.machine import Precision
-from simulator.plan import AxisName, RecomputeMode
+from simulator.plan import AxisName, GradientRelease, RecomputeMode
 from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING, SHARDING_ALIASES
+from simulator.spec.batch import AutoFitSpec, Samples, SamplesOrFit
+from simulator.spec.fine_tuning import FineTuningSpec
 from simulator.spec.models import ModelInput
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.overrides import SHORT_FORMS
@@ -27,7 +29,6 @@ from simulator.spec.validate import Spec
 
 DEFAULT_STACK: Final = "megatron-core-2024"
 Rank = Annotated[int, Strict(), Field(ge=0)]
-Samples = Annotated[int, Strict(), Field(ge=1, le=10**9)]
 CapacityFactor = Annotated[float, Strict(), Field(ge=1, le=1000)]
 Layers = Annotated[int, Strict(), Field(ge=0, le=10_000)]
 BucketSize = Annotated[Bytes, WithJsonSchema({"type": "string", "examples": ["1 GB"]})]
@@ -64,10 +65,14 @@ class RecomputeSpec(Spec):
 
 
 class TrainingSpec(Spec):
-    """How much is trained per step, and in which numbers."""
+    """How much is trained per step, and in which numbers.
 
-    global_batch_size: Samples
-    micro_batch_size: Samples = 1
+    ``micro_batch_size: auto_fit`` is the largest that fits in memory; ``global_batch_size:
+    auto_fit`` is ``num_microbatches`` (1) of them on every replica.
+    """
+
+    global_batch_size: SamplesOrFit
+    micro_batch_size: SamplesOrFit = 1
     seq_length: Samples
     precision: Precision = "bf16"
     optimizer: Annotated[OptimizerSpec, _short_form("training.optimizer", OptimizerSpec)] = (
@@ -77,6 +82,23 @@ class TrainingSpec(Spec):
         RecomputeSpec(mode="none")
     )
     capacity_factor: CapacityFactor = 1.0
+    num_microbatches: Samples | None = None
+    auto_fit: AutoFitSpec | None = None
+    fine_tuning: Annotated[
+        FineTuningSpec | None, _short_form("training.fine_tuning", FineTuningSpec)
+    ] = None
+    gradient_release: GradientRelease = "step"
+    activation_keep_ratio: Fraction = 1.0
+
+
+OPTIONAL_TRAINING: Final = (
+    "num_microbatches",
+    "auto_fit",
+    "fine_tuning",
+    "gradient_release",
+    "activation_keep_ratio",
+)
+"""Keys of ``training`` that, left out, assume nothing."""
 
 
 class OverlapSpec(Spec):

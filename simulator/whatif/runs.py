@@ -37,4 +37,4 @@ def simulate_each(scenarios: Sequence[Scenario], watch: Watch = iter) -> list[Re
 
 def _job(scenario: Scenario) -> Scenario:
     """The scenario without what does not change its prediction."""
-    return replace(scenario, name="", normalised={}, assumptions=())
+    return replace(scenario, name="", normalised={}, assumptions=(), auto_fit=None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from simulator.batch_policy import AUTO_FIT
 from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.numeric import ceil_div
 from simulator.plan import num_microbatches
@@ -14,7 +15,6 @@ from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.spec.load import ScenarioSource
 from simulator.spec.overrides import Override
-from simulator.whatif.largest import largest_micro_batch
 from simulator.whatif.runs import Watch, simulate_each
 from simulator.whatif.terms import efficiency, losses
 
@@ -162,17 +162,21 @@ def _job(
     batch = training.global_batch_size
     if mode != "strong":
         batch = batch // plan.dp * dp
-    sized = source.having(
-        _cluster_of(base, devices),
-        Override("plan.dp", dp),
-        Override("training.global_batch_size", batch),
-    )
+    sized = source.having(_cluster_of(base, devices), Override("plan.dp", dp))
     try:
-        if mode == "largest":
-            return largest_micro_batch(sized, dp * num_microbatches(training, plan))
-        return sized.scenario()
+        return sized.having(*_batch(mode, batch, num_microbatches(training, plan))).scenario()
     except TrainsimError as error:
         return error
+
+
+def _batch(mode: Mode, batch: int, count: int) -> tuple[Override, ...]:
+    """A given global batch, or so many of the largest microbatches that fit."""
+    held = mode != "largest"
+    return (
+        Override("training.global_batch_size", batch if held else AUTO_FIT),
+        Override("training.num_microbatches", None if held else count),
+        *(() if held else (Override("training.micro_batch_size", AUTO_FIT),)),
+    )
 
 
 def _cluster_of(base: Scenario, devices: int) -> Override:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.auto_fit import fit_batch
 from simulator.errors import SpecError, TrainsimError, UnknownNameError
 from simulator.report.report import Report
 from simulator.scenario import Scenario
@@ -93,17 +94,20 @@ def sensitivity(
 
     Raises:
         SpecError: if a factor is out of range, or a lever is not known.
-        TrainsimError: if the scenario is wrong. A value of an axis that breaks a rule is left out,
-            with the reason.
+        TrainsimError: if the scenario is wrong. A setting that breaks a rule, or in which no
+            microbatch fits that is to be fitted, is left out with the reason.
     """
     names = _checked(HARDWARE if levers is None else levers, factors)
     base = source.scenario()
-    settings: list[tuple[str, str, Scenario]] = [
-        (name, f"x{factor:g}", HARDWARE[name].pull(base, factor))
-        for name in names
-        for factor in factors
-    ]
+    settings: list[tuple[str, str, Scenario]] = []
     left_out: list[tuple[str, str, str]] = []
+    for name in names:
+        for factor in factors:
+            try:
+                pulled = fit_batch(HARDWARE[name].pull(base, factor))
+                settings.append((name, f"x{factor:g}", pulled))
+            except TrainsimError as error:
+                left_out.append((name, f"x{factor:g}", error.problem))
     for axis in axes:
         for value, found in _variants(source, axis):
             if isinstance(found, Scenario):

@@ -16,6 +16,7 @@ from simulator.numeric import IntArray
 from simulator.schedule.action import Schedule
 from simulator.workload.draft import GraphDraft
 from simulator.workload.lower_data import add_gradient_reduce, add_weight_gather
+from simulator.workload.lower_layerwise import add_layerwise_optimizer
 from simulator.workload.lower_passes import add_dependencies, add_passes, piece_counts
 from simulator.workload.op import OpGraph, OpPhase
 from simulator.workload.pieces import cut_into_pieces
@@ -74,7 +75,8 @@ def _add_tied_embedding(replica: Replica) -> None:
     stage_rank = replica.schedule.stage_rank
     first, last = int(stage_rank[0]), int(stage_rank[-1])
     ends = replica.costs.links.ends
-    if first == last or ends is None or not replica.costs.model.tied_embeddings:
+    frozen = replica.costs.adapter_parameters is not None
+    if first == last or ends is None or frozen or not replica.costs.model.tied_embeddings:
         return
     place = replica.pieces.end + 1.25
     ready = [
@@ -97,6 +99,9 @@ def _add_tied_embedding(replica: Replica) -> None:
 
 def _add_optimizer(replica: Replica) -> None:
     """The optimizer steps; where the norm of all gradients is needed, everywhere at once."""
+    if replica.costs.layerwise:
+        add_layerwise_optimizer(replica)
+        return
     place = replica.pieces.end + 3
     ranks = range(replica.schedule.num_ranks)
     streams = dict.fromkeys(

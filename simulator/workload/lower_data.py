@@ -22,7 +22,7 @@ def add_gradient_reduce(replica: Replica) -> None:
     every = reduces_every_microbatch(plan)
     for rank in range(replica.schedule.num_ranks):
         stages = replica.stages_of(rank)
-        if plan.overlap_dp or every:
+        if plan.overlap_dp or every or replica.costs.layerwise:
             for stage in stages:
                 _reduce_beside_backward(replica, rank, stage, every=every)
         else:
@@ -46,6 +46,7 @@ def _reduce_beside_backward(replica: Replica, rank: int, stage: int, *, every: b
         ops = replica.add_coupled(rows, rank, order + 0.25, OpPhase.REDUCE_GRADIENTS, stage)
         replica.draft.add_edges(replica.ids[done], ops.entry)
         replica.draft.add_edges(kernels, ops.entry[which])
+        replica.reduced.update(zip(done.tolist(), ops.ids.tolist(), strict=True))
 
 
 def _add_kernels(

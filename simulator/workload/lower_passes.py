@@ -18,12 +18,14 @@ def piece_counts(schedule: Schedule, costs: StepCosts) -> IntArray:
     """Pieces of every pass. [phases, stages, microbatches].
 
     Weights gathered before use interleave with every layer; gradient buckets that overlap with
-    compute interleave with the last backward.
+    compute interleave with the last backward, and so do updates layer by layer.
     """
     layers = np.array([max(kind.num_layers, 1) for kind in costs.kinds])
     counts = np.ones((3, schedule.num_stages, schedule.num_microbatches), dtype=np.int64)
     if costs.plan.sharding.gather == "before_use":
         counts[[Phase.F, Phase.B]] = layers[:, None]
+    elif costs.layerwise:
+        counts[Phase.B, :, -1] = layers
     elif costs.plan.overlap_dp:
         payload = np.array([costs.gradient_payload((stage,)) for stage in range(layers.size)])
         buckets = np.ceil(payload / costs.plan.bucket_bytes).astype(np.int64)

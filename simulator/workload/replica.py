@@ -35,6 +35,7 @@ class Replica:
         tied: other replicas are in the graph too, so collectives wait for theirs.
         pieces, ids: passes of the schedule and their op ids.
         coupled: collectives over the replicas, in the same order in every replica.
+        reduced: piece of a backward -> the op that reduces its gradients.
     """
 
     draft: GraphDraft
@@ -46,6 +47,7 @@ class Replica:
     tied: bool = False
     ids: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     coupled: list[CoupledOps] = field(default_factory=list[CoupledOps])
+    reduced: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
     def plan(self) -> ParallelismPlan:

@@ -17,6 +17,7 @@ from simulator.numeric import Numeric
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
 from simulator.stack import Stack
+from simulator.workload.adapters import PLAIN, Tuning, frozen_block, tuned_layer
 from simulator.workload.kernel import (
     Block,
     Collective,
@@ -157,6 +158,7 @@ class StagePricer:
 
     Attributes:
         gradient_bytes: of one element of an accumulated gradient.
+        tuning: what is trained, where it is not all weights as they are.
     """
 
     model: TransformerConfig
@@ -165,6 +167,7 @@ class StagePricer:
     splits_backward: bool
     context: PriceContext
     gradient_bytes: float = 4.0
+    tuning: Tuning = PLAIN
     _blocks: dict[str, Block] = field(
         default_factory=dict[str, Block], init=False, repr=False, compare=False
     )
@@ -304,8 +307,16 @@ class StagePricer:
     def _block(self, part: str) -> Block:
         """Kernels of a part of the model, made once."""
         if part not in self._blocks:
-            self._blocks[part] = _BLOCKS[part](self.model, self.split, self.context.stack)
+            block = _BLOCKS[part](self.model, self.split, self.context.stack)
+            self._blocks[part] = self._tuned(part, block)
         return self._blocks[part]
+
+    def _tuned(self, part: str, block: Block) -> Block:
+        if part == "layer":
+            return tuned_layer(block, self.model, self.split, self.tuning)
+        if self.tuning.fine_tuning is None:
+            return block
+        return frozen_block(block, is_first=part == "embedding")
 
 
 def _total(

@@ -38,6 +38,10 @@ class StepCosts:
         gather_bytes, gradient_reduce_bytes: of one element on the wire.
         optimizer_state_bytes: moments and master weights of one parameter.
         ends_share_rank: first and last stage lie on one rank, which holds a tied table once.
+        adapter_parameters: trained ones of a layer on a rank, where all others are frozen; None
+            where all are trained.
+        layer_update_s: of the optimizer on one layer, beside what it moves per parameter.
+        layerwise: the optimizer updates a layer as soon as its gradients are there.
         table: collects the rows.
         moves: what each row of gathers or reductions moves.
     """
@@ -52,6 +56,9 @@ class StepCosts:
     gradient_reduce_bytes: float
     optimizer_state_bytes: float = 12.0
     ends_share_rank: bool = False
+    adapter_parameters: float | None = None
+    layer_update_s: float = 0.0
+    layerwise: bool = False
     table: CostTableDraft = field(default_factory=CostTableDraft)
     moves: dict[int, tuple[Move, ...]] = field(default_factory=dict[int, "tuple[Move, ...]"])
     _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
@@ -121,6 +128,19 @@ class StepCosts:
             return self
         whole = replace(alone, size=1.0, num_nodes=1.0)
         return replace(self, links=replace(self.links, shard=alone, replica=whole))
+
+    def trained_parameters(self, stages: tuple[int, ...]) -> float:
+        """Parameters of a pipeline rank that have gradients."""
+        return self._trained_on_all(stages) + self.expert_parameters(stages)
+
+    def _trained_on_all(self, stages: tuple[int, ...]) -> float:
+        """Those of them that all replicas hold."""
+        if self.adapter_parameters is None:
+            return self.rank_parameters(stages)
+        return self.adapter_parameters * self._num_layers(stages)
+
+    def _num_layers(self, stages: tuple[int, ...]) -> int:
+        return sum(self.kinds[stage].num_layers for stage in stages)
 
     def _table_parameters(self) -> float:
         """Parameters of the vocabulary table on one tensor-parallel rank."""
@@ -234,7 +254,7 @@ class StepCosts:
             num_pieces: equal parts in which they are reduced.
             final: the last reduction of these gradients in a step.
         """
-        payload = self.rank_parameters(stages) * self.gradient_reduce_bytes / num_pieces
+        payload = self._trained_on_all(stages) * self.gradient_reduce_bytes / num_pieces
         experts = self.expert_parameters(stages) * self.gradient_reduce_bytes / num_pieces
         within = "" if final or not self.plan.sharding.across_once else " within their group"
         name = f"reduce {payload:.0f} B of gradients{_and_experts(experts)}{within}"
@@ -290,7 +310,7 @@ class StepCosts:
 
     def gradient_payload(self, stages: tuple[int, ...]) -> float:
         """Bytes of gradients that a rank contributes for some virtual stages."""
-        return self.held_parameters(stages) * self.gradient_reduce_bytes
+        return self.trained_parameters(stages) * self.gradient_reduce_bytes
 
     def gather_row(
         self, stages: tuple[int, ...], *, num_pieces: int = 1, phase: Phase = Phase.F
@@ -302,7 +322,9 @@ class StepCosts:
             num_pieces: equal parts in which they are gathered.
             phase: for which; a backward may need some weights twice.
         """
-        payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
+        once = self.plan.sharding.gather == "after_step"
+        whole = self._trained_on_all(stages) if once else self.rank_parameters(stages)
+        payload = whole * self.gather_bytes / num_pieces
         experts = self.expert_parameters(stages) * self.gather_bytes / num_pieces
         times = self._gathers_in(phase)
         place = "" if self.links.levels is None else f" for {phase.name}"
@@ -338,8 +360,8 @@ class StepCosts:
         payload = self._table_parameters() * self.gradient_reduce_bytes
         return self.table.add("reduce tied embedding", {"dp_comm": p2p_s(payload, ends)})
 
-    def optimizer_row(self, stages: tuple[int, ...]) -> int:
-        """Row of the optimizer step on this rank's share of the parameters.
+    def optimizer_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
+        """Row of the optimizer step on this rank's share of the parameters, or of an equal piece.
 
         In fp8 every rank then casts the weights it computes with, once for all microbatches
         (NVIDIA/TransformerEngine, ``is_first_microbatch``). What the stack moves around the
@@ -347,12 +369,15 @@ class StepCosts:
 
         Assumes: the vocabulary table, which stays in 16 bits, is a small part of them.
         """
-        parameters = self.held_parameters(stages)
+        parameters = self.trained_parameters(stages)
         shard_size = self.shard_size(stages) if self.expert_parameters(stages) else None
         owned = self._owned(parameters, shard_size)
+        seconds = self.optimizer_s(parameters, shard_size)
+        if self.layer_update_s:
+            seconds = seconds + self._owned(self.layer_update_s * self._num_layers(stages))
         return self.table.add(
-            f"optimizer on {owned:.0f} parameters",
-            {"optimizer": self.optimizer_s(parameters, shard_size)},
+            f"optimizer on {owned / num_pieces:.0f} parameters",
+            {"optimizer": seconds / num_pieces},
         )
 
     def _owned(self, parameters: Numeric, shard_size: Numeric | None = None) -> Numeric:

@@ -72,7 +72,6 @@ def test_gpt_learns_its_positions_and_the_column_decides_the_gate(make_row: Make
         ({"arch": "moe-mla"}, "architecture moe-mla"),
         ({"arch": "hybrid-mamba"}, "state-space"),
         ({"model": "T5-11B"}, "encoder-decoder"),
-        ({"task": "lora"}, "LoRA"),
         ({"hidden": ""}, "hidden is not stated"),
         ({"hidden": "1000", "heads": "16"}, "hidden 1000 is not divisible by heads 16"),
     ],

@@ -152,20 +152,3 @@ def test_megascale_eats_less_than_megatron() -> None:
         assert ours.losses["dp_comm"] < theirs.losses["dp_comm"] / 2
         assert ours.efficiency > theirs.efficiency
     assert largest_loss(plain.points[-1].losses) == "dp_comm"
-
-
-def test_zero_speeds_up_more_than_linearly_with_the_largest_batch() -> None:
-    """Rajbhandari et al. 2020 (arXiv 1910.02054), figure 3: 60B on 64 to 400 V100.
-
-    Published: 25.6 TFLOP/s per device on 64, 36.7 on 400, with 16 and 64 sequences per replica.
-    Here the direction comes out, from memory that more replicas free, and not its size: on 64
-    devices the largest microbatch that fits is 36, where the authors ran 16.
-    """
-    (path,) = (path for path in published_paths() if path.stem == "zero")
-    row = next(row for row in read_rows(path) if row.row_id == "zero-019")
-    settings, _ = scenario_settings(row)
-    largest, weak = scale(ScenarioSource(settings), [64, 128, 256, 400], ["largest", "weak"])
-    sizes = [point.micro_batch_size for point in largest.points]
-    assert sizes == sorted(set(sizes))
-    assert all(point.efficiency > 1.0 for point in largest.points[1:])
-    assert all(point.efficiency < 1.0 for point in weak.points[1:])

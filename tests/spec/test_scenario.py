@@ -37,7 +37,9 @@ def test_normalised_form_is_json_and_gives_the_same_scenario(name: str) -> None:
     scenario = load_scenario(name)
     again = parse_scenario(json.loads(json.dumps(scenario.normalised)))
     assert again.assumptions == ()
-    assert replace(again, assumptions=scenario.assumptions) == scenario
+    # The microbatch that was fitted is given now.
+    given = replace(scenario, auto_fit=None)
+    assert replace(again, assumptions=scenario.assumptions) == given
 
 
 def test_the_scenario_of_the_documentation() -> None:

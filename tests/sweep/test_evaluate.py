@@ -122,3 +122,20 @@ def test_columns_have_short_names_where_these_are_unique(plans: Sweep) -> None:
     assert columns["plan.x"] == ("x", "float")
     assert columns["plan.y"] == ("y", "text")
     assert columns["training.mfu"] == ("training_mfu", "int")
+
+
+FITTED = """
+scenario: gpt2-xl-one-gpu
+axes: {model.num_layers: [12, 48], training.micro_batch_size: [auto_fit, 1]}
+"""
+
+
+def test_points_whose_microbatch_is_fitted(tmp_path: Path) -> None:
+    """The batch is held; the largest microbatch fills more of the memory than the smallest."""
+    path = tmp_path / "fitted.yaml"
+    path.write_text(FITTED, encoding="utf-8")
+    rows = rows_of(load_sweep(path))
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    peaks = [float(str(row["peak_memory_bytes"])) for row in rows]
+    assert peaks[0] > peaks[1]
+    assert peaks[2] > peaks[3]
