@@ -7,6 +7,7 @@ from typing import Literal
 
 from simulator.errors import PlanError
 from simulator.model import TransformerConfig
+from simulator.offload import Offload
 from simulator.sharding import ShardingPolicy
 
 AxisName = Literal["tp", "cp", "dp", "pp"]
@@ -75,6 +76,7 @@ class ParallelismPlan:
         prefetch_depth: how many layers ahead ZeRO-3 gathers.
         overlap_dp, overlap_tp, overlap_pp: communication on that axis runs beside compute.
         bucket_bytes: gradient bytes reduced in one collective.
+        offload: what lives in host memory or on NVMe; None for nothing.
     """
 
     tp: int
@@ -93,6 +95,7 @@ class ParallelismPlan:
     overlap_tp: bool = False
     overlap_pp: bool = False
     bucket_bytes: float = 1e9
+    offload: Offload | None = None
 
     @property
     def num_devices(self) -> int:

@@ -18,11 +18,16 @@ TIME_TERMS = (
     "cp_comm",
     "pp_comm",
     "dp_comm",
+    "offload",
     "optimizer",
     "overhead",
     "bubble",
 )
-"""Terms of the critical rank's step; they sum to step_time_s. ``*_comm`` is the exposed part."""
+"""Terms of the critical rank's step; they sum to step_time_s. ``*_comm`` is the exposed part, and
+so is ``offload``: copies from and to host memory and NVMe."""
+
+RARE_TIME_TERMS: Final = frozenset({"offload"})
+"""Terms that a report lists only where they are not zero."""
 
 MEMORY_TERMS = (
     "weights",

@@ -18,6 +18,7 @@ from simulator.scenario import Scenario, check
 from simulator.sharding import SHARDING, SHARDING_ALIASES
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
+from simulator.spec.offload import offload_data
 from simulator.spec.optimizers import optimizer_config
 from simulator.spec.overrides import Override, apply_overrides, parse_override
 from simulator.spec.scenario import ClusterPreset, PlanSpec, ScenarioSpec, TrainingSpec
@@ -276,6 +277,7 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         overlap_tp=stack.overlap_tp if overlap.tp is None else overlap.tp,
         overlap_pp=stack.overlap_pp if overlap.pp is None else overlap.pp,
         bucket_bytes=spec.bucket_bytes,
+        offload=spec.offload.build() if spec.offload else None,
     )
 
 
@@ -309,6 +311,8 @@ def _normalised(
     """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
     nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
     plan_data = _as_data(plan)
+    plan_data.pop("offload")
+    offload = {"offload": offload_data(plan.offload)} if plan.offload else {}
     overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
     lists = {
         "axis_order": list(plan.axis_order),
@@ -325,6 +329,7 @@ def _normalised(
             "sharding": plan.sharding.name,
             "overlap": overlap,
             "bucket_bytes": f"{plan.bucket_bytes:.17g} B",
+            **offload,
         },
         "cluster": {**spec.cluster, **nodes},
         "stack": spec.stack,
@@ -354,7 +359,7 @@ def _defaults(
         "schedule": "default for this number of virtual stages",
         "overlap": "default of the stack",
     }
-    optional = ("layers_per_stage", "shard_group_size", "ep", "overlap")
+    optional = ("layers_per_stage", "shard_group_size", "ep", "overlap", "offload")
     taken += [
         Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
         for key in _unset(spec.plan)

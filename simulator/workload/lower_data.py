@@ -28,7 +28,8 @@ def add_gradient_reduce(replica: Replica) -> None:
         else:
             row = replica.costs.reduce_row(stages)
             place = np.array([replica.pieces.end + 1])
-            replica.add_coupled(row, rank, place, OpPhase.REDUCE_GRADIENTS, stages[0])
+            ops = replica.add_coupled(row, rank, place, OpPhase.REDUCE_GRADIENTS, stages[0])
+            replica.reduced_at_end[rank] = int(ops.ids[0])
 
 
 def _reduce_beside_backward(replica: Replica, rank: int, stage: int, *, every: bool) -> None:
@@ -47,6 +48,7 @@ def _reduce_beside_backward(replica: Replica, rank: int, stage: int, *, every: b
             stage,
         )
         replica.draft.add_edges(replica.ids[done], ops.entry)
+        replica.reduced.update(zip(done.tolist(), ops.ids.tolist(), strict=True))
 
 
 def add_weight_gather(replica: Replica) -> None:
@@ -68,7 +70,9 @@ def add_weight_gather(replica: Replica) -> None:
         else:
             row = replica.costs.gather_row(stages)
             place = np.array([replica.pieces.end + 4])
-            replica.add_coupled(row, rank, place, OpPhase.GATHER_STEP, stages[0])
+            replica.step_gathers[rank] = replica.add_coupled(
+                row, rank, place, OpPhase.GATHER_STEP, stages[0]
+            )
 
 
 def _gather_at_start(replica: Replica, rank: int, stage: int) -> None:
@@ -92,6 +96,7 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
     ops = replica.add_coupled(
         rows, rank, pieces.order[used] - ahead, OpPhase.GATHER_WEIGHTS, pieces.stage[used]
     )
+    replica.gathers[rank] = ops
     replica.draft.add_edges(ops.ids, replica.ids[used])
     if replica.plan.overlap_dp:
         replica.draft.add_edges(replica.ids[used[: -(depth + 1)]], ops.entry[depth + 1 :])

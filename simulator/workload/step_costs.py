@@ -21,6 +21,7 @@ from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
+from simulator.workload.host_costs import HostCosts
 from simulator.workload.listed_weights import list_copies_s, matrix_sizes
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
@@ -33,11 +34,14 @@ class ActivationBytes:
         held: from the forward to the backward of a microbatch.
         working: only while the backward runs (recomputed activations, logit gradients).
         for_weights: the part of ``held`` that a separate backward of weights still needs.
+        swapped: leaves the device, layer by layer, after the forward, and comes back for the
+            backward; no part of ``held``.
     """
 
     held: float
     working: float
     for_weights: float
+    swapped: float = 0.0
 
     def acquired(self, phase: Phase) -> float:
         """What a pass takes when it starts."""
@@ -73,6 +77,7 @@ class StepCosts:
         gather_bytes, gradient_reduce_bytes: of one element on the wire.
         optimizer_state_bytes: moments and master weights of one parameter.
         ends_share_rank: first and last stage lie on one rank, which holds a tied table once.
+        host: prices of what lives off the device; None if nothing does.
         table: collects the rows.
     """
 
@@ -86,6 +91,7 @@ class StepCosts:
     gradient_reduce_bytes: float
     optimizer_state_bytes: float = 12.0
     ends_share_rank: bool = False
+    host: HostCosts | None = None
     table: CostTableDraft = field(default_factory=CostTableDraft)
     _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
         default_factory=dict[tuple[StageKind, Phase], StageCost]
@@ -163,11 +169,12 @@ class StepCosts:
         free = memory.released(phase, splits_backward=self.pricer.splits_backward)
         part = "" if num_pieces == 1 else f" ({position} of {num_pieces})"
         name = f"{phase.name} {self.kinds[stage].label}{part}{path}"
+        swapped = memory.swapped / num_pieces
         return self.table.add(
             name,
             terms,
-            alloc_bytes=alloc if piece == 0 else 0.0,
-            free_bytes=free if last else 0.0,
+            alloc_bytes=(alloc if piece == 0 else 0.0) + swapped * (phase is Phase.F),
+            free_bytes=(free if last else 0.0) + swapped * (phase is Phase.B),
         )
 
     def send_s(self, path: PathLink) -> Numeric:
@@ -313,6 +320,8 @@ class StepCosts:
     def _owned(self, parameters: Numeric) -> Numeric:
         """Parameters that a rank updates of those it holds."""
         sharded = self.plan.sharding.shard_optimizer
+        if self.host is not None:
+            parameters = parameters * self.host.offload.optimizer.share("device")
         return parameters / self.links.shard.size if sharded else parameters
 
     def optimizer_s(self, parameters: Numeric) -> Numeric:
