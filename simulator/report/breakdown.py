@@ -38,6 +38,12 @@ MEMORY_LABELS: Final[Mapping[str, str]] = {
 }
 """Term of ``RankMemory.terms`` -> words."""
 
+TIER_LABELS: Final[Mapping[str, str]] = {"host": "host memory", "nvme": "NVMe"}
+"""Level of a node beyond its devices -> words."""
+
+TIER_TERM_LABELS: Final[Mapping[str, str]] = {**MEMORY_LABELS, "pinned": "page-locked buffers"}
+"""Term of ``TierMemory.terms`` -> words."""
+
 RANGE_NOTE: Final = "90 % range"
 """What the bounds of a step time are called."""
 

@@ -168,9 +168,9 @@ def _swap_activations(replica: Replica, host: HostCosts, rank: int) -> None:
 
 
 def _land_gradients(replica: Replica, host: HostCosts, rank: int) -> None:
-    """Gradients leave as they are reduced: those at home off the device after every microbatch,
+    """Gradients leave as they are reduced: after every microbatch, where they live off the device.
 
-    those that only the optimizer needs there after the last one.
+    Those that only the optimizer needs on the host leave after the last microbatch.
     """
     offload, pieces = host.offload, replica.pieces
     phase = replica.last_phase
@@ -181,9 +181,10 @@ def _land_gradients(replica: Replica, host: HostCosts, rank: int) -> None:
     done = np.flatnonzero(own)
     away = max(offload.gradients.away, offload.optimizer.away)
     payload = _payloads(replica, away * host.gradient_bytes / host.gradient_shards)
-    copies = add_copies(replica, rank, "d2h", payload, done, what="gradients", offset=0.5)
     ready = np.array([replica.reduced.get(int(piece), -1) for piece in done])
     whole = replica.reduced_at_end.get(rank, -1)
+    offset = 0.5 if whole < 0 else pieces.end + 1.5
+    copies = add_copies(replica, rank, "d2h", payload, done, what="gradients", offset=offset)
     ready = np.where(ready >= 0, ready, whole if whole >= 0 else replica.ids[done])
     replica.draft.add_edges(ready, copies)
     if whole < 0:
