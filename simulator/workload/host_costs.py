@@ -36,6 +36,16 @@ PHASES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """For whom ops are made: where rows and flows are collected, and the rank that runs them."""
+
+    draft: GraphDraft
+    table: CostTableDraft
+    rank: int
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
 class Copies:
     """Ops that copy: their row in the cost table, their flow, what they do."""
 
@@ -94,21 +104,11 @@ class HostCosts:
             rate = np.minimum(rate, part)
         return rate
 
-    def copies(
-        self,
-        draft: GraphDraft,
-        table: CostTableDraft,
-        way: Way,
-        payload: float,
-        *,
-        what: str,
-        rank: int,
-        replica: int,
-    ) -> Copies:
+    def copies(self, owner: Owner, way: Way, payload: float, *, what: str) -> Copies:
         """Ops that each copy so many bytes."""
         moved = self.loads(way)
-        flow = _flow(draft, rank, replica, moved, self.rate_bytes_per_s(way))
-        row = table.add(
+        flow = _flow(owner, moved, self.rate_bytes_per_s(way))
+        row = owner.table.add(
             f"{way} {payload:.0f} B of {what}",
             {"offload": self.copy_s(way, payload)},
             alloc_bytes=payload if what == ACTIVATIONS and way == "h2d" else 0.0,
@@ -120,22 +120,14 @@ class HostCosts:
             phase = OpPhase.LOAD_STATES if way == "nvme-read" else OpPhase.STORE_STATES
         return Copies(row, flow, int(phase))
 
-    def adam(
-        self,
-        draft: GraphDraft,
-        table: CostTableDraft,
-        parameters: float,
-        *,
-        rank: int,
-        replica: int,
-    ) -> Copies:
+    def adam(self, owner: Owner, parameters: float) -> Copies:
         """Ops that each update so many parameters on the processors."""
         rate = self.share.adam_parameters_per_s
         moves = {"host memory": self.share.memory_bytes_per_s}
         speed = np.minimum(rate * ADAM_BYTES_PER_PARAMETER, self.share.memory_bytes_per_s)
-        flow = _flow(draft, rank, replica, moves, speed)
+        flow = _flow(owner, moves, speed)
         seconds = parameters * ADAM_BYTES_PER_PARAMETER / speed
-        row = table.add(
+        row = owner.table.add(
             f"Adam on host, {parameters:.0f} parameters",
             {"offload": seconds},
             moved_bytes=parameters * ADAM_BYTES_PER_PARAMETER,
@@ -143,15 +135,13 @@ class HostCosts:
         return Copies(row, flow, int(OpPhase.HOST_OPTIMIZER))
 
 
-def _flow(
-    draft: GraphDraft, rank: int, replica: int, parts: dict[str, Numeric], rate: Numeric
-) -> int:
+def _flow(owner: Owner, parts: dict[str, Numeric], rate: Numeric) -> int:
     """The flow of a copy at full speed: of each part it takes its rate over the part's."""
     flow: Flow = tuple(
         (
-            draft.add_resource(f"{part} of rank {rank}, replica {replica}"),
+            owner.draft.add_resource(f"{part} of rank {owner.rank}, replica {owner.replica}"),
             as_float(rate / capacity),
         )
         for part, capacity in parts.items()
     )
-    return draft.add_flow(flow)
+    return owner.draft.add_flow(flow)

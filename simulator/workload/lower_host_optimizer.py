@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
-from simulator.workload.host_costs import Copies, HostCosts
+from simulator.workload.host_costs import Copies, HostCosts, Owner
 from simulator.workload.lower_offload import after, piece_parameters
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
@@ -128,11 +128,10 @@ def _ops(replica: Replica, host: HostCosts, rank: int, stream: str, stage: int) 
     parameters = piece_parameters(replica, stage) * offload.optimizer.away
     parameters /= host.optimizer_shards * chunks_of(replica, host, stage)
     on_nvme = offload.optimizer.on_nvme / offload.optimizer.away
+    owner = Owner(replica.draft, replica.costs.table, rank, replica.index)
     match stream:
         case "cpu-optimizer":
-            return host.adam(
-                replica.draft, replica.costs.table, parameters, rank=rank, replica=replica.index
-            )
+            return host.adam(owner, parameters)
         case "optimizer-read":
             way = "nvme-read"
             gradients = host.gradient_bytes * offload.gradients.on_nvme
@@ -141,12 +140,5 @@ def _ops(replica: Replica, host: HostCosts, rank: int, stream: str, stage: int) 
             way, per_parameter = "nvme-write", _written_bytes(host)
         case _:
             way, per_parameter = "h2d", host.weight_bytes * offload.weights.share("device")
-    return host.copies(
-        replica.draft,
-        replica.costs.table,
-        way,
-        parameters * per_parameter,
-        what="updated weights" if way == "h2d" else "states",
-        rank=rank,
-        replica=replica.index,
-    )
+    what = "updated weights" if way == "h2d" else "states"
+    return host.copies(owner, way, parameters * per_parameter, what=what)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.numeric import IntArray
+from simulator.numeric import FloatArray, IntArray
 from simulator.schedule.action import Phase
-from simulator.workload.host_costs import HostCosts, Way
+from simulator.workload.host_costs import HostCosts, Owner, Way
 from simulator.workload.replica import Replica
 
 
@@ -31,53 +31,40 @@ def add_offload(replica: Replica) -> None:
 
 def add_copies(
     replica: Replica,
-    rank: int,
     way: Way,
-    payload: tuple[float, ...] | float,
+    payload: FloatArray,
     pieces: IntArray,
     *,
     what: str,
     offset: float,
-    stream: str = "",
 ) -> IntArray:
     """One copy per piece on the stream of its way.
 
     Args:
         replica: to which they are added.
-        rank: whose they are.
         way: where from and to.
-        payload: bytes of each, by virtual stage or the same for all.
-        pieces: [copies], the pieces of passes that they serve.
+        payload: [copies], bytes of each.
+        pieces: [copies], the pieces of one rank's passes that they serve.
         what: is copied.
         offset: place on the stream relative to that of the piece.
-        stream: another stream than that of the way.
 
     Returns:
         [copies] ids.
     """
     host = replica.costs.host
     assert host is not None
-    stages = replica.pieces.stage[pieces]
-    rows, flows = np.zeros_like(pieces), np.zeros_like(pieces)
-    phase = 0
-    for stage in np.unique(stages).tolist():
-        size = payload if isinstance(payload, float) else payload[stage]
-        ops = host.copies(
-            replica.draft,
-            replica.costs.table,
-            way,
-            size,
-            what=what,
-            rank=rank,
-            replica=replica.index,
-        )
-        rows[stages == stage], flows[stages == stage], phase = ops.row, ops.flow, ops.phase
+    rank = int(replica.pieces.rank[pieces[0]])
+    owner = Owner(replica.draft, replica.costs.table, rank, replica.index)
+    rows, flows, phase = np.zeros_like(pieces), np.zeros_like(pieces), 0
+    for size in np.unique(payload).tolist():
+        ops = host.copies(owner, way, size, what=what)
+        rows[payload == size], flows[payload == size], phase = ops.row, ops.flow, ops.phase
     return replica.draft.add_ops(
         rows,
-        replica.stream(stream or way.removesuffix("-broadcast"), rank),
+        replica.stream(way.removesuffix("-broadcast"), rank),
         order=replica.pieces.order[pieces] + offset,
         phase=phase,
-        stage=stages,
+        stage=replica.pieces.stage[pieces],
         microbatch=replica.pieces.microbatch[pieces],
         flow=flows,
     )
@@ -94,10 +81,11 @@ def piece_parameters(replica: Replica, stage: int) -> float:
     return replica.costs.parameters(stage) / max(replica.costs.kinds[stage].num_layers, 1)
 
 
-def _payloads(replica: Replica, per_parameter: float) -> tuple[float, ...]:
-    """[stages], bytes of one piece."""
+def piece_sizes(replica: Replica, pieces: IntArray) -> FloatArray:
+    """[pieces], parameters that each works on."""
     stages = range(replica.schedule.num_stages)
-    return tuple(per_parameter * piece_parameters(replica, stage) for stage in stages)
+    sizes = np.array([piece_parameters(replica, stage) for stage in stages])
+    return sizes[replica.pieces.stage[pieces]]
 
 
 def _fetch_weights(replica: Replica, host: HostCosts, rank: int) -> None:
@@ -111,16 +99,19 @@ def _fetch_weights(replica: Replica, host: HostCosts, rank: int) -> None:
     gathers = replica.gathers.get(rank)
     whole = offload.transfer == "broadcast" or gathers is None
     elements = offload.weights.away / (1 if whole else host.weight_shards)
-    payload = _payloads(replica, elements * host.weight_bytes)
+    times = np.array([replica.costs.gathers_in(phase) for phase in (Phase.F, Phase.B)])
+    payload = (
+        piece_sizes(replica, used) * (elements * host.weight_bytes) * times[pieces.phase[used]]
+    )
     broadcast = offload.transfer == "broadcast" and host.weight_shards > 1
     way: Way = "h2d-broadcast" if broadcast else "h2d"
-    copies = add_copies(replica, rank, way, payload, used, what="weights", offset=-0.4)
+    copies = add_copies(replica, way, payload, used, what="weights", offset=-0.4)
     replica.draft.add_edges(copies, ids if gathers is None else gathers.entry)
     beside = gathers is not None and replica.plan.overlap_dp and offload.overlap
     ahead = offload.depth + (replica.plan.prefetch_depth if beside else 0)
     after(replica, ids, copies, ahead + 1)
     if offload.weights.on_nvme > 0:
-        reads = add_copies(replica, rank, "nvme-read", payload, used, what="weights", offset=-0.4)
+        reads = add_copies(replica, "nvme-read", payload, used, what="weights", offset=-0.4)
         replica.draft.add_edges(reads, copies)
         # A buffer in host memory is free again when its copy to the device has ended.
         after(replica, copies if offload.overlap else ids, reads, offload.depth + 1)
@@ -131,12 +122,11 @@ def _swap_activations(replica: Replica, host: HostCosts, rank: int) -> None:
     offload, pieces = host.offload, replica.pieces
     forward = np.flatnonzero((pieces.rank == rank) & (pieces.phase == Phase.F))
     backward = np.flatnonzero((pieces.rank == rank) & (pieces.phase == Phase.B))
-    counts = [max(kind.num_layers, 1) for kind in replica.costs.kinds]
-    payload = tuple(
-        swapped / count for swapped, count in zip(host.swapped_bytes, counts, strict=True)
-    )
-    out = add_copies(replica, rank, "d2h", payload, forward, what="activations", offset=0.4)
-    back = add_copies(replica, rank, "h2d", payload, backward, what="activations", offset=-0.3)
+    counts = np.array([max(kind.num_layers, 1) for kind in replica.costs.kinds])
+    swapped = np.array(host.swapped_bytes) / counts
+    going, coming = swapped[pieces.stage[forward]], swapped[pieces.stage[backward]]
+    out = add_copies(replica, "d2h", going, forward, what="activations", offset=0.4)
+    back = add_copies(replica, "h2d", coming, backward, what="activations", offset=-0.3)
     replica.draft.add_edges(replica.ids[forward], out)
     replica.draft.add_edges(back, replica.ids[backward])
     window = offload.depth + 1
@@ -152,12 +142,8 @@ def _swap_activations(replica: Replica, host: HostCosts, rank: int) -> None:
     same = pieces.last[Phase.F, stage, microbatch] - pieces.index[backward]
     stored = out[np.searchsorted(forward, same)]
     if offload.activations.on_nvme > 0:
-        kept = add_copies(
-            replica, rank, "nvme-write", payload, forward, what="activations", offset=0.4
-        )
-        reads = add_copies(
-            replica, rank, "nvme-read", payload, backward, what="activations", offset=-0.3
-        )
+        kept = add_copies(replica, "nvme-write", going, forward, what="activations", offset=0.4)
+        reads = add_copies(replica, "nvme-read", coming, backward, what="activations", offset=-0.3)
         replica.draft.add_edges(out, kept)
         after(replica, kept, out, window)
         replica.draft.add_edges(kept[np.searchsorted(forward, same)], reads)
@@ -180,36 +166,34 @@ def _land_gradients(replica: Replica, host: HostCosts, rank: int) -> None:
         own &= pieces.microbatch == replica.schedule.num_microbatches - 1
     done = np.flatnonzero(own)
     away = max(offload.gradients.away, offload.optimizer.away)
-    payload = _payloads(replica, away * host.gradient_bytes / host.gradient_shards)
+    each = piece_sizes(replica, done) * host.gradient_bytes / host.gradient_shards
     ready = np.array([replica.reduced.get(int(piece), -1) for piece in done])
     whole = replica.reduced_at_end.get(rank, -1)
     offset = 0.5 if whole < 0 else pieces.end + 1.5
-    copies = add_copies(replica, rank, "d2h", payload, done, what="gradients", offset=offset)
+    copies = add_copies(replica, "d2h", away * each, done, what="gradients", offset=offset)
     ready = np.where(ready >= 0, ready, whole if whole >= 0 else replica.ids[done])
     replica.draft.add_edges(ready, copies)
     if whole < 0:
         after(replica, copies, replica.ids[done], 1 + offload.overlap)
     landed = copies
     if offload.gradients.on_nvme > 0:
-        stored = _payloads(
-            replica, offload.gradients.on_nvme * host.gradient_bytes / host.gradient_shards
-        )
-        landed = _store_gradients(replica, rank, stored, done, copies)
+        stored = offload.gradients.on_nvme * each
+        landed = _store_gradients(replica, stored, done, copies)
     last = pieces.microbatch[done] == replica.schedule.num_microbatches - 1
     replica.landed[rank] = (done[last], landed[last])
 
 
 def _store_gradients(
-    replica: Replica, rank: int, payload: tuple[float, ...], done: IntArray, copies: IntArray
+    replica: Replica, payload: FloatArray, done: IntArray, copies: IntArray
 ) -> IntArray:
     """Gradients on NVMe: after the first microbatch they are read, added up and written again."""
     pieces = replica.pieces
-    writes = add_copies(replica, rank, "nvme-write", payload, done, what="gradients", offset=0.5)
+    writes = add_copies(replica, "nvme-write", payload, done, what="gradients", offset=0.5)
     replica.draft.add_edges(copies, writes)
     later = pieces.microbatch[done] > 0
     if later.any():
         reads = add_copies(
-            replica, rank, "nvme-read", payload, done[later], what="gradients", offset=0.5
+            replica, "nvme-read", payload[later], done[later], what="gradients", offset=0.5
         )
         replica.draft.add_edges(reads, writes[later])
         before = pieces.first[

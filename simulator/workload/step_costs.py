@@ -198,7 +198,7 @@ class StepCosts:
             self.pricer.context.stack.listed_weights
         )
 
-    def _gathers_in(self, phase: Phase) -> float:
+    def gathers_in(self, phase: Phase) -> float:
         """Times the weights of a layer are gathered for one phase of a microbatch."""
         again = phase is Phase.B and self.pricer.recompute.mode == "full"
         return 2.0 if again and self.pricer.context.stack.gathers_again else 1.0
@@ -213,7 +213,7 @@ class StepCosts:
             return 0.0
         policy, stack = self.plan.sharding, self.pricer.context.stack
         reduces = phase is Phase.B and policy.reduce == "reduce_scatter"
-        collectives = self._gathers_in(phase) + (1.0 if reduces else 0.0)
+        collectives = self.gathers_in(phase) + (1.0 if reduces else 0.0)
         matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
         return stack.list_entry_s * self.links.shard.size * matrices * collectives
 
@@ -285,7 +285,7 @@ class StepCosts:
             phase: for which; a backward may need some weights twice.
         """
         payload = self.rank_parameters(stages) * self.gather_bytes / num_pieces
-        times = self._gathers_in(phase)
+        times = self.gathers_in(phase)
         seconds = self.gather_s(payload) * times
         name = f"gather {payload * times:.0f} B of weights"
         return self.table.add(name, {"dp_comm": seconds})
