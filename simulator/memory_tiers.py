@@ -16,7 +16,8 @@ from simulator.cost.offload_memory import (
     streaming_buffers,
 )
 from simulator.numeric import as_float
-from simulator.offload import Tier
+from simulator.offload import Tier, consumes_gradients
+from simulator.plan import num_microbatches
 from simulator.report.report import TierMemory
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase
@@ -56,8 +57,17 @@ def spread(
     for tier in _BEYOND:
         parts = off_device(states, offload, scenario.training.optimizer, tier)
         elsewhere[tier] = {term: as_float(size) for term, size in parts.items() if as_float(size)}
+    count = num_microbatches(scenario.training, plan)
+    if consumes_gradients(offload, count) and "gradients" in elsewhere["host"]:
+        # So many layers as wait for a buffer, and the one that arrives.
+        share = (offload.pinned_buffers + 1) / max(_num_layers(costs, stages), 1)
+        elsewhere["host"]["gradients"] *= min(share, 1.0)
     elsewhere["host"]["pinned"] = as_float(pinned_bytes(layer, offload))
     return on_device(states, offload), kept, elsewhere
+
+
+def _num_layers(costs: StepCosts, stages: Sequence[int]) -> int:
+    return sum(costs.kinds[stage].num_layers for stage in stages)
 
 
 def _largest_layer(costs: StepCosts, host: HostCosts, stages: Sequence[int]) -> LayerBytes:

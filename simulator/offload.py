@@ -100,6 +100,12 @@ KINDS: Final = tuple(f.name for f in fields(Offload))[:4]
 """Kinds of data that have a home."""
 
 
+def consumes_gradients(offload: Offload, num_microbatches: int) -> bool:
+    """Whether gradients are used up as they reach the host, so that it never holds all of them."""
+    in_backward = offload.optimizer_moment == "in_backward" and offload.optimizer.away > 0
+    return in_backward and offload.gradients.tier == "host" and num_microbatches == 1
+
+
 def lives_elsewhere(offload: Offload | None) -> bool:
     """Whether anything lives off the device."""
     return offload is not None and any(home.away > 0 for home in offload.homes.values())

@@ -9,6 +9,7 @@ from typing import Final
 from simulator.errors import PlanError
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
+from simulator.offload_rules import check_offload
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
 from simulator.schedule.table import build_schedule
 from simulator.stack import Stack
@@ -56,6 +57,7 @@ def check(scenario: Scenario) -> None:
     _check_tensor_parallel(scenario)
     _check_batch(scenario)
     _check_sharding(scenario.plan)
+    check_offload(scenario.training, scenario.plan, scenario.cluster.node)
     stage_layers(scenario.model, scenario.plan)
     _check_recompute(scenario)
     _check_schedule(scenario)

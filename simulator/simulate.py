@@ -95,15 +95,20 @@ def run_step(step: Step, engine: Engine = "auto") -> tuple[Timeline, int]:
     return rows[slowest], slowest
 
 
+def job_memory(scenario: Scenario) -> MemoryReport:
+    """Memory of the job on every level, without the rest of a report."""
+    step = build_step(replace(scenario, plan=replace(scenario.plan, overlap_pp=False)))
+    # What leaves the device late is held longer, which only contention tells.
+    timeline, _ = run_step(step, "auto" if step.costs.host else "maxplus")
+    return memory_report(step, timeline)
+
+
 def peak_memory_bytes(scenario: Scenario) -> float:
     """Peak of the worst rank, without a report.
 
     Assumes: sends hold no activations, so the graph without send ops has the same peak.
     """
-    step = build_step(replace(scenario, plan=replace(scenario.plan, overlap_pp=False)))
-    # What leaves the device late is held longer, which only contention tells.
-    timeline, _ = run_step(step, "auto" if step.costs.host else "maxplus")
-    return memory_report(step, timeline).peak_bytes
+    return job_memory(scenario).peak_bytes
 
 
 def _savings(scenario: Scenario, peak_bytes: float) -> list[tuple[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.errors import NothingFitsError
 from simulator.scenario import Scenario
-from simulator.simulate import peak_memory_bytes
+from simulator.simulate import job_memory
 from simulator.spec.load import ScenarioSource
 from simulator.spec.overrides import Override
 
@@ -46,4 +46,4 @@ def _with(source: ScenarioSource, micro_batch_size: int, batch_unit: int) -> Sce
 
 
 def _fits(scenario: Scenario) -> bool:
-    return peak_memory_bytes(scenario) <= scenario.cluster.node.accelerator.memory_bytes
+    return job_memory(scenario).fits

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
+from simulator.offload import consumes_gradients
 from simulator.workload.host_costs import Copies, HostCosts, Owner
 from simulator.workload.lower_offload import after, piece_parameters
 from simulator.workload.op import OpPhase
@@ -89,6 +90,15 @@ def _optimizer(replica: Replica, host: HostCosts, rank: int) -> list[int]:
         after(replica, frees, begins, offload.pinned_buffers)
     if offload.optimizer_moment == "in_backward":
         draft.add_edges(chunks.gradient, adam)
+        if consumes_gradients(offload, replica.schedule.num_microbatches):
+            # A gradient has a buffer on the host until it is used.
+            first = np.flatnonzero(np.append(True, chunks.gradient[1:] != chunks.gradient[:-1]))
+            after(
+                replica,
+                adam[np.append(first[1:], adam.size) - 1],
+                chunks.gradient[first],
+                offload.pinned_buffers,
+            )
         if offload.gradients.on_nvme > 0 and begins is not adam:
             draft.add_edges(chunks.gradient, begins)
     elif offload.optimizer_moment == "after_step":
