@@ -71,7 +71,7 @@ def _optimizer(replica: Replica, host: HostCosts, rank: int) -> list[int]:
     adam = _add(replica, host, rank, "cpu-optimizer", chunks)
     begins, stages = adam, [adam]
     frees = adam
-    if offload.optimizer.on_nvme > 0:
+    if offload.optimizer.on_nvme > 0 or offload.gradients.on_nvme > 0:
         begins = _add(replica, host, rank, "optimizer-read", chunks)
         draft.add_edges(begins, adam)
         stages.append(begins)

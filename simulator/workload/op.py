@@ -139,11 +139,11 @@ class OpGraph:
     def _flows_meet(self) -> bool:
         """Whether flows of more than one stream load some resource."""
         streams_of: dict[int, set[int]] = {}
-        flowing = self.flow >= 0
-        pairs = np.unique(
-            np.stack([self.flow[flowing], self.stream[: self.flow.size][flowing]]), axis=1
+        users = np.flatnonzero(self.flow >= 0)
+        pairs: set[tuple[int, int]] = set(
+            zip(self.flow[users].tolist(), self.stream[users].tolist(), strict=True)
         )
-        for flow, stream in pairs.T.tolist():
+        for flow, stream in pairs:
             for resource, _ in self.flows[flow]:
                 streams_of.setdefault(resource, set()).add(stream)
         return any(len(streams) > 1 for streams in streams_of.values())
