@@ -35,6 +35,7 @@ README: Final = ROOT / "README.md"
 WHATIF: Final = ROOT / "docs" / "whatif.md"
 QUESTIONS: Final = ROOT / "docs" / "questions.md"
 SEARCH: Final = ROOT / "docs" / "search.md"
+OFFLOAD: Final = ROOT / "docs" / "offload.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
@@ -112,7 +113,7 @@ def main(arguments: list[str]) -> None:
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
     pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
-    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH)}
+    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH, OFFLOAD)}
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))

@@ -11,6 +11,7 @@ from docs import console, equations
 from docs.generate import ACCURACY, BEGIN, END, GENERATED, headline_of, with_headline
 from simulator.report.report import MEMORY_TERMS, TIME_TERMS
 from simulator.spec.models import ModelInput
+from simulator.spec.offload import HomeSpec, OffloadSpec
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.scenario import (
     ClusterPreset,
@@ -33,6 +34,8 @@ SCHEMAS: list[type[BaseModel]] = [
     RecomputeSpec,
     PlanSpec,
     OverlapSpec,
+    OffloadSpec,
+    HomeSpec,
     ClusterPreset,
     StragglerSpec,
     StackSpec,

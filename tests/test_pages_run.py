@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from docs import console
-from docs.generate import QUESTIONS, SEARCH, WHATIF, prepare
+from docs.generate import OFFLOAD, QUESTIONS, SEARCH, WHATIF, prepare
 from simulator.search.objective import OBJECTIVES
 from simulator.whatif.hardware import HARDWARE
 
 EXAMPLES = [
     pytest.param(path, example, id=f"{path.stem}: {example.command[:40]}")
-    for path in (WHATIF, QUESTIONS, SEARCH)
+    for path in (WHATIF, QUESTIONS, SEARCH, OFFLOAD)
     for example in console.examples(path.read_text(encoding="utf-8"))
 ]
 
