@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Final
 
 from simpy import Environment, Event
 
+from simulator.numeric import TICK_S
 from simulator.workload.op import Flow
 
 FULL: Final = 1e-9
@@ -91,7 +93,8 @@ class FlowNetwork:
         if not self._rates:
             return
         next_s = min(self._left_s[key] / rate for key, rate in self._rates.items())
-        self._timer = self._env.timeout(next_s)
+        # Ends on whole ticks keep sums of times exact; rounded up, no op ends early.
+        self._timer = self._env.timeout(ceil(next_s / TICK_S) * TICK_S)
         self._timer.callbacks = [self._end]
 
     def _end(self, timer: Event) -> None:
