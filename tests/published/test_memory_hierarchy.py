@@ -185,7 +185,7 @@ def rtx4090(depth: int, width: int, sequences: int, **plan: object) -> ScenarioS
                 "precision": "fp16",
                 "recompute": "full",
             },
-            "plan": plan,
+            "plan": {"dp": 1, **plan},
             "cluster": "fuyou-rtx4090",
             "stack": "pytorch-fsdp-2024",
         }
