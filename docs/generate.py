@@ -38,6 +38,7 @@ QUESTIONS: Final = ROOT / "docs" / "questions.md"
 FINE_TUNING: Final = ROOT / "docs" / "fine-tuning.md"
 SEARCH: Final = ROOT / "docs" / "search.md"
 SHARDING: Final = ROOT / "docs" / "sharding.md"
+OFFLOAD: Final = ROOT / "docs" / "offload.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
@@ -115,7 +116,9 @@ def main(arguments: list[str]) -> None:
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
     pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
-    pages |= {path: with_outputs(path) for path in (QUESTIONS, SEARCH, SHARDING, FINE_TUNING)}
+    pages |= {
+        path: with_outputs(path) for path in (QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD)
+    }
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))

@@ -203,6 +203,10 @@ class Node:
             from the links, and the assumptions say so.
         host_memory, nvme: None where the node has none or it is unknown.
         host_link_bytes_per_s: pinned copy rate between one device and host memory.
+        host_links_bytes_per_s: the same of all devices together, per direction; None where it was
+            not measured and follows from the links.
+        adam_parameters_per_s: parameters that the processors update with Adam; None where it
+            follows from the memory's bandwidth (``host_share.py``).
     """
 
     name: str
@@ -217,6 +221,8 @@ class Node:
     host_link_bytes_per_s: float
     power_w: float
     assumptions: tuple[Assumption, ...] = ()
+    host_links_bytes_per_s: float | None = None
+    adam_parameters_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

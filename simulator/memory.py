@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from simulator.cost.output_memory import logits_bytes
 from simulator.engine.highwater import HighWater, high_water, rank_ops
 from simulator.engine.timeline import Timeline
 from simulator.machine import BYTES_PER_ELEMENT
+from simulator.memory_tiers import Elsewhere, merged, spread, swapped_out, tier_memories
 from simulator.numeric import IntArray
 from simulator.plan import ParallelismPlan, reduces_every_microbatch
-from simulator.report.report import MemoryReport, OutOfMemory, RankMemory
+from simulator.report.report import MemoryReport, OutOfMemory, RankMemory, TierMemory
 from simulator.scenario import Scenario
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import peak_open
@@ -44,6 +45,7 @@ class RankStatic:
         workspaces: of libraries, always.
         flat_optimizer: what the optimizer step takes stays reserved, in the allocator's cache,
             during the passes, too.
+        elsewhere: tier -> term -> bytes that live there on behalf of the rank.
     """
 
     states: StateBytes
@@ -54,6 +56,7 @@ class RankStatic:
     flat_optimizer: bool
     framework: float
     communicators: float
+    elsewhere: Elsewhere = field(default_factory=dict[str, Mapping[str, float]])
 
     @property
     def during_passes(self) -> float:
@@ -90,14 +93,16 @@ def memory_report(
         for rank, ops in enumerate(rank_ops(timeline.graph))
     )
     worst = max(classes, key=lambda memory: memory.peak_bytes)
-    fits = worst.peak_bytes <= capacity
+    tiers = tier_memories(step, [memory.elsewhere for memory in classes])
+    fits = worst.peak_bytes <= capacity and all(tier.fits for tier in tiers)
     return MemoryReport(
         fits=fits,
         capacity_bytes=capacity,
         peak_bytes=worst.peak_bytes,
         worst_rank_class=worst.rank_class,
         rank_classes=classes,
-        out_of_memory=None if fits else _out_of_memory(worst, capacity, levers),
+        out_of_memory=None if fits else _out_of_memory(worst, capacity, tiers, levers),
+        tiers=tiers,
     )
 
 
@@ -153,15 +158,22 @@ def rank_static(
     stepped = trained / shard_size if plan.sharding.shard_optimizer else trained
     num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp, plan.ep))
     buffers = _buffers(scenario, costs, tuple(stages), float(largest), weight_bytes)
+    buffers = trained_buffers(scenario, buffers, share)
+    elsewhere: Elsewhere = {}
+    if costs.host is not None:
+        norm_workspace = norm_workspace * costs.host.offload.optimizer.share("device")
+        stepped = stepped * costs.host.offload.optimizer.share("device")
+        states, buffers, elsewhere = spread(scenario, costs, costs.host, stages, states, buffers)
     return RankStatic(
         states,
-        trained_buffers(scenario, buffers, share),
+        buffers,
         float(norm_workspace),
         float(stepped) * stack.optimizer_intermediate_bytes,
         stack.workspace_bytes,
         stack.flat_optimizer,
         stack.framework_bytes,
         num_communicators * stack.communicator_bytes,
+        elsewhere,
     )
 
 
@@ -250,6 +262,7 @@ def _rank_memory(
         terms=terms,
         history_s=(*water.history_s, timeline.makespan_s),
         history_bytes=(*in_use, always + grows * static.in_optimizer),
+        elsewhere=merged(static.elsewhere, swapped_out(step, rank)),
     )
 
 
@@ -270,8 +283,16 @@ def _held_logits(step: Step, timeline: Timeline, rank: int, water: HighWater) ->
 
 
 def _out_of_memory(
-    worst: RankMemory, capacity: float, levers: Sequence[tuple[str, float]]
+    worst: RankMemory,
+    capacity: float,
+    tiers: Sequence[TierMemory],
+    levers: Sequence[tuple[str, float]],
 ) -> OutOfMemory:
+    """The first level that is too small: the device, host memory, NVMe."""
+    if worst.peak_bytes <= capacity:
+        tier = next(tier for tier in tiers if not tier.fits)
+        largest = max(tier.terms, key=lambda term: tier.terms[term])
+        return OutOfMemory(tier.demand_bytes, tier.capacity_bytes, largest, (), tier.name)
     return OutOfMemory(
         demand_bytes=worst.peak_bytes,
         capacity_bytes=capacity,

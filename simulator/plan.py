@@ -8,6 +8,7 @@ from typing import Literal
 from simulator.errors import PlanError
 from simulator.fine_tuning import FineTuning
 from simulator.model import TransformerConfig
+from simulator.offload import Offload
 from simulator.sharding import ShardingPolicy
 
 AxisName = Literal["tp", "cp", "dp", "pp"]
@@ -107,6 +108,7 @@ class ParallelismPlan:
             of tp and dp together.
         etp: ranks over which every expert is cut: tp (None) or 1 (experts whole, as with
             Megatron-LM's ``--expert-tensor-parallel-size 1``).
+        offload: what lives in host memory or on NVMe; None for nothing.
     """
 
     tp: int
@@ -127,6 +129,7 @@ class ParallelismPlan:
     bucket_bytes: float = 1e9
     ep: int = 1
     etp: int | None = None
+    offload: Offload | None = None
 
     @property
     def expert_tp(self) -> int:

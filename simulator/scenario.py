@@ -11,6 +11,7 @@ from simulator.errors import PlanError
 from simulator.expert_rules import check_experts
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig, num_expert_layers
+from simulator.offload_rules import check_offload
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
 from simulator.schedule.table import build_schedule
 from simulator.shard_groups import check_levels
@@ -64,6 +65,7 @@ def check(scenario: Scenario) -> None:
     _check_batch(scenario)
     _check_sharding(scenario.plan)
     check_levels(scenario.plan, scenario.cluster.node, listed_weights=scenario.stack.listed_weights)
+    check_offload(scenario.model, scenario.training, scenario.plan, scenario.cluster.node)
     stage_layers(scenario.model, scenario.plan)
     _check_recompute(scenario)
     _check_schedule(scenario)

@@ -22,6 +22,7 @@ from simulator.cost.output_memory import (
     output_activation_bytes,
     output_weight_gradient_held_bytes,
 )
+from simulator.host import host_costs, swapping
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.model import num_expert_layers
 from simulator.numeric import FloatArray, IntArray, Numeric, whole_ticks
@@ -149,8 +150,9 @@ def stage_kinds(scenario: Scenario) -> tuple[StageKind, ...]:
 
 def pass_activations(scenario: Scenario, kind: StageKind) -> ActivationBytes:
     """Memory that the passes of one microbatch take on a stage."""
-    sizes = activation_sizes(scenario, kind, microbatch_shape(scenario))
-    return ActivationBytes(*(float(size) for size in sizes))
+    shape = microbatch_shape(scenario)
+    sizes = ActivationBytes(*(float(size) for size in activation_sizes(scenario, kind, shape)))
+    return swapping(scenario, kind.num_layers, sizes, shape)
 
 
 def activation_sizes(
@@ -258,6 +260,7 @@ def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> St
     costs = data_costs(scenario, topology, kinds, pricer)
     costs.ends_share_rank = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
     costs.activations = tuple(activations[kind] for kind in kinds)
+    costs.host = host_costs(scenario, costs.activations)
     return costs
 
 

@@ -21,8 +21,14 @@ from simulator.published import document
 from simulator.published.metrics import ErrorStatistics
 from simulator.published.ranking import RankingStatistics
 from simulator.published.results import RowResult, Summary, ValidationResult
-from simulator.report.breakdown import MEMORY_LABELS, gigabytes, memory_terms
-from simulator.report.report import RankMemory, Report
+from simulator.report.breakdown import (
+    MEMORY_LABELS,
+    TIER_LABELS,
+    TIER_TERM_LABELS,
+    gigabytes,
+    memory_terms,
+)
+from simulator.report.report import RankMemory, Report, TierMemory
 from simulator.units import percent
 
 PLAIN_WIDTH: Final = 120
@@ -106,7 +112,9 @@ def memory_view(report: Report, *, verbose: bool) -> RenderableType:
     memory = report.memory
     classes = sorted(memory.rank_classes, key=lambda rank: -rank.peak_bytes)
     shown = classes if verbose else classes[:_MAX_RANK_CLASSES]
-    verdict = "fits" if memory.fits else "does NOT fit"
+    oom = memory.out_of_memory
+    level = f" (the {TIER_LABELS[oom.level]} of a node)" if oom and oom.level in TIER_LABELS else ""
+    verdict = "fits" if memory.fits else f"does NOT fit{level}"
     parts: list[RenderableType] = [
         Text(
             f"{verdict}: {gigabytes(memory.peak_bytes)} of {gigabytes(memory.capacity_bytes)} "
@@ -117,6 +125,9 @@ def memory_view(report: Report, *, verbose: bool) -> RenderableType:
     ]
     if len(classes) > len(shown):
         parts.append(Text(f"{len(classes) - len(shown)} more rank classes; --verbose lists them"))
+    if memory.tiers:
+        names = (TIER_LABELS.get(tier.name, tier.name) for tier in memory.tiers)
+        parts += [Text("\nOf a node"), table(_tier_rows(memory.tiers), ("", *names))]
     if memory.out_of_memory is not None and memory.out_of_memory.levers:
         levers = [(name, f"saves {gigabytes(b)}") for name, b in memory.out_of_memory.levers]
         parts += [Text("\nWhat would help"), table(levers)]
@@ -131,6 +142,18 @@ def _rank_rows(ranks: Sequence[RankMemory]) -> list[list[str]]:
     ]
     rows.append(["peak", *(gigabytes(rank.peak_bytes) for rank in ranks)])
     rows.append(["ranks", *(str(rank.num_ranks) for rank in ranks)])
+    return rows
+
+
+def _tier_rows(tiers: Sequence[TierMemory]) -> list[list[str]]:
+    """Every term of host memory and NVMe, a column per level."""
+    terms = [name for name in TIER_TERM_LABELS if any(name in tier.terms for tier in tiers)]
+    rows = [
+        [TIER_TERM_LABELS[name], *(gigabytes(tier.terms.get(name, 0.0)) for tier in tiers)]
+        for name in terms
+    ]
+    rows.append(["together", *(gigabytes(tier.demand_bytes) for tier in tiers)])
+    rows.append(["capacity", *(gigabytes(tier.capacity_bytes) for tier in tiers)])
     return rows
 
 

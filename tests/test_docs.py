@@ -13,6 +13,7 @@ from simulator.report.report import MEMORY_TERMS, TIME_TERMS
 from simulator.spec.batch import AutoFitSpec
 from simulator.spec.fine_tuning import FineTuningSpec
 from simulator.spec.models import ModelInput
+from simulator.spec.offload import HomeSpec, OffloadSpec
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.scenario import (
     ClusterPreset,
@@ -37,6 +38,8 @@ SCHEMAS: list[type[BaseModel]] = [
     RecomputeSpec,
     PlanSpec,
     OverlapSpec,
+    OffloadSpec,
+    HomeSpec,
     ClusterPreset,
     StragglerSpec,
     StackSpec,

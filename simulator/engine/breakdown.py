@@ -17,6 +17,13 @@ _COMM_TERM: Final = {
     OpPhase.GATHER_WEIGHTS: "dp_comm",
     OpPhase.REDUCE_GRADIENTS: "dp_comm",
     OpPhase.GATHER_STEP: "dp_comm",
+    OpPhase.LOAD_NVME: "offload",
+    OpPhase.STORE_NVME: "offload",
+    OpPhase.TO_DEVICE: "offload",
+    OpPhase.TO_HOST: "offload",
+    OpPhase.LOAD_STATES: "optimizer",
+    OpPhase.STORE_STATES: "optimizer",
+    OpPhase.HOST_OPTIMIZER: "optimizer",
 }
 ROUNDING: Final = 1e-12
 """Share of a step that sums of its terms may miss in floating point."""

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from simpy import Environment, Event
 
+from simulator.engine.flow import FlowNetwork
 from simulator.engine.resource import FairShare
 from simulator.engine.timeline import Timeline
 from simulator.numeric import FloatArray, IntArray
@@ -52,6 +53,8 @@ class _Run:
         is_shared = np.append(graph.shared_resources, False)[graph.resource]
         self.resource: list[int] = np.where(is_shared, graph.resource, -1).tolist()
         self.resources = [FairShare(self.env) for _ in graph.resources]
+        self.flow: list[int] = graph.flow.tolist() or [-1] * graph.num_ops
+        self.network = FlowNetwork(self.env, graph.flows)
 
         for ops in _ops_of_streams(graph):
             self.env.process(self._run_stream(ops))
@@ -69,6 +72,8 @@ class _Run:
             duration = self.duration_s[op]
             if self.resource[op] >= 0:
                 yield self.resources[self.resource[op]].serve(duration)
+            elif self.flow[op] >= 0:
+                yield self.network.serve(self.flow[op], duration)
             elif duration:
                 yield self.env.timeout(duration)
             self.end_s[op] = self.env.now

@@ -10,7 +10,7 @@ from simulator.auto_fit import fit_batch, fits
 from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.model import TransformerConfig, num_parameters
 from simulator.planning.variant import Progress, silent
-from simulator.report.breakdown import MEMORY_LABELS, gigabytes
+from simulator.report.breakdown import MEMORY_LABELS, TIER_LABELS, TIER_TERM_LABELS, gigabytes
 from simulator.report.report import MemoryReport
 from simulator.scenario import Scenario, check
 from simulator.simulate import memory_of
@@ -60,9 +60,12 @@ class LargestModel:
         memory = self.too_large.memory
         lacks = memory.out_of_memory
         if lacks is not None and self.memory_share == 1.0:
+            where = memory.worst_rank_class
+            if lacks.level in TIER_LABELS:
+                where = f"the {TIER_LABELS[lacks.level]} of a node"
             return (
                 f"{gigabytes(lacks.demand_bytes)} of {gigabytes(lacks.capacity_bytes)} on "
-                f"{memory.worst_rank_class}, most of it {MEMORY_LABELS[lacks.largest_term]}"
+                f"{where}, most of it {TIER_TERM_LABELS[lacks.largest_term]}"
             )
         worst = max(memory.rank_classes, key=lambda rank: rank.peak_bytes)
         term = max(worst.terms, key=lambda name: worst.terms[name])

@@ -8,6 +8,7 @@ from typing import Final
 
 from simulator.numeric import ceil_div
 from simulator.published.families import Settings
+from simulator.published.offload import offload_settings
 from simulator.published.rows import CannotRunError, PublishedRow
 
 
@@ -38,6 +39,8 @@ def degrees_of(row: PublishedRow) -> tuple[Degrees, list[str]]:
         raise CannotRunError(f"context parallelism (cp {row.integer('cp')}) is not modelled")
     devices = row.needed("n_gpus")
     tp, pp = row.integer("tp"), row.integer("pp")
+    if tp is None and pp == 1 and row.lower("offload").startswith("cpu") and row.text("zero_stage"):
+        tp = 1  # What ZeRO with offload does without; who adds tensor parallelism states it.
     if tp is None or pp is None:
         if devices > 1:
             raise CannotRunError("tp or pp is not stated")
@@ -86,7 +89,7 @@ def plan_settings(
     Raises:
         CannotRunError: if the row uses a schedule, sharding or offload that is not modelled.
     """
-    _check_offload(row)
+    offload = offload_settings(row)
     sharding, group, notes = _sharding(row, degrees)
     schedule, virtual_stages, schedule_notes = _schedule(row, degrees, num_layers)
     notes += schedule_notes
@@ -102,6 +105,8 @@ def plan_settings(
     if degrees.tp > 1:
         plan["sequence_parallel"], more = _sequence_parallel(row)
         notes += more
+    if offload is not None:
+        plan["offload"] = offload
     if group is not None:
         plan["shard_group_size"] = group
     experts, more = _expert_parallel(row, degrees)
@@ -168,15 +173,6 @@ def ceiling_split(num_layers: int, num_stages: int) -> tuple[int, ...] | None:
 def _counts_layers_only(row: PublishedRow) -> bool:
     """Whether its note says that embeddings are no layers to the partition."""
     return "partition counts transformer layers only" in row.lower("note")
-
-
-def _check_offload(row: PublishedRow) -> None:
-    none_stated = row.lower("offload") in ("", "none", "act_cpu_offload=false")
-    elsewhere = "offload" in row.lower("recompute") or "cpu offload" in row.lower("note")
-    if not none_stated or elsewhere:
-        raise CannotRunError("offload to host memory or NVMe is not modelled")
-    if "1-bit" in row.lower("framework"):
-        raise CannotRunError("compressed gradients (1-bit Adam) are not modelled")
 
 
 def _schedule(row: PublishedRow, degrees: Degrees, num_layers: int) -> tuple[str, int, list[str]]:

@@ -40,6 +40,8 @@ class Software:
 SOFTWARE: Final = (
     Software(r"-> megascale|^megascale", "megascale"),
     Software(r"\(rocm\)", "megatron-deepspeed-frontier"),
+    Software(r"zero-infinity|zero-offload", "deepspeed-zero-infinity"),
+    Software(r"^deepspeed$", "deepspeed-zero-infinity", "2021-12"),
     Software(r"megatron-lm \+ deepspeed zero|hf trainer \+ deepspeed", "deepspeed-zero-2021"),
     Software(r"zero-3 only|^deepspeed zero", "deepspeed-zero-2020"),
     Software(r"^pytorch ddp", "deepspeed-zero-2020", nearest=True),

@@ -18,6 +18,7 @@ TIME_LABELS: Final[Mapping[str, str]] = {
     "cp_comm": "exposed context-parallel comm",
     "pp_comm": "exposed pipeline comm",
     "dp_comm": "exposed data-parallel comm",
+    "offload": "exposed host and NVMe copies",
     "optimizer": "optimizer",
     "overhead": "overhead",
     "bubble": "pipeline bubble",
@@ -37,6 +38,12 @@ MEMORY_LABELS: Final[Mapping[str, str]] = {
     "fragmentation": "fragmentation",
 }
 """Term of ``RankMemory.terms`` -> words."""
+
+TIER_LABELS: Final[Mapping[str, str]] = {"host": "host memory", "nvme": "NVMe"}
+"""Level of a node beyond its devices -> words."""
+
+TIER_TERM_LABELS: Final[Mapping[str, str]] = {**MEMORY_LABELS, "pinned": "page-locked buffers"}
+"""Term of ``TierMemory.terms`` -> words."""
 
 RANGE_NOTE: Final = "90 % range"
 """What the bounds of a step time are called."""
@@ -60,6 +67,7 @@ _LOSS_ORDER: Final = (
     "cp_comm",
     "pp_comm",
     "dp_comm",
+    "offload",
     "bubble",
     "optimizer",
     "overhead",

@@ -28,6 +28,13 @@ LETTERS: Final[Mapping[OpPhase, str]] = {
     OpPhase.GATHER_STEP: "g",
     OpPhase.STEP_OVERHEAD: "o",
     OpPhase.JOIN: " ",
+    OpPhase.LOAD_NVME: "n",
+    OpPhase.STORE_NVME: "n",
+    OpPhase.TO_DEVICE: "h",
+    OpPhase.TO_HOST: "d",
+    OpPhase.LOAD_STATES: "n",
+    OpPhase.STORE_STATES: "n",
+    OpPhase.HOST_OPTIMIZER: "O",
 }
 """What an op is called where there is no room for more."""
 _STYLES: Final[Mapping[str, str]] = {

@@ -50,6 +50,13 @@ _KINDS: Final[Mapping[OpPhase, str]] = {
     OpPhase.OPTIMIZER: "optimizer",
     OpPhase.STEP_OVERHEAD: "overhead",
     OpPhase.JOIN: "overhead",
+    OpPhase.LOAD_NVME: "host and NVMe transfer",
+    OpPhase.STORE_NVME: "host and NVMe transfer",
+    OpPhase.TO_DEVICE: "host and NVMe transfer",
+    OpPhase.TO_HOST: "host and NVMe transfer",
+    OpPhase.LOAD_STATES: "host and NVMe transfer",
+    OpPhase.STORE_STATES: "host and NVMe transfer",
+    OpPhase.HOST_OPTIMIZER: "optimizer",
 }
 
 

@@ -26,6 +26,13 @@ LABELS: Final[Mapping[OpPhase, str]] = {
     OpPhase.GATHER_STEP: "gather updated weights",
     OpPhase.STEP_OVERHEAD: "step overhead",
     OpPhase.JOIN: "join",
+    OpPhase.LOAD_NVME: "read NVMe",
+    OpPhase.STORE_NVME: "write NVMe",
+    OpPhase.TO_DEVICE: "copy to device",
+    OpPhase.TO_HOST: "copy to host",
+    OpPhase.LOAD_STATES: "read optimizer states",
+    OpPhase.STORE_STATES: "write optimizer states",
+    OpPhase.HOST_OPTIMIZER: "optimizer on host",
 }
 """What an op does, in words."""
 

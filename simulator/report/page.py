@@ -9,6 +9,8 @@ import yaml
 from simulator.report.breakdown import (
     FLOPS_LABELS,
     MEMORY_LABELS,
+    TIER_LABELS,
+    TIER_TERM_LABELS,
     TIME_LABELS,
     count,
     dense_peak_flops_per_s,
@@ -119,10 +121,12 @@ def _out_of_memory(report: Report) -> str:
     oom = report.memory.out_of_memory
     if oom is None:
         return ""
+    worst = report.memory.worst_rank_class
+    who = f"the {TIER_LABELS[oom.level]} of a node" if oom.level in TIER_LABELS else worst
     reason = (
-        f"{report.memory.worst_rank_class} needs {gigabytes(oom.demand_bytes)} and has "
+        f"{who} needs {gigabytes(oom.demand_bytes)} and has "
         f"{gigabytes(oom.capacity_bytes)}: {gigabytes(oom.demand_bytes - oom.capacity_bytes)} too "
-        f"much. The largest term is {MEMORY_LABELS.get(oom.largest_term, oom.largest_term)}."
+        f"much. The largest term is {TIER_TERM_LABELS.get(oom.largest_term, oom.largest_term)}."
     )
     levers = [[escape(change), gigabytes(saved_bytes)] for change, saved_bytes in oom.levers]
     return element(

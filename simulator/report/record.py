@@ -20,6 +20,7 @@ from simulator.report.report import (
     OutOfMemory,
     RankMemory,
     Report,
+    TierMemory,
 )
 
 Json: TypeAlias = "Mapping[str, Json] | list[Json] | tuple[Json, ...] | str | float | bool | None"
@@ -88,6 +89,16 @@ def _memory(report: Report) -> Json:
         "terms": _terms(worst.terms, MEMORY_TERMS) if worst else {},
         "per_rank_class": [_rank_memory(rank) for rank in memory.rank_classes],
         "out_of_memory": _out_of_memory(memory.out_of_memory),
+        **({"per_node": [_tier(tier) for tier in memory.tiers]} if memory.tiers else {}),
+    }
+
+
+def _tier(tier: TierMemory) -> Json:
+    return {
+        "name": tier.name,
+        "demand_bytes": _float(tier.demand_bytes),
+        "capacity_bytes": _float(tier.capacity_bytes),
+        "terms": _terms(tier.terms, MEMORY_TERMS),
     }
 
 
@@ -112,6 +123,7 @@ def _out_of_memory(oom: OutOfMemory | None) -> Json:
         "capacity_bytes": _float(oom.capacity_bytes),
         "largest_term": oom.largest_term,
         "levers": [{"change": change, "saved_bytes": _float(b)} for change, b in oom.levers],
+        **({"level": oom.level} if oom.level != "device" else {}),
     }
 
 
@@ -220,6 +232,18 @@ def _read_memory(memory: Fields) -> MemoryReport:
         worst_rank_class=memory.text("worst_rank_class"),
         rank_classes=tuple(_read_rank_memory(r) for r in memory.children("per_rank_class")),
         out_of_memory=_read_out_of_memory(memory.child("out_of_memory")) if has_oom else None,
+        tiers=tuple(_read_tier(t) for t in memory.children("per_node"))
+        if "per_node" in memory.data
+        else (),
+    )
+
+
+def _read_tier(tier: Fields) -> TierMemory:
+    return TierMemory(
+        tier.text("name"),
+        tier.number("demand_bytes"),
+        tier.number("capacity_bytes"),
+        tier.child("terms").as_numbers(),
     )
 
 
@@ -244,4 +268,5 @@ def _read_out_of_memory(oom: Fields) -> OutOfMemory:
         levers=tuple(
             (lever.text("change"), lever.number("saved_bytes")) for lever in oom.children("levers")
         ),
+        level=oom.text("level") if "level" in oom.data else "device",
     )

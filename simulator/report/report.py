@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from simulator.engine.timeline import Timeline
@@ -19,11 +19,16 @@ TIME_TERMS = (
     "cp_comm",
     "pp_comm",
     "dp_comm",
+    "offload",
     "optimizer",
     "overhead",
     "bubble",
 )
-"""Terms of the critical rank's step; they sum to step_time_s. ``*_comm`` is the exposed part."""
+"""Terms of the critical rank's step; they sum to step_time_s. ``*_comm`` is the exposed part, and
+so is ``offload``: copies from and to host memory and NVMe."""
+
+RARE_TIME_TERMS: Final = frozenset({"offload"})
+"""Terms that a report lists only where they are not zero."""
 
 MEMORY_TERMS = (
     "weights",
@@ -71,6 +76,7 @@ class RankMemory:
         inflight_microbatches: microbatches whose activations are held at that moment.
         terms: bytes by term of ``MEMORY_TERMS``.
         history_s, history_bytes: memory over the step, as steps (for plots).
+        elsewhere: ``host`` or ``nvme`` -> term -> bytes that live there for the rank; not written.
     """
 
     rank_class: str
@@ -81,6 +87,31 @@ class RankMemory:
     terms: Mapping[str, float]
     history_s: tuple[float, ...] = ()
     history_bytes: tuple[float, ...] = ()
+    elsewhere: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict[str, Mapping[str, float]]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TierMemory:
+    """Host memory or NVMe of one node.
+
+    Attributes:
+        name: ``host`` or ``nvme``.
+        demand_bytes: sum of ``terms``, those of all ranks on a node.
+        capacity_bytes: of the node.
+        terms: what lives there -> bytes.
+    """
+
+    name: str
+    demand_bytes: float
+    capacity_bytes: float
+    terms: Mapping[str, float]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the node has as much."""
+        return self.demand_bytes <= self.capacity_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +123,23 @@ class OutOfMemory:
         largest_term: the term that takes most.
         levers: changes that would lower the demand, most effective first, each with the bytes
             it saves, for example ``("plan.sharding zero1", 2.1e10)``.
+        level: what is too small: the ``device``, or ``host`` or ``nvme`` of a node.
     """
 
     demand_bytes: float
     capacity_bytes: float
     largest_term: str
     levers: tuple[tuple[str, float], ...]
+    level: str = "device"
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryReport:
-    """Memory of the job; ``worst`` names the rank class with the highest peak."""
+    """Memory of the job; ``worst`` names the rank class with the highest peak.
+
+    ``tiers`` are the levels of a node beyond its devices that the job uses; it fits if it fits on
+    all levels.
+    """
 
     fits: bool
     capacity_bytes: float
@@ -110,6 +147,7 @@ class MemoryReport:
     worst_rank_class: str
     rank_classes: tuple[RankMemory, ...]
     out_of_memory: OutOfMemory | None
+    tiers: tuple[TierMemory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from rich.text import Text
 from simulator.report.breakdown import (
     FLOPS_LABELS,
     MEMORY_LABELS,
+    TIER_LABELS,
+    TIER_TERM_LABELS,
     TIME_LABELS,
     count,
     dense_peak_flops_per_s,
@@ -170,10 +172,12 @@ def _out_of_memory(report: Report) -> list[RenderableType]:
     oom = report.memory.out_of_memory
     if oom is None:
         return []
-    label = MEMORY_LABELS.get(oom.largest_term, oom.largest_term)
+    label = TIER_TERM_LABELS.get(oom.largest_term, oom.largest_term)
+    worst_class = report.memory.worst_rank_class
     excess = gigabytes(oom.demand_bytes - oom.capacity_bytes)
+    who = f"the {TIER_LABELS[oom.level]} of a node" if oom.level in TIER_LABELS else worst_class
     reason = Text(
-        f"{report.memory.worst_rank_class} needs {gigabytes(oom.demand_bytes)} and has "
+        f"{who} needs {gigabytes(oom.demand_bytes)} and has "
         f"{gigabytes(oom.capacity_bytes)}: {excess} too much. Largest term: {label}."
     )
     table = _grid("L", "r")
@@ -212,6 +216,8 @@ def _memory_sections(report: Report, *, verbose: bool) -> list[RenderableType]:
     if worst is not None:
         title = f"Memory of {worst.rank_class} at its peak ({seconds(worst.peak_at_s)})"
         sections.append(_section(title, _term_table(worst, report.memory.capacity_bytes)))
+    if report.memory.tiers:
+        sections.append(_section("Memory of a node", _tier_table(report)))
     if len(report.memory.rank_classes) > 1:
         table = _rank_table(report, verbose=verbose)
         sections.append(_section("Memory per rank class", table))
@@ -228,6 +234,23 @@ def _term_table(rank: RankMemory, capacity_bytes: float) -> Table:
         )
     share = fraction(rank.peak_bytes, capacity_bytes)
     _row(table, Text("peak", "bold"), gigabytes(rank.peak_bytes), percent(share), "")
+    return table
+
+
+def _tier_table(report: Report) -> Table:
+    table = _grid("l", "r", "r", "l", "L")
+    _header(table, "", "", "of capacity", "", "")
+    for tier in report.memory.tiers:
+        share = fraction(tier.demand_bytes, tier.capacity_bytes)
+        most = max(tier.terms, key=lambda term: tier.terms[term])
+        _row(
+            table,
+            TIER_LABELS.get(tier.name, tier.name),
+            gigabytes(tier.demand_bytes),
+            percent(share) if tier.capacity_bytes else "has none",
+            Bar(0.0, share),
+            f"most: {TIER_TERM_LABELS.get(most, most)}",
+        )
     return table
 
 

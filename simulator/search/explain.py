@@ -52,9 +52,12 @@ def explanation(result: SearchResult) -> Explanation | None:
             if value != other.settings[key]
         },
         terms_s={
-            term: (own_weight * reports[0].time[term], other_weight * reports[1].time[term])
+            term: (
+                own_weight * reports[0].time.get(term, 0.0),
+                other_weight * reports[1].time.get(term, 0.0),
+            )
             for term in TIME_TERMS
-            if reports[0].time[term] or reports[1].time[term]
+            if reports[0].time.get(term) or reports[1].time.get(term)
         },
         unit="device-s" if differ else "s",
     )

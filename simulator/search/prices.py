@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 
+from simulator.errors import PlanError
 from simulator.machine import GroupLink, PathLink
 from simulator.memory import RankStatic, rank_static
 from simulator.numeric import FloatArray, IntArray, as_float, whole_ticks
@@ -91,7 +92,17 @@ class Prices:
 
     @classmethod
     def of(cls, base: Scenario, devices: int, candidates: Candidates) -> Prices:
-        """Prices for some candidates on a number of devices."""
+        """Prices for some candidates on a number of devices.
+
+        Raises:
+            PlanError: if the base scenario has an offload, which candidates do not express.
+        """
+        if base.plan.offload is not None:
+            raise PlanError(
+                "plans with offload cannot be searched",
+                where="plan.offload",
+                hint="leave plan.offload out, or run the plans one by one with trainsim run",
+            )
         place = candidates.pp if base.plan.axis_order[0] != "tp" else np.ones_like(candidates.pp)
         spots, spot = distinct([candidates.tp, candidates.micro_batch_size, place])
         return cls(base, devices, Topology.of(base.cluster), spots, spot)

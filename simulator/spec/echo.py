@@ -11,6 +11,7 @@ from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig
 from simulator.spec.experts import EXPERT_FIELDS
 from simulator.spec.fine_tuning import training_data
+from simulator.spec.offload import offload_data
 from simulator.spec.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def normalised_scenario(
     """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
     without = () if model.num_experts else (*EXPERT_FIELDS, "capacity_factor")
     nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
-    plan_data = _as_data(plan, without=() if model.num_experts else ("etp",))
+    plan_data = _as_data(plan, without=("offload",) if model.num_experts else ("etp", "offload"))
+    offload = {"offload": offload_data(plan.offload)} if plan.offload else {}
     overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
     lists = {
         "axis_order": list(plan.axis_order),
@@ -43,6 +45,7 @@ def normalised_scenario(
             "sharding": plan.sharding.name,
             "overlap": overlap,
             "bucket_bytes": f"{plan.bucket_bytes:.17g} B",
+            **offload,
         },
         "cluster": {**spec.cluster, **nodes},
         "stack": spec.stack,

@@ -271,6 +271,7 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         bucket_bytes=spec.bucket_bytes,
         ep=spec.ep,
         etp=spec.etp,
+        offload=spec.offload.build() if spec.offload else None,
     )
 
 
@@ -309,7 +310,7 @@ def _defaults(
         "schedule": "default for this number of virtual stages",
         "overlap": "default of the stack",
     }
-    optional = ("layers_per_stage", "shard_group_size", "ep", "etp", "overlap")
+    optional = ("layers_per_stage", "shard_group_size", "ep", "etp", "overlap", "offload")
     taken += [
         Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
         for key in _unset(spec.plan)

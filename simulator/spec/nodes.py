@@ -15,6 +15,7 @@ from simulator.spec.quantity import (
     BytesPerSecond,
     Count,
     CountOrZero,
+    Positive,
     Seconds,
     Sourced,
     Text,
@@ -158,6 +159,8 @@ class NodeSpec(Spec):
     host_memory: TierSpec | None = None
     nvme: TierSpec | None = None
     host_link: Sourced[BytesPerSecond]
+    host_links: Sourced[BytesPerSecond] | None = None
+    adam_parameters_per_s: Sourced[Positive] | None = None
     power: Sourced[Watts]
     assumptions: tuple[AssumptionSpec, ...] = ()
 
@@ -186,4 +189,8 @@ class NodeSpec(Spec):
             host_link_bytes_per_s=self.host_link.value,
             power_w=self.power.value,
             assumptions=assumptions(self.assumptions),
+            host_links_bytes_per_s=self.host_links.value if self.host_links else None,
+            adam_parameters_per_s=(
+                self.adam_parameters_per_s.value if self.adam_parameters_per_s else None
+            ),
         )

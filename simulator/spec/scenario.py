@@ -22,6 +22,7 @@ from simulator.sharding import SHARDING, SHARDING_ALIASES
 from simulator.spec.batch import AutoFitSpec, Samples, SamplesOrFit
 from simulator.spec.fine_tuning import FineTuningSpec
 from simulator.spec.models import ModelInput
+from simulator.spec.offload import OffloadSpec
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.overrides import SHORT_FORMS
 from simulator.spec.quantity import Bytes, Count, Fraction, Text
@@ -128,6 +129,7 @@ class PlanSpec(Spec):
     axis_order: tuple[AxisName, ...] = ("tp", "cp", "dp", "pp")
     overlap: OverlapSpec = OverlapSpec()
     bucket_bytes: BucketSize = 1e9
+    offload: OffloadSpec | None = None
 
     @field_validator("schedule")
     @classmethod

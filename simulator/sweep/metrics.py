@@ -12,7 +12,7 @@ Metric: TypeAlias = Callable[[Report], float | None]
 
 
 def _time(term: str) -> Metric:
-    return lambda report: report.time[term]
+    return lambda report: report.time.get(term, 0.0)
 
 
 METRICS: Final[Mapping[str, Metric]] = {

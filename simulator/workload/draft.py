@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from simulator.errors import ScheduleError
 from simulator.numeric import BoolArray, FloatArray, IntArray, Integral, Numeric
 from simulator.workload.levels import CycleError, op_levels
-from simulator.workload.op import OpGraph, Stream, describe_op
+from simulator.workload.op import Flow, OpGraph, Stream, describe_op
 
 
 class OpColumns(TypedDict, total=False):
@@ -32,6 +32,7 @@ class OpColumns(TypedDict, total=False):
             among ops at equal positions. Give it to all ops of a stream or to none.
         phase, stage, microbatch: labels, -1 by default.
         resource: index from ``add_resource``, -1 (none) by default.
+        flow: index from ``add_flow``, -1 (none) by default.
         coupled: False by default.
     """
 
@@ -40,6 +41,7 @@ class OpColumns(TypedDict, total=False):
     stage: Integral
     microbatch: Integral
     resource: Integral
+    flow: Integral
     coupled: bool | BoolArray
 
 
@@ -53,6 +55,7 @@ class _Ops(NamedTuple):
     stage: IntArray
     microbatch: IntArray
     resource: IntArray
+    flow: IntArray
     coupled: BoolArray
 
 
@@ -62,6 +65,7 @@ class GraphDraft:
     def __init__(self) -> None:
         self._streams: dict[Stream, int] = {}
         self._resources: dict[str, int] = {}
+        self._flows: dict[Flow, int] = {}
         self._blocks: list[_Ops] = []
         self._preds: list[IntArray] = []
         self._ops: list[IntArray] = []
@@ -79,6 +83,10 @@ class GraphDraft:
     def add_resource(self, name: str) -> int:
         """The index of a resource, new or known."""
         return self._resources.setdefault(name, len(self._resources))
+
+    def add_flow(self, flow: Flow) -> int:
+        """The index of a flow over resources from ``add_resource``, new or known."""
+        return self._flows.setdefault(flow, len(self._flows))
 
     def add_ops(
         self, op_class: Integral, stream: Integral, **columns: Unpack[OpColumns]
@@ -99,6 +107,7 @@ class GraphDraft:
             columns.get("stage", -1),
             columns.get("microbatch", -1),
             columns.get("resource", -1),
+            columns.get("flow", -1),
         )
         coupled = columns.get("coupled", False)
         positions = 0.0 if order is None else order
@@ -172,6 +181,8 @@ class GraphDraft:
             streams=streams,
             resources=tuple(self._resources),
             class_names=tuple(class_names),
+            flow=columns.flow[new_order] if self._flows else columns.flow[:0],
+            flows=tuple(self._flows),
         )
 
 
@@ -181,7 +192,8 @@ def _int_column(values: ArrayLike, size: int) -> IntArray:
 
 def _concatenate(blocks: Sequence[_Ops]) -> _Ops:
     none = np.empty(0, dtype=np.int64)
-    empty = _Ops(none, none, none.astype(np.float64), none, none, none, none, none.astype(np.bool_))
+    place, flag = none.astype(np.float64), none.astype(np.bool_)
+    empty = _Ops(none, none, place, none, none, none, none, none, flag)
     return _Ops._make(np.concatenate(column) for column in zip(empty, *blocks, strict=True))
 
 

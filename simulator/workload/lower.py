@@ -16,7 +16,9 @@ from simulator.numeric import IntArray
 from simulator.schedule.action import Schedule
 from simulator.workload.draft import GraphDraft
 from simulator.workload.lower_data import add_gradient_reduce, add_weight_gather
+from simulator.workload.lower_host_optimizer import add_host_optimizer
 from simulator.workload.lower_layerwise import add_layerwise_optimizer
+from simulator.workload.lower_offload import add_offload
 from simulator.workload.lower_passes import add_dependencies, add_passes, piece_counts
 from simulator.workload.op import OpGraph, OpPhase
 from simulator.workload.pieces import cut_into_pieces
@@ -55,6 +57,8 @@ def lower(
         _add_tied_embedding(replica)
         _add_optimizer(replica)
         add_weight_gather(replica)
+        add_offload(replica)
+        add_host_optimizer(replica)
     for ops in zip(*(replica.coupled for replica in replicas), strict=True):
         _tie(draft, costs, ops)
     return draft.build(costs.table.names)
@@ -123,6 +127,7 @@ def _add_optimizer(replica: Replica) -> None:
         )
         before = np.array([last_of[replica.dp_stream(rank)]]) if norm is None else norm
         replica.draft.add_edges(before, step)
+        replica.optimizer_steps[rank] = int(step[0])
 
 
 def _gradient_norm(replica: Replica, ready: IntArray) -> IntArray:

@@ -29,7 +29,8 @@ def add_gradient_reduce(replica: Replica) -> None:
             row = replica.costs.reduce_row(stages)
             place = np.array([replica.pieces.end + 1])
             _add_kernels(replica, np.array([row]), rank, place - 0.5, OpPhase.REDUCE_GRADIENTS)
-            replica.add_coupled(row, rank, place, OpPhase.REDUCE_GRADIENTS, stages[0])
+            ops = replica.add_coupled(row, rank, place, OpPhase.REDUCE_GRADIENTS, stages[0])
+            replica.reduced_at_end[rank] = int(ops.ids[0])
 
 
 def _reduce_beside_backward(replica: Replica, rank: int, stage: int, *, every: bool) -> None:
@@ -95,7 +96,9 @@ def add_weight_gather(replica: Replica) -> None:
 def _gather_at_end(replica: Replica, rank: int, row: int, stage: int) -> None:
     """After the optimizer step, whose results it sends."""
     place = np.array([replica.pieces.end + 4])
-    replica.add_coupled(row, rank, place, OpPhase.GATHER_STEP, stage, beside=False)
+    replica.step_gathers[rank] = replica.add_coupled(
+        row, rank, place, OpPhase.GATHER_STEP, stage, beside=False
+    )
     _add_kernels(replica, np.array([row]), rank, place + 0.5, OpPhase.GATHER_STEP)
 
 
@@ -120,6 +123,7 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
     ops = replica.add_coupled(
         rows, rank, pieces.order[used] - ahead, OpPhase.GATHER_WEIGHTS, pieces.stage[used]
     )
+    replica.gathers[rank] = ops
     replica.draft.add_edges(ops.ids, replica.ids[used])
     order = pieces.order[used] - 0.25
     which, kernels = _add_kernels(replica, rows, rank, order, OpPhase.GATHER_WEIGHTS)

@@ -17,12 +17,13 @@ _FIRST, _MIDDLE, _LAST, _WHOLE = range(4)
 def piece_counts(schedule: Schedule, costs: StepCosts) -> IntArray:
     """Pieces of every pass. [phases, stages, microbatches].
 
-    Weights gathered before use interleave with every layer; gradient buckets that overlap with
-    compute interleave with the last backward, and so do updates layer by layer.
+    Weights gathered before use, and whatever travels to or from the host, interleave with every
+    layer; gradient buckets that overlap with compute interleave with the last backward, and so do
+    updates layer by layer.
     """
     layers = np.array([max(kind.num_layers, 1) for kind in costs.kinds])
     counts = np.ones((3, schedule.num_stages, schedule.num_microbatches), dtype=np.int64)
-    if costs.plan.sharding.gather == "before_use":
+    if costs.plan.sharding.gather == "before_use" or costs.host is not None:
         counts[[Phase.F, Phase.B]] = layers[:, None]
     elif costs.layerwise:
         counts[Phase.B, :, -1] = layers

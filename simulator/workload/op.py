@@ -6,8 +6,9 @@ one graph serves one run, a batch of plans, or a batch of replicas.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,20 @@ class OpPhase(IntEnum):
     STEP_OVERHEAD = 9
     JOIN = 10
     """Takes no time: ties ops together that must start at once."""
+    LOAD_NVME = 11
+    """Weights, gradients or activations from NVMe to host memory."""
+    STORE_NVME = 12
+    TO_DEVICE = 13
+    """A copy from host memory to the device."""
+    TO_HOST = 14
+    LOAD_STATES = 15
+    """Optimizer states from NVMe to host memory."""
+    STORE_STATES = 16
+    HOST_OPTIMIZER = 17
+
+
+Flow: TypeAlias = tuple[tuple[int, float], ...]
+"""Resources that an op loads, and the share of each that it takes at its full speed, at most 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,8 @@ class Stream:
     """An in-order queue of ops: ``compute`` or a communicator of one pipeline rank.
 
     Attributes:
-        name: ``compute``, ``dp``, ``pp-forward`` or ``pp-backward`` (sends beside compute).
+        name: ``compute``, ``dp``, ``pp-forward`` or ``pp-backward`` (sends beside compute); with
+            offload also ``h2d``, ``d2h``, ``nvme-read``, ``nvme-write`` and ``cpu-optimizer``.
         rank: pipeline rank it belongs to.
         replica: data-parallel replica (0 in a folded graph).
     """
@@ -70,6 +86,10 @@ class OpGraph:
         stream_pred: [ops], previous op of the same stream, -1 for the first.
         level_offsets: [levels + 1], first op of every level.
         streams, resources, class_names: what the indices mean.
+        flow: [ops], index into ``flows``, -1 for none; empty in a graph without flows. An op with a
+            flow loads several resources at once and slows down when one of them is full; it has no
+            ``resource``.
+        flows: see ``Flow``.
     """
 
     op_class: IntArray
@@ -86,6 +106,8 @@ class OpGraph:
     streams: tuple[Stream, ...]
     resources: tuple[str, ...]
     class_names: tuple[str, ...]
+    flow: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    flows: tuple[Flow, ...] = ()
 
     @property
     def num_ops(self) -> int:
@@ -111,7 +133,20 @@ class OpGraph:
     @property
     def has_shared_resources(self) -> bool:
         """Whether some resource is used by ops of more than one stream."""
-        return bool(self.shared_resources.any())
+        return bool(self.shared_resources.any()) or self._flows_meet
+
+    @property
+    def _flows_meet(self) -> bool:
+        """Whether flows of more than one stream load some resource."""
+        streams_of: dict[int, set[int]] = {}
+        users = np.flatnonzero(self.flow >= 0)
+        pairs: set[tuple[int, int]] = set(
+            zip(self.flow[users].tolist(), self.stream[users].tolist(), strict=True)
+        )
+        for flow, stream in pairs:
+            for resource, _ in self.flows[flow]:
+                streams_of.setdefault(resource, set()).add(stream)
+        return any(len(streams) > 1 for streams in streams_of.values())
 
 
 def describe_op(phase: int, stage: int, microbatch: int, stream: Stream | None) -> str:

@@ -15,11 +15,14 @@ class ActivationBytes:
         held: from the forward to the backward of a microbatch.
         working: only while the backward runs (recomputed activations, logit gradients).
         for_weights: the part of ``held`` that a separate backward of weights still needs.
+        swapped: leaves the device, layer by layer, after the forward, and comes back for the
+            backward; no part of ``held``.
     """
 
     held: float
     working: float
     for_weights: float
+    swapped: float = 0.0
 
     def acquired(self, phase: Phase) -> float:
         """What a pass takes when it starts."""

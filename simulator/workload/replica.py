@@ -35,7 +35,12 @@ class Replica:
         tied: other replicas are in the graph too, so collectives wait for theirs.
         pieces, ids: passes of the schedule and their op ids.
         coupled: collectives over the replicas, in the same order in every replica.
-        reduced: piece of a backward -> the op that reduces its gradients.
+        gathers: rank -> gathers of weights before use, one for every piece that uses them.
+        step_gathers: rank -> gathers of updated weights after the step.
+        reduced: piece -> reduction of its gradients; reduced_at_end: rank -> that of all of them.
+        optimizer_steps: rank -> its optimizer step on the device.
+        landed: rank -> pieces of the last microbatch, and the ops that bring their gradients to the
+            host.
     """
 
     draft: GraphDraft
@@ -47,7 +52,14 @@ class Replica:
     tied: bool = False
     ids: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     coupled: list[CoupledOps] = field(default_factory=list[CoupledOps])
+    gathers: dict[int, CoupledOps] = field(default_factory=dict[int, CoupledOps])
+    step_gathers: dict[int, CoupledOps] = field(default_factory=dict[int, CoupledOps])
     reduced: dict[int, int] = field(default_factory=dict[int, int])
+    reduced_at_end: dict[int, int] = field(default_factory=dict[int, int])
+    optimizer_steps: dict[int, int] = field(default_factory=dict[int, int])
+    landed: dict[int, tuple[IntArray, IntArray]] = field(
+        default_factory=dict[int, tuple[IntArray, IntArray]]
+    )
 
     @property
     def plan(self) -> ParallelismPlan:

@@ -21,6 +21,7 @@ from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
 from simulator.workload.data_moves import Move, gather_moves, reduce_moves, refresh_moves
+from simulator.workload.host_costs import HostCosts
 from simulator.workload.links import Links, path_label
 from simulator.workload.listed_weights import matrix_sizes
 from simulator.workload.move_prices import kernels_s, moves_s
@@ -42,6 +43,7 @@ class StepCosts:
             where all are trained.
         layer_update_s: of the optimizer on one layer, beside what it moves per parameter.
         layerwise: the optimizer updates a layer as soon as its gradients are there.
+        host: prices of what lives off the device; None if nothing does.
         table: collects the rows.
         moves: what each row of gathers or reductions moves.
     """
@@ -59,6 +61,7 @@ class StepCosts:
     adapter_parameters: float | None = None
     layer_update_s: float = 0.0
     layerwise: bool = False
+    host: HostCosts | None = None
     table: CostTableDraft = field(default_factory=CostTableDraft)
     moves: dict[int, tuple[Move, ...]] = field(default_factory=dict[int, "tuple[Move, ...]"])
     _stage_costs: dict[tuple[StageKind, Phase], StageCost] = field(
@@ -186,11 +189,12 @@ class StepCosts:
         free = memory.released(phase, splits_backward=self.pricer.splits_backward)
         part = "" if num_pieces == 1 else f" ({position} of {num_pieces})"
         name = f"{phase.name} {self.kinds[stage].label}{part}{path}"
+        swapped = memory.swapped / num_pieces
         return self.table.add(
             name,
             terms,
-            alloc_bytes=alloc if piece == 0 else 0.0,
-            free_bytes=free if last else 0.0,
+            alloc_bytes=(alloc if piece == 0 else 0.0) + swapped * (phase is Phase.F),
+            free_bytes=(free if last else 0.0) + swapped * (phase is Phase.B),
         )
 
     def send_s(self, path: PathLink) -> Numeric:
@@ -214,7 +218,7 @@ class StepCosts:
             self.pricer.context.stack.listed_weights
         )
 
-    def _gathers_in(self, phase: Phase) -> float:
+    def gathers_in(self, phase: Phase) -> float:
         """Times the weights of a layer are gathered for one phase of a microbatch."""
         again = phase is Phase.B and self.pricer.recompute.mode == "full"
         return 2.0 if again and self.pricer.context.stack.gathers_again else 1.0
@@ -229,7 +233,7 @@ class StepCosts:
             return 0.0
         policy, stack = self.plan.sharding, self.pricer.context.stack
         reduces = phase is Phase.B and policy.reduce == "reduce_scatter"
-        collectives = self._gathers_in(phase) + (1.0 if reduces else 0.0)
+        collectives = self.gathers_in(phase) + (1.0 if reduces else 0.0)
         matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
         return stack.list_entry_s * self.links.shard.size * matrices * collectives
 
@@ -326,7 +330,7 @@ class StepCosts:
         whole = self._trained_on_all(stages) if once else self.rank_parameters(stages)
         payload = whole * self.gather_bytes / num_pieces
         experts = self.expert_parameters(stages) * self.gather_bytes / num_pieces
-        times = self._gathers_in(phase)
+        times = self.gathers_in(phase)
         place = "" if self.links.levels is None else f" for {phase.name}"
         name = f"gather {payload * times:.0f} B of weights{_and_experts(experts * times)}{place}"
         alone = self._of_experts._gather_moves(experts, phase) if experts else ()
@@ -382,6 +386,8 @@ class StepCosts:
 
     def _owned(self, parameters: Numeric, shard_size: Numeric | None = None) -> Numeric:
         """Parameters that a rank updates of those it holds."""
+        if self.host is not None:
+            parameters = parameters * self.host.offload.optimizer.share("device")
         if not self.plan.sharding.shard_optimizer:
             return parameters
         return parameters / (self.links.shard.size if shard_size is None else shard_size)
