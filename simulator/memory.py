@@ -118,29 +118,12 @@ def rank_static(
         whole_parameters: those whose sharded gradients are whole at once.
     """
     plan, stack = scenario.plan, scenario.stack
-    precision, optimizer = scenario.training.precision, scenario.training.optimizer
-    parameters = costs.held_parameters(tuple(stages))
+    weight_bytes = bytes_per_weight(scenario.training.precision, fp8_only=stack.fp8_weights)
     shard_size = costs.shard_size(tuple(stages))
-    weight_bytes = bytes_per_weight(precision, fp8_only=stack.fp8_weights)
-    copied = precision == "bf16" and stack.bf16_gradient_copy
-    # One group: experts that fewer ranks hold are in its mean size, and in no other policy's.
-    one_group = plan.sharding.is_classic
-    sizes = None if one_group else shard_sizes(plan, scenario.cluster.node)
-    states = model_state_bytes(
-        parameters,
-        policy=plan.sharding,
-        shard_size=shard_size,
-        optimizer=optimizer,
-        weight_bytes=weight_bytes,
-        gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
-        sizes=sizes,
-    )
-    states = trained_states(scenario, costs, tuple(stages), states)
     trained = costs.trained_parameters(tuple(stages))
+    parameters = costs.held_parameters(tuple(stages))
     share = trained / parameters if parameters else 1.0
-    gradient_size = shard_size if sizes is None else sizes.gradients
-    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / gradient_size) * share
-    states = replace(states, gradients=states.gradients + whole)
+    states = _states(scenario, costs, tuple(stages), whole_parameters * share, weight_bytes)
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
         scenario.model,
@@ -175,6 +158,35 @@ def rank_static(
         num_communicators * stack.communicator_bytes,
         elsewhere,
     )
+
+
+def _states(
+    scenario: Scenario,
+    costs: StepCosts,
+    stages: tuple[int, ...],
+    whole_parameters: float,
+    weight_bytes: float,
+) -> StateBytes:
+    """Model states of a pipeline rank on its device, as if nothing were at home elsewhere."""
+    plan, optimizer = scenario.plan, scenario.training.optimizer
+    precision, shard_size = scenario.training.precision, costs.shard_size(stages)
+    copied = precision == "bf16" and scenario.stack.bf16_gradient_copy
+    # One group: experts that fewer ranks hold are in its mean size, and in no other policy's.
+    one_group = plan.sharding.is_classic
+    sizes = None if one_group else shard_sizes(plan, scenario.cluster.node)
+    states = model_state_bytes(
+        costs.held_parameters(stages),
+        policy=plan.sharding,
+        shard_size=shard_size,
+        optimizer=optimizer,
+        weight_bytes=weight_bytes,
+        gradient_copy_bytes=BYTES_PER_ELEMENT[precision] if copied else 0.0,
+        sizes=sizes,
+    )
+    states = trained_states(scenario, costs, stages, states)
+    gradient_size = shard_size if sizes is None else sizes.gradients
+    whole = whole_parameters * optimizer.gradient_bytes * (1 - 1 / gradient_size)
+    return replace(states, gradients=states.gradients + whole)
 
 
 def _whole_gradients(

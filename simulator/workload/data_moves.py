@@ -17,6 +17,7 @@ from simulator.machine import GroupLink
 from simulator.numeric import Numeric, as_float
 from simulator.schedule.action import Phase
 from simulator.sharding import ReduceKind, ShardingPolicy, Wire
+from simulator.stack import Stack
 from simulator.workload.links import Links
 
 
@@ -79,6 +80,16 @@ def _gathered(wire: Wire | None, payload: Numeric, element_bytes: float, link: G
         return Move("all_gather", payload, link)
     sent = payload * (wire.element_bytes / element_bytes)
     return Move("all_gather", sent, link, (payload + sent) * (1.0 + 1.0 / link.size), 2.0)
+
+
+def reduce_kind(policy: ShardingPolicy, stack: Stack) -> ReduceKind:
+    """How gradients are reduced over the shard group: by the policy, or by what the stack does.
+
+    Source: Aleph-Alpha/scaling, core/optimizer/optimizer.py (``allreduce_gradients`` before
+        ``step_prequel`` takes the slice that a rank owns).
+    """
+    only_optimizer = policy.shard_optimizer and not policy.shard_gradients
+    return "all_reduce" if only_optimizer and stack.sharded_all_reduce else policy.reduce
 
 
 def reduce_moves(

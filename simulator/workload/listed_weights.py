@@ -16,6 +16,7 @@ from simulator.cost.memory_bound import memory_bound_s
 from simulator.machine import Accelerator
 from simulator.model import TransformerConfig
 from simulator.numeric import Numeric
+from simulator.stack import Stack
 
 _GATHER_PASSES, _REDUCE_PASSES = 3.0, 2.0
 """Reads and writes of a whole weight beside NCCL's own: an all-gather fills its tensor with zeros
@@ -51,3 +52,12 @@ def list_copies_s(
     """
     passes = _REDUCE_PASSES if reduces else _GATHER_PASSES
     return memory_bound_s(passes * payload_bytes, "copy", accelerator, num_ranks)
+
+
+def list_host_s(num_lists: Numeric, num_ranks: Numeric, stack: Stack) -> Numeric:
+    """Host time of so many lists of one shard per rank.
+
+    Source: microsoft/DeepSpeed v0.3, ``_allgather_param`` synchronises the device before it
+        builds its list, so that the host has no lead.
+    """
+    return stack.list_entry_s * num_ranks * num_lists

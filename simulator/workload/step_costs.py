@@ -9,23 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from simulator.cost.collective import collective_s
 from simulator.cost.footprint import expert_rank_parameters, padded_vocab, stage_parameters
-from simulator.cost.memory_bound import elementwise_s, memory_bound_s
 from simulator.cost.transfer import p2p_s
 from simulator.machine import PathLink
 from simulator.model import TransformerConfig
 from simulator.numeric import Numeric, as_float
 from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
-from simulator.sharding import ReduceKind
 from simulator.workload.classes import CostTableDraft
-from simulator.workload.data_moves import Move, gather_moves, reduce_moves, refresh_moves
+from simulator.workload.data_moves import (
+    Move,
+    gather_moves,
+    reduce_kind,
+    reduce_moves,
+    refresh_moves,
+)
 from simulator.workload.host_costs import HostCosts
 from simulator.workload.links import Links, path_label
-from simulator.workload.listed_weights import matrix_sizes
+from simulator.workload.listed_weights import list_host_s, matrix_sizes
 from simulator.workload.move_prices import kernels_s, moves_s
+from simulator.workload.optimizer_price import optimizer_s
 from simulator.workload.pass_memory import ActivationBytes
+from simulator.workload.send_price import send_s
 from simulator.workload.stage import StageCost, StageKind, StagePricer
 
 
@@ -126,9 +131,7 @@ class StepCosts:
     @property
     def _of_experts(self) -> StepCosts:
         """The same policy over the ranks that hold the same experts."""
-        alone = self.links.experts
-        if alone is None:
-            return self
+        alone = self.links.experts or self.links.shard
         whole = replace(alone, size=1.0, num_nodes=1.0)
         return replace(self, links=replace(self.links, shard=alone, replica=whole))
 
@@ -198,18 +201,8 @@ class StepCosts:
         )
 
     def send_s(self, path: PathLink) -> Numeric:
-        """Transfer of a microbatch's activations or gradients to the next stage.
-
-        Every tensor-parallel rank sends its 1/tp; without sequence parallelism the receivers
-        then all-gather the whole inside the node.
-        Source: Narayanan et al. 2021 (arXiv 2104.04473) section 4.1, scatter/gather.
-        """
-        split = self.pricer.split
-        whole = split.tokens * self.model.hidden_size * split.element_bytes
-        seconds = p2p_s(whole / split.tp, path)
-        if split.tensor_parallel and not split.sequence_parallel:
-            seconds = seconds + collective_s("all_gather", whole, self.pricer.context.links["tp"])
-        return seconds
+        """Transfer of a microbatch's activations or gradients to the next stage."""
+        return send_s(self.pricer.split, self.model, path, self.pricer.context.links["tp"])
 
     @property
     def _listed(self) -> bool:
@@ -224,18 +217,13 @@ class StepCosts:
         return 2.0 if again and self.pricer.context.stack.gathers_again else 1.0
 
     def list_host_s(self, stage: int, phase: Phase) -> Numeric:
-        """Host time of the lists of shards of one phase; the device waits for it.
-
-        Source: microsoft/DeepSpeed v0.3, ``_allgather_param`` synchronises the device before it
-            builds its list, so that the host has no lead.
-        """
+        """Host time of the lists of shards of one phase; the device waits for it."""
         if not self._listed or phase is Phase.W:
             return 0.0
-        policy, stack = self.plan.sharding, self.pricer.context.stack
-        reduces = phase is Phase.B and policy.reduce == "reduce_scatter"
-        collectives = self.gathers_in(phase) + (1.0 if reduces else 0.0)
-        matrices = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
-        return stack.list_entry_s * self.links.shard.size * matrices * collectives
+        reduces = phase is Phase.B and self.plan.sharding.reduce == "reduce_scatter"
+        lists = self.kinds[stage].num_layers * len(matrix_sizes(self.model))
+        lists = lists * (self.gathers_in(phase) + (1.0 if reduces else 0.0))
+        return list_host_s(lists, self.links.shard.size, self.pricer.context.stack)
 
     def _moves_s(self, moves: Sequence[Move]) -> Numeric:
         matrices = matrix_sizes(self.model) if self._listed else ()
@@ -270,7 +258,8 @@ class StepCosts:
         return self._moves_s(self._reduce_moves(payload))
 
     def _reduce_moves(self, payload: Numeric, *, final: bool = True) -> tuple[Move, ...]:
-        kind, each = self._reduce_kind(), self.gradient_reduce_bytes
+        kind = reduce_kind(self.plan.sharding, self.pricer.context.stack)
+        each = self.gradient_reduce_bytes
         return reduce_moves(self.plan.sharding, self.links, payload, each, kind=kind, final=final)
 
     def _moves_row(
@@ -294,23 +283,10 @@ class StepCosts:
 
     def crosses(self, row: int) -> bool:
         """Whether a row of collectives uses the network."""
-        if self.links.levels is None:
-            links = (self.links.shard, self.links.replica)
-        else:
+        links = (self.links.shard, self.links.replica)
+        if self.links.levels is not None:
             links = tuple(move.link for move in self.moves[row])
         return max(as_float(link.num_nodes) for link in links) > 1
-
-    def _reduce_kind(self) -> ReduceKind:
-        """How gradients are reduced over the shard group: by the policy, or by what the stack does.
-
-        Source: Aleph-Alpha/scaling, core/optimizer/optimizer.py (``allreduce_gradients`` before
-            ``step_prequel`` takes the slice that a rank owns).
-        """
-        policy = self.plan.sharding
-        only_optimizer = policy.shard_optimizer and not policy.shard_gradients
-        if only_optimizer and self.pricer.context.stack.sharded_all_reduce:
-            return "all_reduce"
-        return policy.reduce
 
     def gradient_payload(self, stages: tuple[int, ...]) -> float:
         """Bytes of gradients that a rank contributes for some virtual stages."""
@@ -399,19 +375,14 @@ class StepCosts:
             parameters: before sharding.
             shard_size: ranks that share them, those of the shard group by default.
         """
-        owned = self._owned(parameters, shard_size)
-        stack = self.pricer.context.stack
-        # The stack's figure is Adam's: 12 bytes of moments and master weights, read and written.
-        per_parameter = stack.optimizer_bytes_per_parameter + 2 * (self.optimizer_state_bytes - 12)
-        moved = owned * per_parameter
-        accelerator = self.pricer.context.accelerator
-        seconds = memory_bound_s(moved, "adam_fused", accelerator)
-        if stack.gradient_copy_bytes and self.plan.dp > 1:
-            copied = parameters * stack.gradient_copy_bytes
-            seconds = seconds + memory_bound_s(copied, "copy", accelerator)
-        if self.pricer.split.quantises:
-            seconds = seconds + elementwise_s("quantise", parameters, 2.0, accelerator)
-        return seconds * stack.memory_scale
+        return optimizer_s(
+            parameters,
+            self._owned(parameters, shard_size),
+            self.pricer.context,
+            state_bytes=self.optimizer_state_bytes,
+            has_replicas=self.plan.dp > 1,
+            quantises=self.pricer.split.quantises,
+        )
 
     def overhead_row(self) -> int:
         """Row of what a step costs beside the model: data, logging, gradient norm."""

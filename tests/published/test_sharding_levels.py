@@ -112,8 +112,8 @@ def three_levels(nodes: int, overrides: Sequence[str] = ()) -> Mapping[str, floa
 def test_one_ring_and_one_adapter_would_explain_three_levels_on_frontier() -> None:
     """Xu et al. 2025 (arXiv 2501.04266): 1 : 1.405 : 2.398 at 384 dies.
 
-    An explanation, no prediction: ring and adapter were chosen among others beside these ratios. What
-    the shipped curves predict is in the last test.
+    An explanation, no prediction: ring and adapter were chosen among others beside these ratios.
+    What the shipped curves predict is in the last test.
     """
     seconds = three_levels(48)
     assert seconds["zero3"] / seconds["zero++"] == pytest.approx(1.405, rel=RATIO)
