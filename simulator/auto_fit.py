@@ -10,8 +10,8 @@ from simulator.batch_policy import AutoFit
 from simulator.errors import NothingFitsError, PlanError, ScheduleError
 from simulator.machine import Assumption
 from simulator.plan import divisors, num_microbatches
-from simulator.report.breakdown import gigabytes
 from simulator.report.report import MemoryReport
+from simulator.report.shortage import shortage
 from simulator.scenario import Scenario, check
 from simulator.simulate import memory_of
 
@@ -20,8 +20,8 @@ MAX_MICRO_BATCH: Final = 1 << 20
 
 
 def fits(memory: MemoryReport, share: float = 1.0) -> bool:
-    """Whether a job fits in a share of the memory: all of it when left out."""
-    return memory.fits and memory.peak_bytes <= share * memory.capacity_bytes
+    """Whether a job fits in a share of every memory: all of it when left out."""
+    return memory.fits and shortage(memory, share) is None
 
 
 def fit_batch(scenario: Scenario) -> Scenario:
@@ -134,9 +134,7 @@ def _fits(scenario: Scenario, policy: AutoFit) -> bool:
 
 
 def _excess(scenario: Scenario, policy: AutoFit) -> str:
-    memory = memory_of(scenario)
-    usable = policy.memory_share * memory.capacity_bytes
-    return f"needs {gigabytes(memory.peak_bytes)} of {gigabytes(usable)}"
+    return f"needs {shortage(memory_of(scenario), policy.memory_share)}"
 
 
 def _note(scenario: Scenario, reason: str) -> Assumption:

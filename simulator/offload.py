@@ -91,10 +91,6 @@ class Offload:
         """Layers on their way ahead of the one that is computed."""
         return self.prefetch_depth if self.overlap else 0
 
-    def uses(self, tier: Tier) -> bool:
-        """Whether anything lives on a tier."""
-        return any(home.share(tier) > 0 for home in self.homes.values())
-
 
 KINDS: Final = tuple(f.name for f in fields(Offload))[:4]
 """Kinds of data that have a home."""

@@ -28,31 +28,28 @@ def check_offload(
     _check_combination(model, training, plan)
     _check_tiers(offload, node)
     _check_gradients(offload, training, plan)
-    if offload.activations.away and plan.schedule.startswith("zb"):
-        raise PlanError(
-            f"activations at home on the {offload.activations.tier} with schedule {plan.schedule}, "
-            "which splits the backward",
-            where="plan.offload.activations",
-            hint="keep them on the device, or take schedule 1f1b or interleaved",
-        )
+    _check_weights(offload, plan)
     _check_buffers(offload)
 
 
 def _check_combination(
     model: TransformerConfig, training: TrainingConfig, plan: ParallelismPlan
 ) -> None:
-    for present, what in (
-        (model.num_experts > 0, f"{model.num_experts} experts"),
-        (not plan.sharding.is_classic, f"sharding {plan.sharding.name}"),
-        (training.fine_tuning is not None, "fine_tuning"),
-        (training.gradient_release != "step", f"gradient_release {training.gradient_release}"),
-        (training.optimizer.form != "full", f"optimizer {training.optimizer.name}"),
+    release, optimizer = training.gradient_release, training.optimizer
+    for present, key, what in (
+        (model.num_experts > 0, "model.num_experts", f"{model.num_experts} experts"),
+        (not plan.sharding.is_classic, "plan.sharding", f"sharding {plan.sharding.name}"),
+        # Gradients of weights then land in other passes than those of inputs.
+        (plan.schedule.startswith("zb"), "plan.schedule", f"schedule {plan.schedule}"),
+        (training.fine_tuning is not None, "training.fine_tuning", "adapters"),
+        (release != "step", "training.gradient_release", f"gradient_release {release}"),
+        (optimizer.form != "full", "training.optimizer", f"optimizer {optimizer.name}"),
     ):
         if present:
             raise PlanError(
-                f"offload together with {what} is not modelled",
-                where="plan.offload",
-                hint="leave plan.offload out, or the other one",
+                f"{what} together with plan.offload is not modelled",
+                where=key,
+                hint=f"leave plan.offload out, or change {key}",
             )
 
 
@@ -72,6 +69,40 @@ def _check_tiers(offload: Offload, node: Node) -> None:
             )
 
 
+def _check_weights(offload: Offload, plan: ParallelismPlan) -> None:
+    """Weights live where one rank alone reads them, and come back from where they are updated."""
+    if not offload.weights.away:
+        if offload.tiling > 1 and not offload.optimizer.away and not offload.activations.away:
+            raise PlanError(
+                f"tiling {offload.tiling} has no effect: nothing lives off the device",
+                where="plan.offload.tiling",
+                hint="leave it out, or give weights, optimizer or activations a home elsewhere",
+            )
+        return
+    tier = offload.weights.tier
+    if offload.optimizer.away < offload.weights.away:
+        raise PlanError(
+            f"{offload.weights.away:g} of the weights live on the {tier}, but only "
+            f"{offload.optimizer.away:g} of the optimizer off the device: copying updated weights "
+            "back is not modelled",
+            where="plan.offload.weights",
+            hint="give plan.offload.optimizer a home off the device, too",
+        )
+    if plan.sharding.gather == "after_step" and plan.dp * plan.cp > 1:
+        raise PlanError(
+            f"weights live on the {tier}, but sharding {plan.sharding.name} keeps a whole copy on "
+            "every rank",
+            where="plan.offload.weights",
+            hint="take sharding zero3, or leave the weights on the device",
+        )
+    if offload.transfer == "broadcast" and offload.weights.on_nvme:
+        raise PlanError(
+            "transfer broadcast of weights on NVMe is not modelled",
+            where="plan.offload.transfer",
+            hint="take partitioned, or weights on the host",
+        )
+
+
 def _check_gradients(offload: Offload, training: TrainingConfig, plan: ParallelismPlan) -> None:
     """Gradients leave the device with every microbatch only if they are final shards by then."""
     if not offload.gradients.away:
@@ -84,6 +115,14 @@ def _check_gradients(offload: Offload, training: TrainingConfig, plan: Paralleli
             hint="give plan.offload.optimizer a home off the device, too",
         )
     alone = plan.dp * plan.cp == 1
+    policy = plan.sharding
+    if policy.shard_optimizer and not policy.shard_gradients and not alone:
+        raise PlanError(
+            f"gradients live on the {offload.gradients.tier}, but sharding {policy.name} keeps "
+            "them whole on every rank",
+            where="plan.offload.gradients",
+            hint="take sharding zero2 or zero3, or leave the gradients on the device",
+        )
     once = num_microbatches(training, plan) == 1
     if plan.pp > 1 or not (alone or once or reduces_every_microbatch(plan)):
         raise PlanError(

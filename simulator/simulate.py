@@ -151,7 +151,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         hfu=rates["hardware"].utilisation,
         flops_convention="palm",
         flops=rates,
-        time=_time(terms),
+        time=_time(terms, always=frozenset({"offload"}) if plan.offload else frozenset()),
         memory=memory,
         devices=plan.num_devices,
         kernels=_kernel_shares(step, rank),
@@ -164,13 +164,10 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
     )
 
 
-def _time(terms: Mapping[str, float]) -> dict[str, float]:
-    """Every term of a report in order, rare ones only where they took time."""
-    return {
-        term: terms.get(term, 0.0)
-        for term in TIME_TERMS
-        if term not in RARE_TIME_TERMS or terms.get(term, 0.0)
-    }
+def _time(terms: Mapping[str, float], always: frozenset[str]) -> dict[str, float]:
+    """Every term of a report in order, rare ones only where they can take time."""
+    shown = (frozenset(TIME_TERMS) - RARE_TIME_TERMS) | always
+    return {term: terms.get(term, 0.0) for term in TIME_TERMS if term in shown or terms.get(term)}
 
 
 def setting_of(scenario: Scenario) -> Setting:

@@ -197,11 +197,17 @@ def _released_gradients(scenario: Scenario, costs: StepCosts, stages: tuple[int,
 
 
 def trained_buffers(scenario: Scenario, buffers: BufferBytes, share: float) -> BufferBytes:
-    """Buffers of gradients hold those of trained parameters, a ``share`` of all."""
-    if scenario.training.fine_tuning is None:
+    """Buffers of gradients hold those of trained parameters, a ``share`` of all.
+
+    Where gradients are freed layer by layer, those of one layer are widened at a time.
+    """
+    layers = 1.0
+    if scenario.training.gradient_release == "layerwise":
+        layers = max(scenario.model.num_layers / scenario.plan.pp, 1.0)
+    elif scenario.training.fine_tuning is None:
         return buffers
     return replace(
         buffers,
         gradient_buckets=buffers.gradient_buckets * share,
-        optimizer_step=buffers.optimizer_step * share,
+        optimizer_step=buffers.optimizer_step * share / layers,
     )

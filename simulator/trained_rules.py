@@ -22,6 +22,14 @@ def check_trained(
     _check_targets(model, training)
     stored = training.optimizer.weight_bytes is not None
     sampled = training.activation_keep_ratio < 1
+    full = training.optimizer.form == "full"
+    if not plan.sharding.is_classic and (training.fine_tuning is not None or stored or not full):
+        raise PlanError(
+            f"adapters, quantised weights or low-rank states with sharding {plan.sharding.name} "
+            "are not modelled",
+            where="plan.sharding",
+            hint="take ddp, zero1, zero2 or zero3",
+        )
     if splits_backward and (training.fine_tuning is not None or stored or sampled):
         raise PlanError(
             f"frozen, quantised or sampled weights with schedule {plan.schedule}, which splits the "

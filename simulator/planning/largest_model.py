@@ -10,8 +10,9 @@ from simulator.auto_fit import fit_batch, fits
 from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.model import TransformerConfig, num_parameters
 from simulator.planning.variant import Progress, silent
-from simulator.report.breakdown import MEMORY_LABELS, TIER_LABELS, TIER_TERM_LABELS, gigabytes
+from simulator.report.breakdown import TIER_TERM_LABELS
 from simulator.report.report import MemoryReport
+from simulator.report.shortage import shortage
 from simulator.scenario import Scenario, check
 from simulator.simulate import memory_of
 
@@ -57,23 +58,10 @@ class LargestModel:
         """What the next larger model lacks, in words."""
         if self.too_large is None:
             return "no larger model was asked for"
-        memory = self.too_large.memory
-        lacks = memory.out_of_memory
-        if lacks is not None and self.memory_share == 1.0:
-            where = memory.worst_rank_class
-            if lacks.level in TIER_LABELS:
-                where = f"the {TIER_LABELS[lacks.level]} of a node"
-            return (
-                f"{gigabytes(lacks.demand_bytes)} of {gigabytes(lacks.capacity_bytes)} on "
-                f"{where}, most of it {TIER_TERM_LABELS[lacks.largest_term]}"
-            )
-        worst = max(memory.rank_classes, key=lambda rank: rank.peak_bytes)
-        term = max(worst.terms, key=lambda name: worst.terms[name])
-        usable = self.memory_share * memory.capacity_bytes
-        return (
-            f"{gigabytes(memory.peak_bytes)} of {gigabytes(usable)} on {worst.rank_class}, "
-            f"most of it {MEMORY_LABELS[term]}"
-        )
+        lacks = shortage(self.too_large.memory, self.memory_share)
+        if lacks is None:
+            return "nothing: it fits"
+        return f"{lacks}, most of it {TIER_TERM_LABELS[lacks.term]}"
 
 
 def deepest_model(scenario: Scenario, progress: Progress = silent) -> LargestModel:

@@ -89,10 +89,16 @@ def tradeoff(job: Job, axes: Axes, progress: Progress = silent) -> tuple[Point, 
             prediction=None,
         )
         changed = (("recompute", recompute), ("sharding", sharding))
-        found, reason = attempt(job, _assignments(point, [k for k, v in changed if v]))
+        held = _HELD_BATCH if scenario.auto_fit is not None else []
+        texts = [*held, *_assignments(point, [k for k, v in changed if v])]
+        found, reason = attempt(job, texts)
         points.append(replace(point, prediction=found, reason=reason))
     check_any_runs([p.reason for p in points], "", "take other values of the axes")
     return _marked(points)
+
+
+_HELD_BATCH: Final = ["training.num_microbatches=null", "training.auto_fit=null"]
+"""A batch that was fitted is held: a grid varies the microbatch itself."""
 
 
 def _check_names(axes: Axes) -> None:

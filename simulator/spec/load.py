@@ -147,7 +147,7 @@ def parse_scenario(
     model, stack, cluster = parts.model, parts.stack, parts.cluster
     try:
         plan = _plan(spec.plan, cluster, stack)
-        training, auto_fit = training_config(spec.training, model, stack, plan.dp, where)
+        training, auto_fit = training_config(spec.training, model, stack, plan.dp)
         scenario = Scenario(
             name=spec.name,
             model=model,

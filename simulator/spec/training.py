@@ -13,7 +13,7 @@ from simulator.stack import Stack
 
 
 def training_config(
-    spec: TrainingSpec, model: TransformerConfig, stack: Stack, dp: int, where: str
+    spec: TrainingSpec, model: TransformerConfig, stack: Stack, dp: int
 ) -> tuple[TrainingConfig, AutoFit | None]:
     """The training, with a microbatch that is provisional where it is to be fitted.
 
@@ -22,7 +22,6 @@ def training_config(
         model: whose matrices adapters stand on.
         stack: gives the gradients' types.
         dp: data-parallel degree, for batches that follow from it.
-        where: name of the scenario, for errors.
 
     Raises:
         TrainsimError: if keys contradict one another, or a name is unknown.
@@ -33,9 +32,7 @@ def training_config(
         micro_batch_size=micro_batch_size,
         seq_length=spec.seq_length,
         precision=spec.precision,
-        optimizer=optimizer_config(
-            spec.optimizer, spec.precision, stack, f"{where}: training.optimizer"
-        ),
+        optimizer=optimizer_config(spec.optimizer, spec.precision, stack, "training.optimizer"),
         recompute=Recompute(
             spec.recompute.mode, spec.recompute.num_layers, spec.recompute.keeps_qkv
         ),

@@ -11,6 +11,7 @@ from simulator.machine import (
     Cluster,
     CollectiveCurve,
     Edge,
+    MemoryTier,
     Node,
     ProtocolLine,
 )
@@ -186,6 +187,41 @@ def host_overhead(scenario: Scenario, factor: float) -> Scenario:
     )
 
 
+def host_link(scenario: Scenario, factor: float) -> Scenario:
+    """Copies between devices and host memory: their links, and what a node's carry together."""
+    node = scenario.cluster.node
+    together = node.host_links_bytes_per_s
+    return _with_node(
+        scenario,
+        replace(
+            node,
+            host_link_bytes_per_s=node.host_link_bytes_per_s * factor,
+            host_links_bytes_per_s=together and together * factor,
+            edges=tuple(_wider(e, factor) if _to_host(e) else e for e in node.edges),
+        ),
+    )
+
+
+def host_memory_bandwidth(scenario: Scenario, factor: float) -> Scenario:
+    """Bandwidth of host memory, and with it the host's Adam, which it limits."""
+    node = scenario.cluster.node
+    memory, adam = node.host_memory, node.adam_parameters_per_s
+    return _with_node(
+        scenario,
+        replace(
+            node,
+            host_memory=memory and _faster(memory, factor),
+            adam_parameters_per_s=adam and adam * factor,
+        ),
+    )
+
+
+def nvme_bandwidth(scenario: Scenario, factor: float) -> Scenario:
+    """Reads and writes of a node's NVMe."""
+    node = scenario.cluster.node
+    return _with_node(scenario, replace(node, nvme=node.nvme and _faster(node.nvme, factor)))
+
+
 HARDWARE: Final[Mapping[str, Lever]] = {
     "peak_flops": Lever("peak FLOP/s of the accelerator", peak_flops),
     "memory_bandwidth": Lever("memory bandwidth of the accelerator", memory_bandwidth),
@@ -194,6 +230,9 @@ HARDWARE: Final[Mapping[str, Lever]] = {
     "node_bandwidth": Lever("link bandwidth inside a node", node_bandwidth),
     "node_latency": Lever("link latency inside a node", node_latency, larger_is_better=False),
     "nic_bandwidth": Lever("bandwidth of NICs and PCIe", nic_bandwidth),
+    "host_link": Lever("copies between devices and host", host_link),
+    "host_memory_bandwidth": Lever("bandwidth of host memory", host_memory_bandwidth),
+    "nvme_bandwidth": Lever("bandwidth of NVMe", nvme_bandwidth),
     "network_latency": Lever("network latency", network_latency, larger_is_better=False),
     "oversubscription": Lever("oversubscription", oversubscription, larger_is_better=False),
     "host_overhead": Lever("host time of the stack", host_overhead, larger_is_better=False),
@@ -222,6 +261,20 @@ def _each_line(
 def _scale_up(edge: Edge) -> bool:
     """Whether a link joins devices without the host: to one another, or to their own switch."""
     return all(part.startswith(("gpu", "switch")) for part in (edge.a, edge.b))
+
+
+def _to_host(edge: Edge) -> bool:
+    """Whether a link leads from a PCIe switch to the host."""
+    ends = sorted((edge.a[:3], edge.b[:3]))
+    return ends == ["cpu", "pci"]
+
+
+def _faster(memory: MemoryTier, factor: float) -> MemoryTier:
+    return replace(
+        memory,
+        read_bytes_per_s=memory.read_bytes_per_s * factor,
+        write_bytes_per_s=memory.write_bytes_per_s * factor,
+    )
 
 
 def _wider(edge: Edge, factor: float) -> Edge:

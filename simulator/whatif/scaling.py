@@ -10,8 +10,8 @@ from simulator.batch_policy import AUTO_FIT
 from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.numeric import ceil_div
 from simulator.plan import num_microbatches
-from simulator.report.breakdown import gigabytes
 from simulator.report.report import Report
+from simulator.report.shortage import shortage
 from simulator.scenario import Scenario
 from simulator.spec.load import ScenarioSource
 from simulator.spec.overrides import Override
@@ -189,11 +189,7 @@ def _cluster_of(base: Scenario, devices: int) -> Override:
 
 
 def _too_large(report: Report) -> str:
-    memory = report.memory
-    return (
-        f"does not fit: {gigabytes(memory.peak_bytes)} of {gigabytes(memory.capacity_bytes)} "
-        f"on {memory.worst_rank_class}"
-    )
+    return f"does not fit: {shortage(report.memory)}"
 
 
 def _points(ran: Sequence[tuple[Scenario, Report]]) -> tuple[ScalePoint, ...]:

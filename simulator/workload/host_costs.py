@@ -20,9 +20,6 @@ from simulator.workload.op import Flow, OpPhase
 
 Way = Literal["h2d", "h2d-broadcast", "d2h", "nvme-read", "nvme-write"]
 
-PARTS: Final = ("pcie to device", "pcie to host", "host memory", "nvme read", "nvme write")
-"""What copies of a rank load: two directions of PCIe, host memory, and NVMe queues."""
-
 ACTIVATIONS: Final = "activations"
 """What copies take memory of the device and give it back; buffers of the rest are set aside."""
 

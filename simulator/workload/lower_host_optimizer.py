@@ -104,6 +104,7 @@ def _optimizer(replica: Replica, host: HostCosts, rank: int) -> list[int]:
     elif offload.optimizer_moment == "after_step":
         gate = replica.optimizer_steps[rank]
         draft.add_edges(np.array([gate, gate]), np.array([begins[0], adam[0]]))
+        draft.add_edges(chunks.gradient, adam)
     return [int(ops[-1]) for ops in stages]
 
 

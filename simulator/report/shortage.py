@@ -1,0 +1,62 @@
+"""Which memory of a job is too small, if one is: the one place that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simulator.report.breakdown import TIER_LABELS, gigabytes
+from simulator.report.report import MemoryReport
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A memory that is too small.
+
+    Attributes:
+        where: whose, in words.
+        demand_bytes, usable_bytes: what is needed, and what may be filled.
+        term: what takes most of it.
+    """
+
+    where: str
+    demand_bytes: float
+    usable_bytes: float
+    term: str
+
+    def __str__(self) -> str:
+        """``90 GB of 80 GB on pipeline rank 0``."""
+        return f"{gigabytes(self.demand_bytes)} of {gigabytes(self.usable_bytes)} on {self.where}"
+
+
+def shortage(memory: MemoryReport, share: float = 1.0) -> Shortage | None:
+    """The memory that is exceeded most, None if all of them suffice.
+
+    Args:
+        memory: of a job, on every level.
+        share: of each memory that may be filled.
+    """
+    worst = max(memory.rank_classes, key=lambda rank: rank.peak_bytes)
+    found = [
+        Shortage(
+            worst.rank_class,
+            memory.peak_bytes,
+            share * memory.capacity_bytes,
+            _largest(worst.terms),
+        )
+    ]
+    found += [
+        Shortage(
+            f"the {TIER_LABELS[tier.name]} of a node",
+            tier.demand_bytes,
+            share * tier.capacity_bytes,
+            _largest(tier.terms),
+        )
+        for tier in memory.tiers
+    ]
+    short = [one for one in found if one.demand_bytes > one.usable_bytes]
+    return max(short, key=lambda one: one.demand_bytes / one.usable_bytes, default=None)
+
+
+def _largest(terms: Mapping[str, float]) -> str:
+    return max(terms, key=lambda name: terms[name])

@@ -1,0 +1,90 @@
+"""What ``plan.offload`` is refused with, and which memory is said to be too small."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.auto_fit import fits
+from simulator.errors import PlanError
+from simulator.report.shortage import shortage
+from simulator.simulate import memory_of, simulate
+from simulator.spec.load import load_scenario
+from simulator.step import build_step
+from simulator.workload.op import OpPhase
+
+NAME = "zero-offload-13b"
+BROADCAST = "{weights: nvme, optimizer: nvme, transfer: broadcast}"
+GRADIENTS = "{gradients: host, optimizer: host}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["plan.sharding=mics", "stack=megatron-core-2024"], "sharding mics together"),
+        (["training.gradient_release=layerwise"], "gradient_release layerwise together"),
+        (["training.optimizer=apollo"], "optimizer apollo together"),
+        (["training.fine_tuning=lora"], "adapters together"),
+        (["plan.sharding=zero1", f"plan.offload={GRADIENTS}"], "zero1 keeps them whole"),
+        (["plan.offload={weights: host}"], "updated weights back is not modelled"),
+        (
+            ["plan.sharding=zero2", "plan.offload={weights: host, optimizer: host}"],
+            "zero2 keeps a whole copy",
+        ),
+        (
+            ["plan.sharding=zero3", f"plan.offload={BROADCAST}"],
+            "broadcast of weights on NVMe",
+        ),
+        (["plan.offload={tiling: 8}"], "tiling 8 has no effect"),
+        (
+            ["plan.pp=4", "plan.dp=4", "plan.schedule=zb-h1", "training.global_batch_size=64"],
+            "schedule zb-h1 together",
+        ),
+    ],
+)
+def test_what_is_not_modelled_together(overrides: list[str], words: str) -> None:
+    with pytest.raises(PlanError, match=words):
+        load_scenario(NAME, overrides)
+
+
+def test_a_policy_of_levels_refuses_adapters() -> None:
+    with pytest.raises(PlanError, match=r"adapters, .* with sharding zero3-hpz"):
+        load_scenario("gpt-18b-zeropp", ["plan.sharding=zero3-hpz", "training.fine_tuning=lora"])
+
+
+def test_the_memory_that_is_too_small_is_named() -> None:
+    memory = memory_of(load_scenario(NAME, ["plan.sharding=ddp"]))
+    short = shortage(memory)
+    assert short is not None
+    assert "host memory of a node" in str(short)
+    assert short.demand_bytes > short.usable_bytes
+
+
+def test_a_share_of_memory_is_one_of_every_memory() -> None:
+    memory = memory_of(load_scenario(NAME))
+    (host,) = [tier for tier in memory.tiers if tier.name == "host"]
+    full = max(memory.peak_bytes / memory.capacity_bytes, host.demand_bytes / host.capacity_bytes)
+    assert full < 1.0
+    assert fits(memory, full + 1e-9)
+    assert not fits(memory, full - 1e-9)
+
+
+def test_no_update_begins_before_its_gradients_are_there() -> None:
+    scenario = load_scenario(
+        NAME, ["plan.sharding=zero2", "plan.overlap.dp=false", f"plan.offload={GRADIENTS}"]
+    )
+    graph = build_step(scenario).graph
+    updates = {
+        op for op in range(graph.num_ops) if graph.streams[graph.stream[op]].name == "cpu-optimizer"
+    }
+    landed = {op for op in range(graph.num_ops) if graph.phase[op] == OpPhase.TO_HOST}
+    waits = set()
+    for op in updates:
+        preds = graph.preds[graph.pred_offsets[op] : graph.pred_offsets[op + 1]].tolist()
+        waits |= set(preds) & landed
+    assert updates
+    assert waits == landed
+
+
+def test_offload_is_a_term_wherever_something_lives_elsewhere() -> None:
+    assert "offload" in simulate(load_scenario(NAME), levers=False).time
+    assert "offload" not in simulate(load_scenario("gpt2-xl-one-gpu"), levers=False).time
