@@ -239,6 +239,15 @@ HARDWARE: Final[Mapping[str, Lever]] = {
 }
 """Name -> lever."""
 
+OF_THE_HOST: Final = ("host_link", "host_memory_bandwidth", "nvme_bandwidth")
+"""Levers that move nothing unless something lives off the device."""
+
+
+def levers_of(scenario: Scenario) -> tuple[str, ...]:
+    """Names of the levers that can move a scenario."""
+    away = scenario.plan.offload is not None
+    return tuple(name for name in HARDWARE if away or name not in OF_THE_HOST)
+
 
 def _scaled(values: Mapping[K, float], factor: float) -> dict[K, float]:
     return {key: value * factor for key, value in values.items()}

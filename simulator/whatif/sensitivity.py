@@ -13,7 +13,7 @@ from simulator.scenario import Scenario
 from simulator.spec.load import ScenarioSource
 from simulator.spec.overrides import Override
 from simulator.whatif.axes import Axis, shown
-from simulator.whatif.hardware import HARDWARE
+from simulator.whatif.hardware import HARDWARE, levers_of
 from simulator.whatif.runs import Watch, simulate_each
 from simulator.whatif.terms import cost_difference, efficiency
 
@@ -89,7 +89,7 @@ def sensitivity(
         source: of the base scenario.
         axes: keys of the scenario to set to other values, beside the levers.
         factors: on every lever.
-        levers: names of ``HARDWARE``; None for all.
+        levers: names of ``HARDWARE``; None for all that can move the scenario.
         watch: shows progress.
 
     Raises:
@@ -97,8 +97,9 @@ def sensitivity(
         TrainsimError: if the scenario is wrong. A setting that breaks a rule, or in which no
             microbatch fits that is to be fitted, is left out with the reason.
     """
-    names = _checked(HARDWARE if levers is None else levers, factors)
+    _checked(() if levers is None else levers, factors)
     base = source.scenario()
+    names = levers_of(base) if levers is None else tuple(levers)
     settings: list[tuple[str, str, Scenario]] = []
     left_out: list[tuple[str, str, str]] = []
     for name in names:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.host_share import host_share
 from simulator.machine import Torus
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
-from simulator.whatif.hardware import HARDWARE
+from simulator.whatif.hardware import HARDWARE, OF_THE_HOST, levers_of
 from tests.strategies import scenarios
 
 SELENE = load_scenario("gpt3-175b-a100-64")
@@ -102,3 +103,17 @@ def test_better_is_never_slower(scenario: Scenario, name: str, factor: float) ->
     better = lever.pull(scenario, factor if lever.larger_is_better else 1 / factor)
     base = simulate(scenario, levers=False, engine="maxplus").step_time_s
     assert simulate(better, levers=False, engine="maxplus").step_time_s <= base * (1 + 1e-12)
+
+
+def test_levers_of_the_host_move_what_lives_there_and_are_left_out_elsewhere() -> None:
+    away = load_scenario("zero-offload-13b")
+    assert set(levers_of(away)) == set(HARDWARE)
+    assert set(HARDWARE) - set(levers_of(SELENE)) == set(OF_THE_HOST)
+    before = host_share(away.cluster.node, 16)
+    link = host_share(HARDWARE["host_link"].pull(away, 2.0).cluster.node, 16)
+    assert link.tree_bytes_per_s == 2 * before.tree_bytes_per_s
+    memory = host_share(HARDWARE["host_memory_bandwidth"].pull(away, 2.0).cluster.node, 16)
+    assert memory.memory_bytes_per_s == 2 * before.memory_bytes_per_s
+    assert memory.adam_parameters_per_s == 2 * before.adam_parameters_per_s
+    nvme = host_share(HARDWARE["nvme_bandwidth"].pull(away, 0.5).cluster.node, 16)
+    assert nvme.nvme_read_bytes_per_s == 0.5 * before.nvme_read_bytes_per_s
