@@ -49,14 +49,25 @@ OFFLOADS = st.fixed_dictionaries(
 RATES = st.floats(0.5e9, 50e9)
 
 
+def _away(home: dict[str, object]) -> float:
+    return 0.0 if home["tier"] == "device" else float(str(home["fraction"]))
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     dp, count = draw(st.sampled_from([1, 2, 4])), draw(st.integers(1, 2))
     sharding = draw(st.sampled_from(["ddp", "zero1", "zero2", "zero3"]))
     offload = draw(OFFLOADS)
     adds_up = dp > 1 and count > 1 and sharding in ("ddp", "zero1")
-    if adds_up or offload["optimizer"]["tier"] == "device":
+    whole = dp > 1 and sharding == "zero1"
+    if adds_up or whole or offload["optimizer"]["tier"] == "device":
         offload["gradients"] = {"tier": "device"}
+    away = {kind: _away(offload[kind]) for kind in ("weights", "optimizer")}
+    copied = dp > 1 and sharding in ("zero1", "zero2")
+    if copied or away["weights"] > away["optimizer"]:
+        offload["weights"] = {"tier": "device"}
+    if offload["weights"]["tier"] == "nvme":
+        offload["transfer"] = "partitioned"
     scenario = parse_scenario(
         {
             "model": {
