@@ -88,3 +88,18 @@ def test_no_update_begins_before_its_gradients_are_there() -> None:
 def test_offload_is_a_term_wherever_something_lives_elsewhere() -> None:
     assert "offload" in simulate(load_scenario(NAME), levers=False).time
     assert "offload" not in simulate(load_scenario("gpt2-xl-one-gpu"), levers=False).time
+
+
+def test_gathers_run_no_further_ahead_than_copies() -> None:
+    """Else a gather would stand, in the order of its stream, before a reduction it waits for."""
+    homes = "{weights: {tier: host, fraction: 0.25}, optimizer: {tier: host, fraction: 0.25}"
+    late = load_scenario(
+        NAME,
+        [
+            "plan.sharding=zero3",
+            "plan.prefetch_depth=2",
+            "plan.overlap.dp=true",
+            f"plan.offload={homes}, prefetch_depth: 0, overlap: false}}",
+        ],
+    )
+    assert simulate(late, levers=False).step_time_s > 0

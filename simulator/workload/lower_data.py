@@ -116,7 +116,7 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
     The credit edge lets a gather start only when the piece ``prefetch_depth + 1`` places before
     its own has ended, so at most ``prefetch_depth + 1`` gathered pieces exist.
     """
-    pieces, depth = replica.pieces, replica.plan.prefetch_depth
+    pieces, depth = replica.pieces, _gather_depth(replica)
     used = np.flatnonzero((pieces.rank == rank) & (pieces.phase != Phase.W))
     rows = _piece_gather_rows(replica, rank)[pieces.phase[used], pieces.stage[used]]
     ahead = depth + 0.5 if replica.plan.overlap_dp else 0.5
@@ -130,6 +130,14 @@ def _gather_before_use(replica: Replica, rank: int) -> None:
     replica.draft.add_edges(ops.ids[which], kernels)
     if replica.plan.overlap_dp:
         replica.draft.add_edges(replica.ids[used[: -(depth + 1)]], ops.entry[depth + 1 :])
+
+
+def _gather_depth(replica: Replica) -> int:
+    """Pieces that gathers run ahead: no further than copies bring their weights to the device."""
+    depth, host = replica.plan.prefetch_depth, replica.costs.host
+    if host is None or not host.offload.weights.away:
+        return depth
+    return min(depth, host.offload.depth)
 
 
 def _piece_gather_rows(replica: Replica, rank: int) -> IntArray:
