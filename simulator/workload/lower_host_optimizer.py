@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from simulator.workload.host_costs import Copies, HostCosts, Owner
 from simulator.workload.lower_offload import after, piece_parameters
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
+
+_Stream = Literal["cpu-optimizer", "optimizer-read", "optimizer-write", "optimizer-h2d"]
+"""Queues that a chunk passes, each after the one before it has let it go."""
 
 
 class _Chunks(NamedTuple):
@@ -116,7 +119,9 @@ def _written_bytes(host: HostCosts) -> float:
     )
 
 
-def _add(replica: Replica, host: HostCosts, rank: int, stream: str, chunks: _Chunks) -> IntArray:
+def _add(
+    replica: Replica, host: HostCosts, rank: int, stream: _Stream, chunks: _Chunks
+) -> IntArray:
     rows, flows = np.zeros_like(chunks.stage), np.zeros_like(chunks.stage)
     phase = 0
     for stage in np.unique(chunks.stage).tolist():
@@ -133,7 +138,7 @@ def _add(replica: Replica, host: HostCosts, rank: int, stream: str, chunks: _Chu
     )
 
 
-def _ops(replica: Replica, host: HostCosts, rank: int, stream: str, stage: int) -> Copies:
+def _ops(replica: Replica, host: HostCosts, rank: int, stream: _Stream, stage: int) -> Copies:
     """What one chunk of a stage does on one of the streams."""
     offload = host.offload
     parameters = piece_parameters(replica, stage) * offload.optimizer.away
@@ -144,12 +149,12 @@ def _ops(replica: Replica, host: HostCosts, rank: int, stream: str, stage: int) 
         case "cpu-optimizer":
             return host.adam(owner, parameters)
         case "optimizer-read":
-            way = "nvme-read"
             gradients = host.gradient_bytes * offload.gradients.on_nvme
-            per_parameter = host.state_bytes * on_nvme + gradients
+            read = parameters * (host.state_bytes * on_nvme + gradients)
+            return host.copies(owner, "nvme-read", read, what="states")
         case "optimizer-write":
-            way, per_parameter = "nvme-write", _written_bytes(host)
-        case _:
-            way, per_parameter = "h2d", host.weight_bytes * offload.weights.share("device")
-    what = "updated weights" if way == "h2d" else "states"
-    return host.copies(owner, way, parameters * per_parameter, what=what)
+            written = parameters * _written_bytes(host)
+            return host.copies(owner, "nvme-write", written, what="states")
+        case "optimizer-h2d":
+            updated = parameters * (host.weight_bytes * offload.weights.share("device"))
+            return host.copies(owner, "h2d", updated, what="updated weights")

@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
 from simulator.schedule.action import Phase
-from simulator.workload.host_costs import HostCosts, Owner, Way
+from simulator.workload.host_costs import STREAMS, Cargo, HostCosts, Owner, Way
 from simulator.workload.replica import Replica
 
 
@@ -35,7 +35,7 @@ def add_copies(
     payload: FloatArray,
     pieces: IntArray,
     *,
-    what: str,
+    what: Cargo,
     offset: float,
 ) -> IntArray:
     """One copy per piece on the stream of its way.
@@ -61,7 +61,7 @@ def add_copies(
         rows[payload == size], flows[payload == size], phase = ops.row, ops.flow, ops.phase
     return replica.draft.add_ops(
         rows,
-        replica.stream(way.removesuffix("-broadcast"), rank),
+        replica.stream(STREAMS[way], rank),
         order=replica.pieces.order[pieces] + offset,
         phase=phase,
         stage=replica.pieces.stage[pieces],
