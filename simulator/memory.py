@@ -212,7 +212,7 @@ def _buffers(
 ) -> BufferBytes:
     """Buffers of the sharding policy, as far as the stack fills them."""
     plan, stack = scenario.plan, scenario.stack
-    num_layers = sum(costs.kinds[stage].num_layers for stage in stages)
+    num_layers = costs.num_layers(stages)
     with_experts = sum(costs.kinds[stage].num_expert_layers for stage in stages)
     one_layer = mean_layer_parameters(
         scenario.model, num_layers, with_experts, tp=plan.tp, etp=plan.expert_tp, ep=plan.ep

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.numeric import FloatArray, IntArray
 from simulator.offload import consumes_gradients
 from simulator.workload.host_costs import Copies, HostCosts, Owner
-from simulator.workload.lower_offload import after, piece_parameters
+from simulator.workload.lower_offload import after
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
 
@@ -51,7 +51,7 @@ def add_host_optimizer(replica: Replica) -> None:
 
 def chunks_of(replica: Replica, host: HostCosts, stage: int) -> int:
     """Chunks of the states of one layer: each fits a pinned buffer with its gradients."""
-    parameters = piece_parameters(replica, stage) * host.offload.optimizer.away
+    parameters = replica.costs.piece_parameters(stage) * host.offload.optimizer.away
     held = parameters / host.optimizer_shards * (host.state_bytes + host.gradient_bytes)
     return max(1, int(np.ceil(held / host.offload.pinned_buffer_bytes)))
 
@@ -141,7 +141,7 @@ def _add(
 def _ops(replica: Replica, host: HostCosts, rank: int, stream: _Stream, stage: int) -> Copies:
     """What one chunk of a stage does on one of the streams."""
     offload = host.offload
-    parameters = piece_parameters(replica, stage) * offload.optimizer.away
+    parameters = replica.costs.piece_parameters(stage) * offload.optimizer.away
     parameters /= host.optimizer_shards * chunks_of(replica, host, stage)
     on_nvme = offload.optimizer.on_nvme / offload.optimizer.away
     owner = Owner(replica.draft, replica.costs.table, rank, replica.index)
