@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from simulator.auto_fit import fits
 from simulator.errors import PlanError
 from simulator.report.shortage import shortage
-from simulator.simulate import memory_of, simulate
+from simulator.simulate import memory_of, run_step, simulate
 from simulator.spec.load import load_scenario
 from simulator.step import build_step
 from simulator.workload.op import OpPhase
@@ -90,16 +91,26 @@ def test_offload_is_a_term_wherever_something_lives_elsewhere() -> None:
     assert "offload" not in simulate(load_scenario("gpt2-xl-one-gpu"), levers=False).time
 
 
-def test_gathers_run_no_further_ahead_than_copies() -> None:
-    """Else a gather would stand, in the order of its stream, before a reduction it waits for."""
+@pytest.mark.parametrize("depth", [1, 2])
+def test_gathers_run_no_further_ahead_than_copies(depth: int) -> None:
+    """A layer is gathered when the one before it is done, however far the plan lets gathers run.
+
+    Two layers ahead, a gather would stand in its stream before a reduction that the copy of its
+    weights waits for: a deadlock.
+    """
     homes = "{weights: {tier: host, fraction: 0.25}, optimizer: {tier: host, fraction: 0.25}"
     late = load_scenario(
         NAME,
         [
             "plan.sharding=zero3",
-            "plan.prefetch_depth=2",
+            f"plan.prefetch_depth={depth}",
             "plan.overlap.dp=true",
             f"plan.offload={homes}, prefetch_depth: 0, overlap: false}}",
         ],
     )
-    assert simulate(late, levers=False).step_time_s > 0
+    timeline, _ = run_step(build_step(late), "des")
+    phase = timeline.graph.phase
+    gathers = np.flatnonzero(phase == OpPhase.GATHER_WEIGHTS)
+    passes = np.flatnonzero((phase == OpPhase.F) | (phase == OpPhase.B))
+    assert gathers.size == passes.size > 2
+    assert np.all(timeline.start_s[gathers[1:]] >= timeline.end_s[passes[:-1]])
