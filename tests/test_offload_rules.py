@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from simulator.auto_fit import fits
+from simulator.cli import app
 from simulator.errors import PlanError
 from simulator.report.shortage import shortage
 from simulator.simulate import memory_of, run_step, simulate
@@ -58,6 +60,22 @@ def test_the_memory_that_is_too_small_is_named() -> None:
     assert short is not None
     assert "host memory of a node" in str(short)
     assert short.demand_bytes > short.usable_bytes
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (("compare",), "does NOT fit in host memory"),
+        (("tradeoff", "--micro-batch-size", "2"), "too large for host memory"),
+        (("hardware", "--clusters", "dgx-2-cluster"), "does not fit in host memory"),
+    ],
+)
+def test_tables_that_show_the_device_name_another_memory(verb: tuple[str, ...], words: str) -> None:
+    command, *options = verb
+    result = CliRunner().invoke(app, [command, NAME, *options, "--set", "plan.sharding=ddp"])
+    assert result.exit_code == 3
+    last_column = " ".join(line[100:] for line in result.stdout.splitlines())
+    assert words in result.stdout or words in " ".join(last_column.split())
 
 
 def test_a_share_of_memory_is_one_of_every_memory() -> None:
