@@ -14,6 +14,7 @@ from simulator.simulate import memory_of, run_step, simulate
 from simulator.spec.load import load_scenario
 from simulator.step import build_step
 from simulator.workload.op import OpPhase
+from tests.strategies import SPLIT_BACKWARD
 
 NAME = "zero-offload-13b"
 BROADCAST = "{weights: nvme, optimizer: nvme, transfer: broadcast}"
@@ -38,15 +39,26 @@ GRADIENTS = "{gradients: host, optimizer: host}"
             "broadcast of weights on NVMe",
         ),
         (["plan.offload={tiling: 8}"], "tiling 8 has no effect"),
-        (
-            ["plan.pp=4", "plan.dp=4", "plan.schedule=zb-h1", "training.global_batch_size=64"],
-            "schedule zb-h1 together",
-        ),
     ],
 )
 def test_what_is_not_modelled_together(overrides: list[str], words: str) -> None:
     with pytest.raises(PlanError, match=words):
         load_scenario(NAME, overrides)
+
+
+@pytest.mark.parametrize("schedule", SPLIT_BACKWARD)
+def test_no_schedule_without_a_barrier_offloads(schedule: str) -> None:
+    """Their breakdown knows gathers that a rank waits for first, but not the copies before them."""
+    with pytest.raises(PlanError, match=f"schedule {schedule} together"):
+        load_scenario(
+            NAME,
+            [
+                f"plan={{pp: 4, dp: 4, schedule: {schedule}, offload: {GRADIENTS}}}",
+                f"plan.virtual_stages={2 if schedule == 'zb-v' else 1}",
+                "model.num_layers=64",
+                "training.global_batch_size=64",
+            ],
+        )
 
 
 def test_a_policy_of_levels_refuses_adapters() -> None:

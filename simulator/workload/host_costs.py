@@ -129,7 +129,6 @@ class HostCosts:
             {"offload": self.copy_s(way, payload)},
             alloc_bytes=payload if what == "activations" and way == "h2d" else 0.0,
             free_bytes=payload if what == "activations" and way == "d2h" else 0.0,
-            moved_bytes=payload,
         )
         phases = STATE_PHASES if what == "states" else PHASES
         return Copies(row, flow, int(phases[way]))
@@ -141,11 +140,7 @@ class HostCosts:
         speed = np.minimum(rate * ADAM_BYTES_PER_PARAMETER, self.share.memory_bytes_per_s)
         flow = _flow(owner, moves, speed)
         seconds = parameters * ADAM_BYTES_PER_PARAMETER / speed
-        row = owner.table.add(
-            f"Adam on host, {parameters:.0f} parameters",
-            {"offload": seconds},
-            moved_bytes=parameters * ADAM_BYTES_PER_PARAMETER,
-        )
+        row = owner.table.add(f"Adam on host, {parameters:.0f} parameters", {"offload": seconds})
         return Copies(row, flow, int(OpPhase.HOST_OPTIMIZER))
 
 
