@@ -86,11 +86,7 @@ def stack(
     from simulator.views_calibrate import calibration_view, shown_progress
 
     if name == "all" and (parameters or sources or out or rows):
-        raise SpecError(
-            "'all' takes its parameters and tables from the stack files",
-            where="calibrate stack all",
-            hint="name one stack to use --parameter, --source, --rows or --out",
-        )
+        raise _all_takes_nothing()
     jobs = _jobs(name, parameters or [], sources or [path.stem for path in rows or []])
     _refuse(name, jobs, rows or [], out=out, write_files=write_files is not None)
     with shown_progress(sys.stderr.isatty()) as progress:
@@ -111,6 +107,14 @@ def stack(
         typer.echo(json_text(calibration_json(found)))
     else:
         show(calibration_view(found))
+
+
+def _all_takes_nothing() -> SpecError:
+    return SpecError(
+        "'all' takes its parameters and tables from the stack files",
+        where="calibrate stack all",
+        hint="name one stack to use --parameter, --source, --rows or --out",
+    )
 
 
 def _jobs(name: str, parameters: list[str], sources: list[str]) -> tuple[Job, ...]:

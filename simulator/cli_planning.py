@@ -22,6 +22,7 @@ from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
     from simulator.planning.budget import Rates
+    from simulator.planning.capacity import CapacityPlan, Goal
     from simulator.planning.variant import Job
 
 
@@ -101,7 +102,7 @@ def plan(
     Exits 3 if none fits in memory, or none is in time and in budget.
     """
     from simulator.pages.planning import plan_page
-    from simulator.planning.capacity import Goal, capacity_plan, option_figures
+    from simulator.planning.capacity import Goal, capacity_plan
     from simulator.planning.variant import Job
     from simulator.spec.ranges import parse_amount, parse_duration, parse_range
     from simulator.views_planning import plan_view
@@ -125,15 +126,24 @@ def plan(
     rows = [asdict(option) for option in found.options]
     outputs.write(rows, lambda: plan_page(scenario, found))
     if as_json:
-        for row, option in zip(rows, found.options, strict=True):
-            figures = option_figures(option, goal, rates)
-            if figures:
-                row["figures"] = [asdict(figure) for figure in figures]
-        typer.echo(json_text(asdict(found) | {"options": rows}))
+        typer.echo(json_text(asdict(found) | {"options": _with_figures(rows, found, goal, rates)}))
     else:
         show(plan_view(found))
     # In time and in budget, where there are such limits.
     exit_unless(found.cheapest is not None)
+
+
+def _with_figures(
+    rows: list[dict[str, object]], found: CapacityPlan, goal: Goal, rates: Rates
+) -> list[dict[str, object]]:
+    """Every option with the arithmetic of its figures, where it has any."""
+    from simulator.planning.capacity import option_figures
+
+    figures = [option_figures(option, goal, rates) for option in found.options]
+    return [
+        row | ({"figures": [asdict(figure) for figure in some]} if some else {})
+        for row, some in zip(rows, figures, strict=True)
+    ]
 
 
 @guarded

@@ -121,13 +121,10 @@ def search(
     from simulator.search.optimum import Goal
     from simulator.search.optimum import search as find
     from simulator.search.space import DEFAULT_SCHEDULES, SHARDING_NAMES, Space
-    from simulator.spec.ranges import parse_range
 
     outputs = checked_outputs(tables, html, scenario)
     number_within("--price", price, 0.0, MAX_PRICE, "of a device-hour, for example 2.5")
     base, default_devices = _base(scenario, overrides or ())
-    ranges = (option_value("--devices", one, parse_range) for one in devices or ())
-    counts = dict.fromkeys(count for one in ranges for count in one)
     space = Space(
         default_devices,
         schedules=tuple(schedules or DEFAULT_SCHEDULES),
@@ -135,23 +132,29 @@ def search(
         max_micro_batch_size=max_micro_batch,
         recompute_layers=recompute_layers,
     )
+    counts = _counts(devices or ())
     spaces = [replace(space, devices=count) for count in counts] or [space]
     goal = Goal(objective.value, top, headroom, price)
     grown = _grown(base, max(counts, default=0))
-    if grown:
-        base, _ = _base(scenario, (*(overrides or ()), *grown))
+    base = _base(scenario, (*(overrides or ()), *grown))[0] if grown else base
     with progress() as shown:
         result = _to_be_set(find(base, spaces, goal, shown), grown)
     reasons = _reasons(result) if explain else None
     _write(outputs, base, result, reasons, infeasible=infeasible)
     if as_json:
-        from simulator.search.record import search_record
-
-        typer.echo(_as_json(search_record(base, result, reasons, infeasible=infeasible)))
+        typer.echo(_json_text(base, result, reasons, infeasible=infeasible))
     else:
         from simulator.views_search import search_view
 
         show(search_view(base, result, reasons, infeasible=infeasible))
+
+
+def _counts(ranges: Sequence[str]) -> list[int]:
+    """Numbers of devices of all ranges, each once."""
+    from simulator.spec.ranges import parse_range
+
+    counts = (option_value("--devices", one, parse_range) for one in ranges)
+    return list(dict.fromkeys(count for some in counts for count in some))
 
 
 def _base(scenario: str, overrides: Sequence[str]) -> tuple[Scenario, int]:
@@ -204,6 +207,14 @@ def _reasons(result: SearchResult) -> Explanation | None:
 
     with busy("Simulating the best plan and the runner-up"):
         return explanation(result)
+
+
+def _json_text(
+    base: Scenario, result: SearchResult, reasons: Explanation | None, *, infeasible: bool
+) -> str:
+    from simulator.search.record import search_record
+
+    return _as_json(search_record(base, result, reasons, infeasible=infeasible))
 
 
 def _write(

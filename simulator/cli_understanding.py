@@ -229,9 +229,8 @@ def schedule(
 
     Without a scenario F = 1, B = 2 (B = W = 1 where split) and messages are free.
     """
-    from simulator.pages.understanding import grid_sections, schedule_page
+    from simulator.pages.understanding import schedule_page
     from simulator.planning.variant import Job
-    from simulator.report.drawing import standalone_svg
     from simulator.spec.ranges import parse_range, parse_words
     from simulator.views import PLAIN_WIDTH
     from simulator.views_understanding import schedule_view
@@ -250,9 +249,7 @@ def schedule(
         with counted() as progress:
             grids, skipped = _real_grids(job, counts, names, virtual_stages, progress)
     if svg is not None:
-        if len(grids) > 1:
-            raise SpecError(f"{len(grids)} drawings are no single SVG", hint="use --html")
-        write(svg, standalone_svg(grid_sections(grids)[0].svg))
+        _write_svg(svg, grids)
     rows = [_row(grid) for grid in grids] + [asdict(left_out) for left_out in skipped]
     title = f"Pipeline schedule of {scenario}" if scenario else "Pipeline schedules"
     outputs.write(rows, lambda: schedule_page(title, grids, skipped))
@@ -262,6 +259,15 @@ def schedule(
         coloured = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if coloured else PLAIN_WIDTH
         show(schedule_view(grids, skipped, width, coloured=coloured))
+
+
+def _write_svg(path: Path, grids: Sequence[Grid]) -> None:
+    from simulator.pages.understanding import grid_sections
+    from simulator.report.drawing import standalone_svg
+
+    if len(grids) > 1:
+        raise SpecError(f"{len(grids)} drawings are no single SVG", hint="use --html")
+    write(path, standalone_svg(grid_sections(grids)[0].svg))
 
 
 def _unit_grids(

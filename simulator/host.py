@@ -8,8 +8,8 @@ from simulator.cost.activation import MicrobatchShape, stage_activation_bytes
 from simulator.cost.footprint import bytes_per_weight
 from simulator.host_share import host_share
 from simulator.offload import lives_elsewhere
-from simulator.plan import ParallelismPlan
 from simulator.scenario import Scenario
+from simulator.shard_groups import level_size
 from simulator.workload.host_costs import HostCosts
 from simulator.workload.pass_memory import ActivationBytes
 
@@ -24,22 +24,19 @@ def host_costs(scenario: Scenario, activations: tuple[ActivationBytes, ...]) -> 
     plan, training = scenario.plan, scenario.training
     if plan.offload is None or not lives_elsewhere(plan.offload):
         return None
-    policy, optimizer = plan.sharding, training.optimizer
+    policy, optimizer, node = plan.sharding, training.optimizer, scenario.cluster.node
     return HostCosts(
         offload=plan.offload,
-        share=host_share(scenario.cluster.node, plan.num_devices),
+        share=host_share(node, plan.num_devices),
         weight_bytes=bytes_per_weight(training.precision, fp8_only=scenario.stack.fp8_weights),
         gradient_bytes=optimizer.gradient_bytes,
         state_bytes=optimizer.state_bytes + optimizer.master_bytes,
-        weight_shards=_shards(plan, sharded=policy.shard_weights),
-        gradient_shards=_shards(plan, sharded=policy.shard_gradients or policy.shard_optimizer),
-        optimizer_shards=_shards(plan, sharded=policy.shard_optimizer),
+        weight_shards=level_size(plan, node, policy.weights),
+        # Where only the optimizer is sharded, a rank sends away the gradients that it updates with.
+        gradient_shards=level_size(plan, node, policy.optimizer),
+        optimizer_shards=level_size(plan, node, policy.optimizer),
         swapped_bytes=tuple(one.swapped for one in activations),
     )
-
-
-def _shards(plan: ParallelismPlan, *, sharded: bool) -> int:
-    return plan.shard_size if sharded else 1
 
 
 def swapping(

@@ -23,7 +23,7 @@ from simulator.engine.highwater import HighWater, high_water, rank_ops
 from simulator.engine.timeline import Timeline
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.memory_tiers import Elsewhere, merged, spread, swapped_out, tier_memories
-from simulator.numeric import IntArray
+from simulator.numeric import IntArray, Numeric
 from simulator.plan import ParallelismPlan, reduces_every_microbatch
 from simulator.report.report import MemoryReport, OutOfMemory, RankMemory, TierMemory
 from simulator.scenario import Scenario
@@ -119,10 +119,8 @@ def rank_static(
     """
     plan, stack = scenario.plan, scenario.stack
     weight_bytes = bytes_per_weight(scenario.training.precision, fp8_only=stack.fp8_weights)
-    shard_size = costs.shard_size(tuple(stages))
-    trained = costs.trained_parameters(tuple(stages))
     parameters = costs.held_parameters(tuple(stages))
-    share = trained / parameters if parameters else 1.0
+    share = costs.trained_parameters(tuple(stages)) / parameters if parameters else 1.0
     states = _states(scenario, costs, tuple(stages), whole_parameters * share, weight_bytes)
     kinds = [costs.kinds[stage] for stage in stages]
     largest = largest_parameter(
@@ -131,7 +129,34 @@ def rank_static(
         has_table=any(kind.has_embedding or kind.has_output for kind in kinds),
         etp=plan.expert_tp,
     )
-    norm_workspace = norm_workspace_bytes(
+    norm_workspace, intermediates = _step_workspace(scenario, costs, stages, largest)
+    num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp, plan.ep))
+    buffers = _buffers(scenario, costs, tuple(stages), float(largest), weight_bytes)
+    buffers = trained_buffers(scenario, buffers, share)
+    elsewhere: Elsewhere = {}
+    if costs.host is not None:
+        states, buffers, elsewhere = spread(scenario, costs, costs.host, stages, states, buffers)
+    return RankStatic(
+        states,
+        buffers,
+        norm_workspace,
+        intermediates,
+        stack.workspace_bytes,
+        stack.flat_optimizer,
+        stack.framework_bytes,
+        num_communicators * stack.communicator_bytes,
+        elsewhere,
+    )
+
+
+def _step_workspace(
+    scenario: Scenario, costs: StepCosts, stages: Sequence[int], largest: Numeric
+) -> tuple[float, float]:
+    """What the optimizer step on the device takes: for the norm of gradients, and intermediates."""
+    plan, stack = scenario.plan, scenario.stack
+    shard_size, trained = costs.shard_size(stages), costs.trained_parameters(stages)
+    on_device = 1.0 if costs.host is None else costs.host.offload.optimizer.share("device")
+    for_norm = norm_workspace_bytes(
         trained,
         largest,
         policy=plan.sharding,
@@ -139,25 +164,7 @@ def rank_static(
         copy_bytes=stack.norm_copy_bytes,
     )
     stepped = trained / shard_size if plan.sharding.shard_optimizer else trained
-    num_communicators = sum(size > 1 for size in (plan.tp, plan.cp, plan.dp, plan.pp, plan.ep))
-    buffers = _buffers(scenario, costs, tuple(stages), float(largest), weight_bytes)
-    buffers = trained_buffers(scenario, buffers, share)
-    elsewhere: Elsewhere = {}
-    if costs.host is not None:
-        norm_workspace = norm_workspace * costs.host.offload.optimizer.share("device")
-        stepped = stepped * costs.host.offload.optimizer.share("device")
-        states, buffers, elsewhere = spread(scenario, costs, costs.host, stages, states, buffers)
-    return RankStatic(
-        states,
-        buffers,
-        float(norm_workspace),
-        float(stepped) * stack.optimizer_intermediate_bytes,
-        stack.workspace_bytes,
-        stack.flat_optimizer,
-        stack.framework_bytes,
-        num_communicators * stack.communicator_bytes,
-        elsewhere,
-    )
+    return float(for_norm * on_device), stepped * on_device * stack.optimizer_intermediate_bytes
 
 
 def _states(
@@ -212,7 +219,7 @@ def _buffers(
 ) -> BufferBytes:
     """Buffers of the sharding policy, as far as the stack fills them."""
     plan, stack = scenario.plan, scenario.stack
-    num_layers = sum(costs.kinds[stage].num_layers for stage in stages)
+    num_layers = costs.num_layers(stages)
     with_experts = sum(costs.kinds[stage].num_expert_layers for stage in stages)
     one_layer = mean_layer_parameters(
         scenario.model, num_layers, with_experts, tp=plan.tp, etp=plan.expert_tp, ep=plan.ep

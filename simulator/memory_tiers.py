@@ -60,21 +60,16 @@ def spread(
     count = num_microbatches(scenario.training, plan)
     if consumes_gradients(offload, count) and "gradients" in elsewhere["host"]:
         # So many layers as wait for a buffer, and the one that arrives.
-        share = (offload.pinned_buffers + 1) / max(_num_layers(costs, stages), 1)
+        share = (offload.pinned_buffers + 1) / max(costs.num_layers(stages), 1)
         elsewhere["host"]["gradients"] *= min(share, 1.0)
     elsewhere["host"]["pinned"] = as_float(pinned_bytes(layer, offload))
     return on_device(states, offload), kept, elsewhere
 
 
-def _num_layers(costs: StepCosts, stages: Sequence[int]) -> int:
-    return sum(costs.kinds[stage].num_layers for stage in stages)
-
-
 def _largest_layer(costs: StepCosts, host: HostCosts, stages: Sequence[int]) -> LayerBytes:
     """The largest piece that passes through the buffers of a rank."""
-    layers = [max(costs.kinds[stage].num_layers, 1) for stage in stages]
-    parameters = max(costs.parameters(s) / n for s, n in zip(stages, layers, strict=True))
-    activations = max(host.swapped_bytes[s] / n for s, n in zip(stages, layers, strict=True))
+    parameters = max(costs.piece_parameters(stage) for stage in stages)
+    activations = max(host.swapped_bytes[s] / costs.kinds[s].num_pieces for s in stages)
     weights, gradients = parameters * host.weight_bytes, parameters * host.gradient_bytes
     return LayerBytes(
         weights=weights,

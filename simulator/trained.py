@@ -147,7 +147,7 @@ def trained_states(
     """
     training, plan, model = scenario.training, scenario.plan, scenario.model
     optimizer = training.optimizer
-    num_layers = sum(costs.kinds[stage].num_layers for stage in stages)
+    num_layers = costs.num_layers(stages)
     shard = plan.shard_size if plan.sharding.shard_weights else 1
     stored = (
         optimizer.weight_bytes

@@ -14,6 +14,7 @@ from simulator.planning.hardware import Machine
 from simulator.planning.tradeoff import Point
 from simulator.planning.variant import Prediction
 from simulator.report.breakdown import gigabytes
+from simulator.report.shortage import beyond_device
 from simulator.spec.ranges import amount_text, duration_text
 from simulator.units import format_seconds, percent
 from simulator.views import table
@@ -190,7 +191,7 @@ def point_row(point: Point) -> list[str]:
 
 def _verdict(found: Prediction, *, best: bool) -> str:
     if not found.fits:
-        return "too large"
+        return f"too large{beyond_device(found.short_of, 'for')}"
     return MARK if best else ""
 
 
@@ -239,8 +240,14 @@ def machine_row(machine: Machine) -> list[str]:
         gigabytes(found.peak_bytes),
         range_text(usd or "-", low, high),
         f"{machine.mwh_per_billion_tokens or 0.0:.3f}",
-        "" if found.fits else f"does not fit {gigabytes(found.capacity_bytes)}",
+        "" if found.fits else _too_large(found),
     ]
+
+
+def _too_large(found: Prediction) -> str:
+    """On a device the memory that there is; the memory needed is in the table."""
+    elsewhere = beyond_device(found.short_of, "in")
+    return f"does not fit{elsewhere or ' ' + gigabytes(found.capacity_bytes)}"
 
 
 def speed_text(speed: float) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from simulator.report.breakdown import TIME_LABELS, count, gigabytes, seconds
 from simulator.report.report import MEMORY_TERMS, TIME_TERMS, Report
+from simulator.report.shortage import beyond_device, short_of
 from simulator.report.text import Bar as TextBar
 from simulator.units import percent
 from simulator.views import table
@@ -158,7 +159,8 @@ def _names(labels: Sequence[str]) -> dict[str, str]:
 def _candidate_cells(candidate: Candidate, is_reference: bool) -> list[str]:
     report = candidate.report
     marks = ["reference"] if is_reference else []
-    marks += [] if report.memory.fits else ["does NOT fit"]
+    short = short_of(report.memory)
+    marks += [f"does NOT fit{beyond_device(short, 'in')}"] if short else []
     return [
         f"{report.devices:,}",
         seconds(report.step_time_s),

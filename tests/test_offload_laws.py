@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import replace
 
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.engine.timeline import Timeline
+from simulator.host_share import ADAM_BYTES_PER_PARAMETER
 from simulator.machine import MemoryTier
 from simulator.numeric import FloatArray, IntArray
 from simulator.offload import Offload
 from simulator.plan import num_microbatches
 from simulator.scenario import Scenario, check
-from simulator.simulate import memory_of, run_step
+from simulator.simulate import memory_of, run_step, simulate
 from simulator.spec.load import parse_scenario
 from simulator.step import Step, build_step
 from simulator.workload.op import OpPhase
@@ -114,11 +116,19 @@ def moved(step: Step) -> dict[tuple[str, str], float]:
     """(stream, what) -> bytes of the step."""
     graph, total = step.graph, defaultdict[tuple[str, str], float](float)
     for op in np.flatnonzero(graph.flow >= 0).tolist() if graph.flow.size else []:
-        name = graph.class_names[int(graph.op_class[op])]
-        what = name.rpartition(" of ")[2] if " of " in name else "adam"
         stream = graph.streams[int(graph.stream[op])].name
-        total[stream, what] += float(step.table.moved_bytes[graph.op_class[op]])
+        what, size = moved_by(graph.class_names[int(graph.op_class[op])])
+        total[stream, what] += size
     return {key: size for key, size in total.items() if size}
+
+
+def moved_by(name: str) -> tuple[str, float]:
+    """What a class of ops moves, and how many bytes: its name says so."""
+    if updates := re.fullmatch(r"Adam on host, (\d+) parameters", name):
+        return "adam", ADAM_BYTES_PER_PARAMETER * float(updates[1])
+    copies = re.fullmatch(r"\S+ (\d+) B of (.+)", name)
+    assert copies is not None, name
+    return copies[2], float(copies[1])
 
 
 def closed_forms(step: Step) -> dict[tuple[str, str], float]:
@@ -162,6 +172,14 @@ def test_bytes_on_every_way_equal_the_closed_forms(scenario: Scenario) -> None:
     step = build_step(scenario)
     # A name of a class holds whole bytes, of which a chunk has some thousand.
     assert moved(step) == pytest.approx(closed_forms(step), rel=1e-3)
+
+
+@given(scenarios())
+@settings(deadline=None)
+def test_time_terms_are_not_negative_and_sum_to_the_step(scenario: Scenario) -> None:
+    report = simulate(scenario, levers=False)
+    assert min(report.time.values()) >= 0.0
+    assert sum(report.time.values()) == pytest.approx(report.step_time_s, rel=1e-9)
 
 
 def busiest(timeline: Timeline, duration_s: FloatArray, resource: int) -> float:

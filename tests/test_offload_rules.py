@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from simulator.auto_fit import fits
+from simulator.cli import app
 from simulator.errors import PlanError
 from simulator.report.shortage import shortage
-from simulator.simulate import memory_of, simulate
+from simulator.simulate import memory_of, run_step, simulate
 from simulator.spec.load import load_scenario
 from simulator.step import build_step
 from simulator.workload.op import OpPhase
+from tests.strategies import SPLIT_BACKWARD
 
 NAME = "zero-offload-13b"
 BROADCAST = "{weights: nvme, optimizer: nvme, transfer: broadcast}"
@@ -35,15 +39,26 @@ GRADIENTS = "{gradients: host, optimizer: host}"
             "broadcast of weights on NVMe",
         ),
         (["plan.offload={tiling: 8}"], "tiling 8 has no effect"),
-        (
-            ["plan.pp=4", "plan.dp=4", "plan.schedule=zb-h1", "training.global_batch_size=64"],
-            "schedule zb-h1 together",
-        ),
     ],
 )
 def test_what_is_not_modelled_together(overrides: list[str], words: str) -> None:
     with pytest.raises(PlanError, match=words):
         load_scenario(NAME, overrides)
+
+
+@pytest.mark.parametrize("schedule", SPLIT_BACKWARD)
+def test_no_schedule_without_a_barrier_offloads(schedule: str) -> None:
+    """Their breakdown knows gathers that a rank waits for first, but not the copies before them."""
+    with pytest.raises(PlanError, match=f"schedule {schedule} together"):
+        load_scenario(
+            NAME,
+            [
+                f"plan={{pp: 4, dp: 4, schedule: {schedule}, offload: {GRADIENTS}}}",
+                f"plan.virtual_stages={2 if schedule == 'zb-v' else 1}",
+                "model.num_layers=64",
+                "training.global_batch_size=64",
+            ],
+        )
 
 
 def test_a_policy_of_levels_refuses_adapters() -> None:
@@ -57,6 +72,22 @@ def test_the_memory_that_is_too_small_is_named() -> None:
     assert short is not None
     assert "host memory of a node" in str(short)
     assert short.demand_bytes > short.usable_bytes
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (("compare",), "does NOT fit in host memory"),
+        (("tradeoff", "--micro-batch-size", "2"), "too large for host memory"),
+        (("hardware", "--clusters", "dgx-2-cluster"), "does not fit in host memory"),
+    ],
+)
+def test_tables_that_show_the_device_name_another_memory(verb: tuple[str, ...], words: str) -> None:
+    command, *options = verb
+    result = CliRunner().invoke(app, [command, NAME, *options, "--set", "plan.sharding=ddp"])
+    assert result.exit_code == 3
+    last_column = " ".join(line[100:] for line in result.stdout.splitlines())
+    assert words in result.stdout or words in " ".join(last_column.split())
 
 
 def test_a_share_of_memory_is_one_of_every_memory() -> None:
@@ -91,7 +122,11 @@ def test_offload_is_a_term_wherever_something_lives_elsewhere() -> None:
 
 
 def test_gathers_run_no_further_ahead_than_copies() -> None:
-    """Else a gather would stand, in the order of its stream, before a reduction it waits for."""
+    """A layer is gathered when the one before it is done, however far the plan lets gathers run.
+
+    Two layers ahead, a gather would stand in its stream before a reduction that the copy of its
+    weights waits for: a deadlock.
+    """
     homes = "{weights: {tier: host, fraction: 0.25}, optimizer: {tier: host, fraction: 0.25}"
     late = load_scenario(
         NAME,
@@ -102,4 +137,9 @@ def test_gathers_run_no_further_ahead_than_copies() -> None:
             f"plan.offload={homes}, prefetch_depth: 0, overlap: false}}",
         ],
     )
-    assert simulate(late, levers=False).step_time_s > 0
+    timeline, _ = run_step(build_step(late), "des")
+    phase = timeline.graph.phase
+    gathers = np.flatnonzero(phase == OpPhase.GATHER_WEIGHTS)
+    passes = np.flatnonzero((phase == OpPhase.F) | (phase == OpPhase.B))
+    assert gathers.size == passes.size > 2
+    assert np.all(timeline.start_s[gathers[1:]] >= timeline.end_s[passes[:-1]])

@@ -127,7 +127,11 @@ def _idle_ends_s(timeline: Timeline, ops: IntArray) -> float:
 
 
 def _own_gathers(graph: OpGraph, op: int) -> IntArray:
-    """Weight gathers that an op waits for."""
+    """Weight gathers that an op waits for.
+
+    Assumes: nothing lives off the device; offload is refused in the schedules without a barrier,
+    for which alone this counts.
+    """
     preds = graph.preds[graph.pred_offsets[op] : graph.pred_offsets[op + 1]]
     return preds[np.isin(graph.phase[preds], [OpPhase.GATHER_WEIGHTS, OpPhase.GATHER_STEP])]
 

@@ -150,8 +150,7 @@ def explained(
         tokens: of the whole job.
         tokens_per_step: of one step.
     """
-    hours, power, pue = job.device_hours, rates.power_w, rates.pue
-    figures = [
+    return (
         Figure(
             "steps",
             f"{job.steps:,}",
@@ -166,16 +165,24 @@ def explained(
         ),
         Figure(
             "device-hours",
-            f"{hours:,.0f}",
+            f"{job.device_hours:,.0f}",
             f"{devices:,} devices x {job.time_s / SECONDS_PER_HOUR:,.1f} h",
             "",
         ),
-    ]
+        *_spent(job, rates),
+    )
+
+
+def _spent(job: JobCost, rates: Rates) -> list[Figure]:
+    """What follows from device-hours: dollars, if there is a price, energy and carbon."""
+    hours, power, pue = job.device_hours, rates.power_w, rates.pue
+    figures: list[Figure] = []
     price = rates.usd_per_device_hour
     if price is not None and job.usd is not None:
         formula = f"{hours:,.0f} device-hours x ${price.value:g}"
         figures.append(Figure("dollars", f"{job.usd:,.0f}", formula, f"price: {price.source}"))
-    figures += [
+    return [
+        *figures,
         Figure(
             "MWh",
             f"{job.energy_mwh:,.1f}",
@@ -189,4 +196,3 @@ def explained(
             f"intensity: {rates.carbon_kg_per_kwh.source}",
         ),
     ]
-    return tuple(figures)

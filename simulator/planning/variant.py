@@ -9,6 +9,7 @@ from simulator.errors import PlanError, TrainsimError, UnknownNameError
 from simulator.machine import Cluster
 from simulator.numeric import ceil_div
 from simulator.report.report import Report
+from simulator.report.shortage import short_of
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
@@ -39,6 +40,8 @@ class Prediction:
 
     Attributes:
         step_time_low_s, step_time_high_s: 90 % range, None where the stack does not say.
+        peak_bytes, capacity_bytes: of a device.
+        short_of: kind of memory that is too small, in words; empty where all suffice.
     """
 
     devices: int
@@ -52,6 +55,7 @@ class Prediction:
     peak_bytes: float
     capacity_bytes: float
     fits: bool
+    short_of: str
 
 
 def predict(scenario: Scenario) -> Prediction:
@@ -74,6 +78,7 @@ def prediction(report: Report, scenario: Scenario) -> Prediction:
         peak_bytes=report.memory.peak_bytes,
         capacity_bytes=report.memory.capacity_bytes,
         fits=report.memory.fits,
+        short_of=short_of(report.memory),
     )
 
 

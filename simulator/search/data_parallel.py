@@ -198,7 +198,7 @@ def _layer_gathers_s(costs: StepCosts, layout: Layout, parameters: FloatArray) -
 
 def _num_layers(layout: Layout) -> IntArray:
     """Pieces that a stage can be cut into at most. [stages, 1]."""
-    return np.array([max(kind.num_layers, 1) for kind in layout.kinds])[:, None]
+    return np.array([kind.num_pieces for kind in layout.kinds])[:, None]
 
 
 def _tied_s(

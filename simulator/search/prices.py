@@ -303,7 +303,7 @@ class Prices:
             scenario = self.scenario(tp, 1, sharding=sharding, recompute=recompute)
             pricer = stage_pricer(scenario, self.topology, splits_backward=False)
             costs = data_costs(scenario, self.topology, layout.kinds, pricer)
-            pieces = max(layout.kinds[0].num_layers, 1)
+            pieces = layout.kinds[0].num_pieces
             rows = [
                 costs.gather_row((0,), num_pieces=pieces, phase=Phase.F),
                 costs.gather_row((0,), num_pieces=pieces, phase=Phase.B),

@@ -120,7 +120,7 @@ def _layers(batch: Batch, terms: FloatArray) -> _Layers:
         terms: [phases, 4, candidates], of its one stage.
     """
     candidates, layout = batch.candidates, batch.layout
-    pieces = max(layout.kinds[0].num_layers, 1)
+    pieces = layout.kinds[0].num_pieces
     unique, inverse = distinct([candidates.tp, candidates.recompute, candidates.sharding])
     traffic = np.array(
         [

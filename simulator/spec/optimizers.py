@@ -117,12 +117,7 @@ def optimizer_config(
             FP16_BYTES if in_fp16 else stack.gradient_reduce_bytes,
         )
     )
-    given = (
-        spec.state_bytes,
-        spec.master_bytes,
-        spec.gradient_bytes,
-        spec.gradient_reduce_bytes,
-    )
+    given = (spec.state_bytes, spec.master_bytes, spec.gradient_bytes, spec.gradient_reduce_bytes)
     state, master, gradient, reduce = (
         default if value is None else value for value, default in zip(given, defaults, strict=True)
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from simulator.errors import TrainsimError
 from simulator.report.report import Report
+from simulator.report.shortage import shortage
 from simulator.simulate import simulate
 from simulator.spec.load import Parts, load_parts, parse_scenario
 from simulator.spec.scenario import ScenarioSpec
@@ -80,12 +81,4 @@ def _row(job: Job, point: Point, known: dict[str, Parts]) -> Row:
 
 
 def _excess(report: Report) -> str:
-    memory = report.memory
-    if memory.out_of_memory is not None and memory.out_of_memory.level != "device":
-        oom = memory.out_of_memory
-        sizes = f"{oom.demand_bytes / 1e9:.4g} GB of {oom.capacity_bytes / 1e9:.4g} GB"
-        return f"{sizes} in the {oom.level} memory of a node"
-    return (
-        f"{memory.peak_bytes / 1e9:.4g} GB of {memory.capacity_bytes / 1e9:.4g} GB "
-        f"on {memory.worst_rank_class}"
-    )
+    return str(shortage(report.memory))

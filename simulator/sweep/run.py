@@ -92,32 +92,19 @@ def run_sweep(
         raise UnknownNameError.of("executor", execution.executor, EXECUTORS, where="--executor")
     metrics = chosen_metrics(sweep.metrics, sweep.where)
     space = Space(sweep)
-    everything = list(space.points())
-    if not everything:
-        raise SpecError(
-            f"the constraints reject all {space.num_combinations:,} combinations of axis values",
-            where=f"{sweep.where}: constraints",
-            hint="loosen a constraint, or give the axes other values",
-        )
-    columns = columns_of(sweep, metrics, everything)
+    everything = _all_points(space, sweep.where)
     points = [point for point in everything if execution.shard.holds(point.id)]
+    columns = columns_of(sweep, metrics, everything)
     store = Store(folder, columns, space.base_digest())
     present = store.present()
     missing = deque(point for point in points if point.id not in present)
-    progress = started(len(points), len(points) - len(missing))
     evaluated = len(missing)
+    progress = started(len(points), len(points) - evaluated)
     place = EXECUTORS[execution.executor]
     job = Job(sweep.base, sweep.base_dir, columns, metrics)
     work = _Work(job, missing, place, batch_size=place.first_points)
     request = Request(execution.workers, execution.address, folder.resolve())
-    while work.unfinished:
-        with place.open(request) as executor:
-            # Only now: a missing package or a dead scheduler leaves no directory behind.
-            store.make()
-            for rows in work.results(executor, _IN_FLIGHT * execution.workers):
-                store.append(rows)
-                progress(len(rows))
-    store.make()
+    _fill(store, work, request, progress)
     return Outcome(
         folder=folder,
         points=len(points),
@@ -128,6 +115,29 @@ def run_sweep(
         rejected=space.num_combinations - len(everything),
         shard=execution.shard,
     )
+
+
+def _fill(store: Store, work: _Work, request: Request, progress: Progress) -> None:
+    """Rows of all points into the directory, on one executor after another while they break."""
+    while work.unfinished:
+        with work.place.open(request) as executor:
+            # Only now: a missing package or a dead scheduler leaves no directory behind.
+            store.make()
+            for rows in work.results(executor, _IN_FLIGHT * request.workers):
+                store.append(rows)
+                progress(len(rows))
+    store.make()
+
+
+def _all_points(space: Space, where: str) -> list[Point]:
+    points = list(space.points())
+    if not points:
+        raise SpecError(
+            f"the constraints reject all {space.num_combinations:,} combinations of axis values",
+            where=f"{where}: constraints",
+            hint="loosen a constraint, or give the axes other values",
+        )
+    return points
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ from typing import Final
 from simulator.report.breakdown import MEMORY_LABELS, TIME_LABELS, count, gigabytes, seconds
 from simulator.report.drawing import Section, drawing_page
 from simulator.report.frame import plain_table
+from simulator.report.report import MemoryReport
+from simulator.report.shortage import beyond_device, short_of
 from simulator.units import percent
 from simulator.whatif.charts import (
     comparison_chart,
@@ -37,6 +39,11 @@ def scaling_page(name: str, curves: Sequence[Curve]) -> str:
     return drawing_page(f"Scaling of {name}", sections)
 
 
+def _verdict(memory: MemoryReport) -> str:
+    short = short_of(memory)
+    return f"does not fit{beyond_device(short, 'in')}" if short else ""
+
+
 def comparison_page(found: Comparison) -> str:
     """Candidates side by side, and their differences from the reference by term."""
     rows = [
@@ -47,7 +54,7 @@ def comparison_page(found: Comparison) -> str:
             count(candidate.report.tokens_per_s),
             percent(candidate.report.mfu),
             gigabytes(candidate.report.memory.peak_bytes),
-            "" if candidate.report.memory.fits else "does not fit",
+            _verdict(candidate.report.memory),
         )
         for candidate in found.candidates
     ]

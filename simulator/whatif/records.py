@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from simulator.report.report import Report
+from simulator.report.shortage import short_of
 from simulator.whatif.comparing import Comparison
 from simulator.whatif.scaling import HELD, Curve
 from simulator.whatif.sensitivity import Bar, Sensitivity
@@ -132,4 +133,5 @@ def _figures(report: Report) -> Record:
         "peak_bytes": report.memory.peak_bytes,
         "capacity_bytes": report.memory.capacity_bytes,
         "fits": report.memory.fits,
+        "short_of": short_of(report.memory),
     }

@@ -38,14 +38,12 @@ class CostTable:
         terms_s: [..., classes, terms], whole ticks; leading axes are a batch.
         alloc_bytes, free_bytes: [classes], memory an op takes when it starts and gives back when
             it ends.
-        moved_bytes: [classes], what an op moves over PCIe, NVMe or host memory; 0 for others.
     """
 
     names: tuple[str, ...]
     terms_s: FloatArray
     alloc_bytes: FloatArray
     free_bytes: FloatArray
-    moved_bytes: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def seconds(self) -> FloatArray:
@@ -78,14 +76,13 @@ class CostTableDraft:
         *,
         alloc_bytes: float = 0.0,
         free_bytes: float = 0.0,
-        moved_bytes: float = 0.0,
     ) -> int:
         """Row of the class, new or known."""
         row = self._rows.get(name)
         if row is None:
             row = self._rows[name] = len(self._terms)
             self._terms.append(terms)
-            self._bytes.append((alloc_bytes, free_bytes, moved_bytes))
+            self._bytes.append((alloc_bytes, free_bytes))
         return row
 
     @property
@@ -102,5 +99,5 @@ class CostTableDraft:
         for row, terms in enumerate(self._terms):
             for term, value in terms.items():
                 terms_s[..., row, TERMS.index(term)] = value
-        columns = np.array(self._bytes, dtype=np.float64).reshape(-1, 3).T
+        columns = np.array(self._bytes, dtype=np.float64).reshape(-1, 2).T
         return CostTable(self.names, whole_ticks(terms_s), *columns)

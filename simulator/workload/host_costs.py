@@ -6,6 +6,7 @@ on its way: so much the discrete-event engine slows it down when others load the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,17 +20,32 @@ from simulator.workload.draft import GraphDraft
 from simulator.workload.op import Flow, OpPhase
 
 Way = Literal["h2d", "h2d-broadcast", "d2h", "nvme-read", "nvme-write"]
+"""From where to where; a broadcast is the copy of one owner, for which the others wait."""
+CopyStream = Literal["h2d", "d2h", "nvme-read", "nvme-write"]
+"""The queue in which copies of a way wait for one another."""
+Cargo = Literal["weights", "updated weights", "gradients", "activations", "states"]
+"""What a copy moves. States are the optimizer's."""
 
-ACTIVATIONS: Final = "activations"
-"""What copies take memory of the device and give it back; buffers of the rest are set aside."""
-
-PHASES: Final = {
+STREAMS: Final[Mapping[Way, CopyStream]] = {
+    "h2d": "h2d",
+    "h2d-broadcast": "h2d",
+    "d2h": "d2h",
+    "nvme-read": "nvme-read",
+    "nvme-write": "nvme-write",
+}
+PHASES: Final[Mapping[Way, OpPhase]] = {
     "h2d": OpPhase.TO_DEVICE,
     "h2d-broadcast": OpPhase.TO_DEVICE,
     "d2h": OpPhase.TO_HOST,
     "nvme-read": OpPhase.LOAD_NVME,
     "nvme-write": OpPhase.STORE_NVME,
 }
+STATE_PHASES: Final[Mapping[Way, OpPhase]] = {
+    **PHASES,
+    "nvme-read": OpPhase.LOAD_STATES,
+    "nvme-write": OpPhase.STORE_STATES,
+}
+"""Phases of copies of the optimizer's states, which are part of its step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +117,21 @@ class HostCosts:
             rate = np.minimum(rate, part)
         return rate
 
-    def copies(self, owner: Owner, way: Way, payload: float, *, what: str) -> Copies:
-        """Ops that each copy so many bytes."""
+    def copies(self, owner: Owner, way: Way, payload: float, *, what: Cargo) -> Copies:
+        """Ops that each copy so many bytes.
+
+        Activations take memory of the device and give it back; buffers of the rest are set aside.
+        """
         moved = self.loads(way)
         flow = _flow(owner, moved, self.rate_bytes_per_s(way))
         row = owner.table.add(
             f"{way} {payload:.0f} B of {what}",
             {"offload": self.copy_s(way, payload)},
-            alloc_bytes=payload if what == ACTIVATIONS and way == "h2d" else 0.0,
-            free_bytes=payload if what == ACTIVATIONS and way == "d2h" else 0.0,
-            moved_bytes=payload,
+            alloc_bytes=payload if what == "activations" and way == "h2d" else 0.0,
+            free_bytes=payload if what == "activations" and way == "d2h" else 0.0,
         )
-        phase = PHASES[way]
-        if what == "states":
-            phase = OpPhase.LOAD_STATES if way == "nvme-read" else OpPhase.STORE_STATES
-        return Copies(row, flow, int(phase))
+        phases = STATE_PHASES if what == "states" else PHASES
+        return Copies(row, flow, int(phases[way]))
 
     def adam(self, owner: Owner, parameters: float) -> Copies:
         """Ops that each update so many parameters on the processors."""
@@ -124,11 +140,7 @@ class HostCosts:
         speed = np.minimum(rate * ADAM_BYTES_PER_PARAMETER, self.share.memory_bytes_per_s)
         flow = _flow(owner, moves, speed)
         seconds = parameters * ADAM_BYTES_PER_PARAMETER / speed
-        row = owner.table.add(
-            f"Adam on host, {parameters:.0f} parameters",
-            {"offload": seconds},
-            moved_bytes=parameters * ADAM_BYTES_PER_PARAMETER,
-        )
+        row = owner.table.add(f"Adam on host, {parameters:.0f} parameters", {"offload": seconds})
         return Copies(row, flow, int(OpPhase.HOST_OPTIMIZER))
 
 

@@ -144,7 +144,7 @@ def _piece_gather_rows(replica: Replica, rank: int) -> IntArray:
     """[phases, stages], row of the gather of one piece; -1 for stages of other ranks."""
     rows = np.full((2, replica.schedule.num_stages), -1, dtype=np.int64)
     for stage in replica.stages_of(rank):
-        num_pieces = max(replica.costs.kinds[stage].num_layers, 1)
+        num_pieces = replica.costs.kinds[stage].num_pieces
         for phase in (Phase.F, Phase.B):
             rows[phase, stage] = replica.costs.gather_row(
                 (stage,), num_pieces=num_pieces, phase=phase

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
 from simulator.offload import consumes_gradients
 from simulator.workload.host_costs import Copies, HostCosts, Owner
-from simulator.workload.lower_offload import after, piece_parameters
+from simulator.workload.lower_offload import after
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
+
+_Stream = Literal["cpu-optimizer", "optimizer-read", "optimizer-write", "optimizer-h2d"]
+"""Queues that a chunk passes, each after the one before it has let it go."""
 
 
 class _Chunks(NamedTuple):
@@ -48,7 +51,7 @@ def add_host_optimizer(replica: Replica) -> None:
 
 def chunks_of(replica: Replica, host: HostCosts, stage: int) -> int:
     """Chunks of the states of one layer: each fits a pinned buffer with its gradients."""
-    parameters = piece_parameters(replica, stage) * host.offload.optimizer.away
+    parameters = replica.costs.piece_parameters(stage) * host.offload.optimizer.away
     held = parameters / host.optimizer_shards * (host.state_bytes + host.gradient_bytes)
     return max(1, int(np.ceil(held / host.offload.pinned_buffer_bytes)))
 
@@ -116,7 +119,9 @@ def _written_bytes(host: HostCosts) -> float:
     )
 
 
-def _add(replica: Replica, host: HostCosts, rank: int, stream: str, chunks: _Chunks) -> IntArray:
+def _add(
+    replica: Replica, host: HostCosts, rank: int, stream: _Stream, chunks: _Chunks
+) -> IntArray:
     rows, flows = np.zeros_like(chunks.stage), np.zeros_like(chunks.stage)
     phase = 0
     for stage in np.unique(chunks.stage).tolist():
@@ -133,10 +138,10 @@ def _add(replica: Replica, host: HostCosts, rank: int, stream: str, chunks: _Chu
     )
 
 
-def _ops(replica: Replica, host: HostCosts, rank: int, stream: str, stage: int) -> Copies:
+def _ops(replica: Replica, host: HostCosts, rank: int, stream: _Stream, stage: int) -> Copies:
     """What one chunk of a stage does on one of the streams."""
     offload = host.offload
-    parameters = piece_parameters(replica, stage) * offload.optimizer.away
+    parameters = replica.costs.piece_parameters(stage) * offload.optimizer.away
     parameters /= host.optimizer_shards * chunks_of(replica, host, stage)
     on_nvme = offload.optimizer.on_nvme / offload.optimizer.away
     owner = Owner(replica.draft, replica.costs.table, rank, replica.index)
@@ -144,12 +149,12 @@ def _ops(replica: Replica, host: HostCosts, rank: int, stream: str, stage: int) 
         case "cpu-optimizer":
             return host.adam(owner, parameters)
         case "optimizer-read":
-            way = "nvme-read"
             gradients = host.gradient_bytes * offload.gradients.on_nvme
-            per_parameter = host.state_bytes * on_nvme + gradients
+            read = parameters * (host.state_bytes * on_nvme + gradients)
+            return host.copies(owner, "nvme-read", read, what="states")
         case "optimizer-write":
-            way, per_parameter = "nvme-write", _written_bytes(host)
-        case _:
-            way, per_parameter = "h2d", host.weight_bytes * offload.weights.share("device")
-    what = "updated weights" if way == "h2d" else "states"
-    return host.copies(owner, way, parameters * per_parameter, what=what)
+            written = parameters * _written_bytes(host)
+            return host.copies(owner, "nvme-write", written, what="states")
+        case "optimizer-h2d":
+            updated = parameters * (host.weight_bytes * offload.weights.share("device"))
+            return host.copies(owner, "h2d", updated, what="updated weights")

@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator.numeric import FloatArray, IntArray
 from simulator.schedule.action import Phase
-from simulator.workload.host_costs import HostCosts, Owner, Way
+from simulator.workload.host_costs import STREAMS, Cargo, HostCosts, Owner, Way
 from simulator.workload.replica import Replica
 
 
@@ -35,7 +35,7 @@ def add_copies(
     payload: FloatArray,
     pieces: IntArray,
     *,
-    what: str,
+    what: Cargo,
     offset: float,
 ) -> IntArray:
     """One copy per piece on the stream of its way.
@@ -61,7 +61,7 @@ def add_copies(
         rows[payload == size], flows[payload == size], phase = ops.row, ops.flow, ops.phase
     return replica.draft.add_ops(
         rows,
-        replica.stream(way.removesuffix("-broadcast"), rank),
+        replica.stream(STREAMS[way], rank),
         order=replica.pieces.order[pieces] + offset,
         phase=phase,
         stage=replica.pieces.stage[pieces],
@@ -76,15 +76,10 @@ def after(replica: Replica, before: IntArray, ops: IntArray, distance: int) -> N
         replica.draft.add_edges(before[: ops.size - distance], ops[distance:])
 
 
-def piece_parameters(replica: Replica, stage: int) -> float:
-    """Parameters that one piece of a pass of a stage works on."""
-    return replica.costs.parameters(stage) / max(replica.costs.kinds[stage].num_layers, 1)
-
-
 def piece_sizes(replica: Replica, pieces: IntArray) -> FloatArray:
     """[pieces], parameters that each works on."""
     stages = range(replica.schedule.num_stages)
-    sizes = np.array([piece_parameters(replica, stage) for stage in stages])
+    sizes = np.array([replica.costs.piece_parameters(stage) for stage in stages])
     return sizes[replica.pieces.stage[pieces]]
 
 
@@ -122,7 +117,7 @@ def _swap_activations(replica: Replica, host: HostCosts, rank: int) -> None:
     offload, pieces = host.offload, replica.pieces
     forward = np.flatnonzero((pieces.rank == rank) & (pieces.phase == Phase.F))
     backward = np.flatnonzero((pieces.rank == rank) & (pieces.phase == Phase.B))
-    counts = np.array([max(kind.num_layers, 1) for kind in replica.costs.kinds])
+    counts = np.array([kind.num_pieces for kind in replica.costs.kinds])
     swapped = np.array(host.swapped_bytes) / counts
     going, coming = swapped[pieces.stage[forward]], swapped[pieces.stage[backward]]
     out = add_copies(replica, "d2h", going, forward, what="activations", offset=0.4)

@@ -21,7 +21,7 @@ def piece_counts(schedule: Schedule, costs: StepCosts) -> IntArray:
     layer; gradient buckets that overlap with compute interleave with the last backward, and so do
     updates layer by layer.
     """
-    layers = np.array([max(kind.num_layers, 1) for kind in costs.kinds])
+    layers = np.array([kind.num_pieces for kind in costs.kinds])
     counts = np.ones((3, schedule.num_stages, schedule.num_microbatches), dtype=np.int64)
     if costs.plan.sharding.gather == "before_use" or costs.host is not None:
         counts[[Phase.F, Phase.B]] = layers[:, None]

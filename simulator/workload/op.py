@@ -52,7 +52,9 @@ class Stream:
 
     Attributes:
         name: ``compute``, ``dp``, ``pp-forward`` or ``pp-backward`` (sends beside compute); with
-            offload also ``h2d``, ``d2h``, ``nvme-read``, ``nvme-write`` and ``cpu-optimizer``.
+            offload also ``h2d``, ``d2h``, ``nvme-read`` and ``nvme-write``, and for the optimizer
+            on the host ``optimizer-read``, ``cpu-optimizer``, ``optimizer-write`` and
+            ``optimizer-h2d``.
         rank: pipeline rank it belongs to.
         replica: data-parallel replica (0 in a folded graph).
     """

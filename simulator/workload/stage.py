@@ -52,6 +52,11 @@ class StageKind:
         return self.num_layers - self.num_expert_layers
 
     @property
+    def num_pieces(self) -> int:
+        """Pieces of a pass that is cut layer by layer; one where there is no layer."""
+        return max(self.num_layers, 1)
+
+    @property
     def layer_kinds(self) -> tuple[bool, ...]:
         """Whether its layers have experts, once for each kind; as if dense where it has none."""
         kinds = (False,) * (self.num_dense_layers > 0) + (True,) * (self.num_expert_layers > 0)

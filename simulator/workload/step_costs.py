@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from simulator.cost.footprint import expert_rank_parameters, padded_vocab, stage_parameters
 from simulator.cost.transfer import p2p_s
 from simulator.machine import PathLink
-from simulator.model import TransformerConfig
 from simulator.numeric import Numeric, as_float
-from simulator.plan import ParallelismPlan
 from simulator.schedule.action import Phase
 from simulator.workload.classes import CostTableDraft
 from simulator.workload.data_moves import (
@@ -24,8 +21,9 @@ from simulator.workload.data_moves import (
     reduce_moves,
     refresh_moves,
 )
+from simulator.workload.held_parameters import HeldParameters
 from simulator.workload.host_costs import HostCosts
-from simulator.workload.links import Links, path_label
+from simulator.workload.links import path_label
 from simulator.workload.listed_weights import list_host_s, matrix_sizes
 from simulator.workload.move_prices import kernels_s, moves_s
 from simulator.workload.optimizer_price import optimizer_s
@@ -35,17 +33,13 @@ from simulator.workload.stage import StageCost, StageKind, StagePricer
 
 
 @dataclass(slots=True)
-class StepCosts:
+class StepCosts(HeldParameters):
     """Rows of the cost table of one step; see the module's docstring.
 
     Attributes:
-        kinds: [stages], what every virtual stage holds.
         activations: [stages].
         gather_bytes, gradient_reduce_bytes: of one element on the wire.
         optimizer_state_bytes: moments and master weights of one parameter.
-        ends_share_rank: first and last stage lie on one rank, which holds a tied table once.
-        adapter_parameters: trained ones of a layer on a rank, where all others are frozen; None
-            where all are trained.
         layer_update_s: of the optimizer on one layer, beside what it moves per parameter.
         layerwise: the optimizer updates a layer as soon as its gradients are there.
         host: prices of what lives off the device; None if nothing does.
@@ -53,17 +47,11 @@ class StepCosts:
         moves: what each row of gathers or reductions moves.
     """
 
-    model: TransformerConfig
-    plan: ParallelismPlan
     pricer: StagePricer
-    links: Links
-    kinds: tuple[StageKind, ...]
     activations: tuple[ActivationBytes, ...]
     gather_bytes: float
     gradient_reduce_bytes: float
     optimizer_state_bytes: float = 12.0
-    ends_share_rank: bool = False
-    adapter_parameters: float | None = None
     layer_update_s: float = 0.0
     layerwise: bool = False
     host: HostCosts | None = None
@@ -80,78 +68,12 @@ class StepCosts:
             self._stage_costs[key] = self.pricer.cost(*key)
         return self._stage_costs[key]
 
-    def parameters(self, stage: int) -> float:
-        """Parameters of a virtual stage on one tensor-parallel rank, before sharding.
-
-        A tied table counts on the first stage where that is on the rank of the last one. Experts
-        that not all replicas hold are apart (``expert_parameters``).
-        """
-        kind = self.kinds[stage]
-        total = float(
-            stage_parameters(
-                self.model,
-                kind.num_layers,
-                has_embedding=kind.has_embedding,
-                has_output=kind.has_output,
-                tp=self.plan.tp,
-                num_expert_layers=kind.num_expert_layers,
-            )
-        )
-        if kind.num_expert_layers and self.links.experts is None:
-            total += self._experts_of(kind)
-        copy = kind.has_output and not kind.has_embedding and self.model.tied_embeddings
-        return total - self._table_parameters() if copy and self.ends_share_rank else total
-
-    def rank_parameters(self, stages: tuple[int, ...]) -> float:
-        """Parameters of a pipeline rank."""
-        return sum(self.parameters(stage) for stage in stages)
-
-    def expert_parameters(self, stages: tuple[int, ...]) -> float:
-        """Parameters of experts that not all replicas hold, of those on a pipeline rank."""
-        if self.links.experts is None:
-            return 0.0
-        return sum(self._experts_of(self.kinds[stage]) for stage in stages)
-
-    def _experts_of(self, kind: StageKind) -> float:
-        one_layer = expert_rank_parameters(self.model, self.plan.expert_tp, self.plan.ep)
-        return kind.num_expert_layers * float(one_layer)
-
-    def held_parameters(self, stages: tuple[int, ...]) -> float:
-        """Parameters of a pipeline rank, before sharding."""
-        return self.rank_parameters(stages) + self.expert_parameters(stages)
-
-    def shard_size(self, stages: tuple[int, ...]) -> float:
-        """Ranks over which states are divided, on average: experts over those that hold them."""
-        whole, experts = self.plan.shard_size, self.expert_parameters(stages)
-        if not experts:
-            return whole
-        owned = (self.rank_parameters(stages) + experts * self.plan.expert_spread) / whole
-        return self.held_parameters(stages) / owned
-
     @property
     def _of_experts(self) -> StepCosts:
         """The same policy over the ranks that hold the same experts."""
         alone = self.links.experts or self.links.shard
         whole = replace(alone, size=1.0, num_nodes=1.0)
         return replace(self, links=replace(self.links, shard=alone, replica=whole))
-
-    def trained_parameters(self, stages: tuple[int, ...]) -> float:
-        """Parameters of a pipeline rank that have gradients."""
-        return self._trained_on_all(stages) + self.expert_parameters(stages)
-
-    def _trained_on_all(self, stages: tuple[int, ...]) -> float:
-        """Those of them that all replicas hold."""
-        if self.adapter_parameters is None:
-            return self.rank_parameters(stages)
-        return self.adapter_parameters * self._num_layers(stages)
-
-    def _num_layers(self, stages: tuple[int, ...]) -> int:
-        return sum(self.kinds[stage].num_layers for stage in stages)
-
-    def _table_parameters(self) -> float:
-        """Parameters of the vocabulary table on one tensor-parallel rank."""
-        rows = padded_vocab(self.model.vocab_size, self.plan.tp) / self.plan.tp
-        return float(rows * self.model.hidden_size)
 
     def pass_row(
         self,
@@ -246,7 +168,7 @@ class StepCosts:
             num_pieces: equal parts in which they are reduced.
             final: the last reduction of these gradients in a step.
         """
-        payload = self._trained_on_all(stages) * self.gradient_reduce_bytes / num_pieces
+        payload = self.trained_on_all(stages) * self.gradient_reduce_bytes / num_pieces
         experts = self.expert_parameters(stages) * self.gradient_reduce_bytes / num_pieces
         within = "" if final or not self.plan.sharding.across_once else " within their group"
         name = f"reduce {payload:.0f} B of gradients{_and_experts(experts)}{within}"
@@ -303,7 +225,7 @@ class StepCosts:
             phase: for which; a backward may need some weights twice.
         """
         once = self.plan.sharding.gather == "after_step"
-        whole = self._trained_on_all(stages) if once else self.rank_parameters(stages)
+        whole = self.trained_on_all(stages) if once else self.rank_parameters(stages)
         payload = whole * self.gather_bytes / num_pieces
         experts = self.expert_parameters(stages) * self.gather_bytes / num_pieces
         times = self.gathers_in(phase)
@@ -337,7 +259,7 @@ class StepCosts:
 
         Two ranks each send and receive half of it twice.
         """
-        payload = self._table_parameters() * self.gradient_reduce_bytes
+        payload = self.table_parameters() * self.gradient_reduce_bytes
         return self.table.add("reduce tied embedding", {"dp_comm": p2p_s(payload, ends)})
 
     def optimizer_row(self, stages: tuple[int, ...], *, num_pieces: int = 1) -> int:
@@ -354,7 +276,7 @@ class StepCosts:
         owned = self._owned(parameters, shard_size)
         seconds = self.optimizer_s(parameters, shard_size)
         if self.layer_update_s:
-            seconds = seconds + self._owned(self.layer_update_s * self._num_layers(stages))
+            seconds = seconds + self._owned(self.layer_update_s * self.num_layers(stages))
         return self.table.add(
             f"optimizer on {owned / num_pieces:.0f} parameters",
             {"optimizer": seconds / num_pieces},

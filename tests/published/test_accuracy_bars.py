@@ -83,7 +83,9 @@ def test_absolute_step_time_error(
     ("source", "rows", "mean", "median"),
     [
         # Qwen3 30B and 235B. One plan is measured in up to five releases, whose times differ by up
-        # to 1.7: the newest have kernels for routing that no constant of ours knows.
+        # to 1.7: the newest have kernels for routing that no constant of ours knows. The bar of the
+        # median was widened once, on the day it was set: 0.145 before kernels of experts went into
+        # the family that they belong to, which made the measured median 14.7 %.
         ("repo-nvidia-nemo-megatron-bridge", 30, 0.20, 0.15),
         ("repo-nvidia-dgxc-benchmarking", 6, 0.17, 0.16),  # Grok-1, the rows without cp
     ],

@@ -84,22 +84,23 @@ def test_over_nvlink_a_larger_batch_brings_half_as_much() -> None:
     assert small.tokens_per_s > 3 * 5.1e3
 
 
-def test_memory_at_the_batches_that_fit() -> None:
-    """AdamW holds 4 sequences and not 8, where APOLLO holds 16.
+def test_batches_that_fit() -> None:
+    """AdamW's 4 sequences and APOLLO's 16 fit, as published. AdamW's 8 do too: that is a miss.
 
-    AdamW's 8 are predicted at 98 % of the memory, less than the model's error on memory (4 %) below
-    a failure; with a twentieth left free for the allocator the published outcome comes out.
+    They ran out of memory; here they take 98 % of the card, and 16 are the first that do not fit.
+    The model's error on memory (4 %) is larger than what is missing, so that it cannot tell.
     """
     capacity = apollo().memory.capacity_bytes
-    peaks = {
+    filled = {
         (name, size): apollo(*change, f"training.micro_batch_size={size}").memory.peak_bytes
+        / capacity
         for name, change in (("adamw", (ADAMW_BF16,)), ("apollo", ()))
         for size in (4, 8, 16)
     }
-    assert peaks["adamw", 8] > 0.97 * capacity
-    usable = 0.95 * capacity
-    assert peaks["adamw", 4] < usable < peaks["adamw", 8]
-    assert peaks["apollo", 16] < usable
+    assert filled["adamw", 4] < 1.0
+    assert filled["apollo", 16] < 1.0
+    assert filled["adamw", 8] == pytest.approx(0.98, abs=0.005)
+    assert filled["adamw", 16] > 1.0
 
 
 def test_13b_trains_with_plain_data_parallelism() -> None:

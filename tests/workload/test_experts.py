@@ -15,20 +15,10 @@ from simulator.workload.layers import expert_layer_block
 from simulator.workload.linear import Split
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
+from tests.shapes import GPT
 
-MODEL = TransformerConfig(
-    name="experts",
-    num_layers=8,
-    hidden_size=1024,
-    ffn_hidden_size=4096,
-    num_attention_heads=16,
-    num_query_groups=16,
-    head_dim=64,
-    vocab_size=51200,
-    gated_mlp=True,
-    num_experts=8,
-    top_k=2,
-    expert_ffn_hidden_size=512,
+MODEL = replace(
+    GPT, name="experts", gated_mlp=True, num_experts=8, top_k=2, expert_ffn_hidden_size=512
 )
 ALONE = Split(2.0, 512, 1, False, False, False, 2.0, False)
 SPREAD = replace(ALONE, ep=4, expert_parallel=True)

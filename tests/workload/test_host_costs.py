@@ -47,6 +47,13 @@ def test_a_copy_takes_bytes_over_the_narrowest_part(
     assert host.copy_s(way, 6e9) == pytest.approx(seconds)
 
 
+def test_a_copy_is_named_and_priced_by_the_same_bytes(host: HostCosts, owner: Owner) -> None:
+    row = host.copies(owner, "nvme-read", 8e8, what="weights").row
+    table = owner.table.build()
+    assert table.names[row] == "nvme-read 800000000 B of weights"
+    assert table.seconds[row] == pytest.approx(8e8 / 1.6e9)
+
+
 def test_a_column_of_copies_is_priced_row_by_row(host: HostCosts) -> None:
     payload = np.array([1e6, 2e9, 6e9])
     column = np.asarray(host.copy_s("nvme-read", payload))

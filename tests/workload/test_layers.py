@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from simulator.cost.attention import attention_flops
 from simulator.cost.memory_bound import moved_bytes
-from simulator.model import TransformerConfig, layer_matrix_parameters
+from simulator.model import layer_matrix_parameters
 from simulator.spec.stacks import load_stack
 from simulator.workload.kernel import (
     Block,
@@ -22,17 +22,9 @@ from simulator.workload.kernel import (
 )
 from simulator.workload.layers import embedding_block, layer_block, output_block
 from simulator.workload.linear import Split, column_linear, row_linear
+from tests import shapes
 
-GPT = TransformerConfig(
-    name="gpt",
-    num_layers=2,
-    hidden_size=1024,
-    ffn_hidden_size=4096,
-    num_attention_heads=16,
-    num_query_groups=16,
-    head_dim=64,
-    vocab_size=51200,
-)
+GPT = replace(shapes.GPT, num_layers=2)
 UNFUSED = replace(load_stack("ideal"), attention="unfused")
 FLASH = replace(load_stack("ideal"), attention="flash2")
 

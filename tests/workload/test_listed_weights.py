@@ -6,7 +6,6 @@ import pytest
 
 from simulator.cost.collective import collective_s
 from simulator.machine import GroupLink
-from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, Recompute
 from simulator.schedule.action import Phase
 from simulator.sharding import SHARDING
@@ -18,17 +17,9 @@ from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
 from simulator.workload.step_costs import StepCosts
+from tests.shapes import GPT
 
-MODEL = TransformerConfig(
-    name="gpt",
-    num_layers=4,
-    hidden_size=1024,
-    ffn_hidden_size=4096,
-    num_attention_heads=16,
-    num_query_groups=16,
-    head_dim=64,
-    vocab_size=51200,
-)
+MODEL = replace(GPT, num_layers=4)
 PLAN = ParallelismPlan(
     tp=1,
     pp=1,

@@ -7,7 +7,6 @@ import pytest
 
 from simulator.engine.run import execute
 from simulator.machine import GroupLink, PathLink
-from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, Recompute
 from simulator.schedule.action import Phase
 from simulator.schedule.table import build_schedule
@@ -21,17 +20,8 @@ from simulator.workload.pass_memory import ActivationBytes
 from simulator.workload.price import PriceContext
 from simulator.workload.stage import StageKind, StagePricer
 from simulator.workload.step_costs import StepCosts
+from tests.shapes import GPT
 
-MODEL = TransformerConfig(
-    name="gpt",
-    num_layers=8,
-    hidden_size=1024,
-    ffn_hidden_size=4096,
-    num_attention_heads=16,
-    num_query_groups=16,
-    head_dim=64,
-    vocab_size=51200,
-)
 PATH = PathLink(bandwidth_bytes_per_s=25e9, latency_s=5e-6, crosses_network=1.0)
 
 
@@ -51,13 +41,13 @@ def plan_of(pp: int, dp: int = 1, **changes: object) -> ParallelismPlan:
 
 def costs_of(plan: ParallelismPlan, context: PriceContext, link: GroupLink) -> StepCosts:
     stages = plan.num_stages
-    layers = MODEL.num_layers // stages
+    layers = GPT.num_layers // stages
     split = Split(1.0, 512, 1, False, False, False, 2.0, False)
     splits = plan.schedule.startswith("zb")
     return StepCosts(
-        model=MODEL,
+        model=GPT,
         plan=plan,
-        pricer=StagePricer(MODEL, split, Recompute("none"), splits, context),
+        pricer=StagePricer(GPT, split, Recompute("none"), splits, context),
         links=Links(link, replace(link, size=1), PATH),
         kinds=tuple(StageKind(layers, s == 0, s == stages - 1) for s in range(stages)),
         activations=(ActivationBytes(100.0, 10.0, 40.0),) * stages,

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from simulator.model import TransformerConfig
 from simulator.plan import Recompute
 from simulator.schedule.action import Phase
 from simulator.workload.kernel import Collective
@@ -12,17 +11,8 @@ from simulator.workload.layers import embedding_block, layer_block, output_block
 from simulator.workload.linear import Split
 from simulator.workload.price import PriceContext, kernel_cost, phase_cost
 from simulator.workload.stage import StageCost, StageKind, StagePricer
+from tests.shapes import GPT
 
-MODEL = TransformerConfig(
-    name="gpt",
-    num_layers=8,
-    hidden_size=1024,
-    ffn_hidden_size=4096,
-    num_attention_heads=16,
-    num_query_groups=16,
-    head_dim=64,
-    vocab_size=51200,
-)
 SPLIT = Split(2.0, 512, 1, False, False, False, 2.0, False)
 CUT = replace(SPLIT, tp=8, tensor_parallel=True)
 MIDDLE = StageKind(4, False, False)
@@ -36,7 +26,7 @@ def pricer(
     splits: bool = False,
     split: Split = SPLIT,
 ) -> StagePricer:
-    return StagePricer(MODEL, split, Recompute(mode, num_layers), splits, context)
+    return StagePricer(GPT, split, Recompute(mode, num_layers), splits, context)
 
 
 def total_s(cost: StageCost) -> float:
@@ -49,9 +39,9 @@ def test_labels_say_what_a_stage_holds() -> None:
 
 
 def test_a_stage_is_its_layers_and_its_ends(context: PriceContext) -> None:
-    layer = phase_cost(layer_block(MODEL, SPLIT, context.stack).forward, context).device_s
-    embedding = phase_cost(embedding_block(MODEL, SPLIT, context.stack).forward, context).device_s
-    output = phase_cost(output_block(MODEL, SPLIT, context.stack).forward, context).device_s
+    layer = phase_cost(layer_block(GPT, SPLIT, context.stack).forward, context).device_s
+    embedding = phase_cost(embedding_block(GPT, SPLIT, context.stack).forward, context).device_s
+    output = phase_cost(output_block(GPT, SPLIT, context.stack).forward, context).device_s
     cost = pricer(context).cost
     assert cost(MIDDLE, Phase.F).compute_s == pytest.approx(4 * layer)
     assert cost(StageKind(4, True, False), Phase.F).compute_s == pytest.approx(
@@ -91,7 +81,7 @@ def test_a_stage_recomputes_no_more_layers_than_it_has(context: PriceContext) ->
 
 def test_selective_recomputation_runs_the_attention_core_again(context: PriceContext) -> None:
     cost = pricer(context, "selective").cost(MIDDLE, Phase.B)
-    core = phase_cost(layer_block(MODEL, SPLIT, context.stack).core, context)
+    core = phase_cost(layer_block(GPT, SPLIT, context.stack).core, context)
     assert cost.recompute_s == pytest.approx(4 * core.device_s)
     assert cost.recompute_flops == pytest.approx(4 * core.flops)
 
@@ -99,7 +89,7 @@ def test_selective_recomputation_runs_the_attention_core_again(context: PriceCon
 @pytest.mark.parametrize(("gated", "widths"), [(False, 2), (True, 2 + 4)])
 def test_every_second_product_runs_again(gated: bool, widths: int, context: PriceContext) -> None:
     """Key and output, each 2 b s h^2, and of a gated MLP that is 4 h wide its second input."""
-    model = replace(MODEL, gated_mlp=gated)
+    model = replace(GPT, gated_mlp=gated)
     recompute = Recompute("alternate")
     cost = StagePricer(model, SPLIT, recompute, False, context).cost(MIDDLE, Phase.B)
     tokens, hidden = 1024, 1024
@@ -249,7 +239,7 @@ def test_kernels_sum_to_the_stage(context: PriceContext) -> None:
 
 def _again_flops(context: PriceContext, recompute: Recompute, *, early: bool) -> float:
     stack = replace(context.stack, attention="unfused", recompute_stops_early=early)
-    priced = StagePricer(MODEL, SPLIT, recompute, False, replace(context, stack=stack))
+    priced = StagePricer(GPT, SPLIT, recompute, False, replace(context, stack=stack))
     return float(priced.cost(StageKind(1, False, False), Phase.B).recompute_flops)
 
 
