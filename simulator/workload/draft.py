@@ -13,6 +13,7 @@ For example::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
@@ -45,7 +46,7 @@ class OpColumns(TypedDict, total=False):
     coupled: bool | BoolArray
 
 
-class _Ops(NamedTuple):
+class Ops(NamedTuple):
     """A block of ops, all columns [ops]."""
 
     op_class: IntArray
@@ -66,7 +67,7 @@ class GraphDraft:
         self._streams: dict[Stream, int] = {}
         self._resources: dict[str, int] = {}
         self._flows: dict[Flow, int] = {}
-        self._blocks: list[_Ops] = []
+        self._blocks: list[Ops] = []
         self._preds: list[IntArray] = []
         self._ops: list[IntArray] = []
         self._num_ops = 0
@@ -115,7 +116,7 @@ class GraphDraft:
         ids = np.arange(self._num_ops, self._num_ops + size, dtype=np.int64)
         self._num_ops += size
         self._blocks.append(
-            _Ops(
+            Ops(
                 _int_column(op_class, size),
                 _int_column(stream, size),
                 np.full(size, ids if order is None else order, dtype=np.float64),
@@ -140,6 +141,48 @@ class GraphDraft:
         self._preds.append(edges[0])
         self._ops.append(edges[1])
 
+    def ops(self) -> Ops:
+        """All ops added so far."""
+        return _concatenate(self._blocks)
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Streams by index."""
+        return tuple(self._streams)
+
+    def add_copies(self, one: GraphDraft, op_class: IntArray, flow: IntArray) -> IntArray:
+        """Add copies of another draft, each on streams of a replica of its own, without resources.
+
+        Args:
+            one: what is copied; its streams are of replica 0.
+            op_class: [copies, ops] rows of the cost table.
+            flow: [copies, ops], index from ``add_flow`` or -1.
+
+        Returns:
+            [copies, ops] ids.
+        """
+        ops, copies = one.ops(), len(op_class)
+        added = copies * one.num_ops
+        ids: IntArray = self._num_ops + np.arange(added).reshape(copies, -1)
+        of_copy = np.array(
+            [
+                [self.add_stream(replace(stream, replica=copy)) for stream in one.streams] + [-1]
+                for copy in range(copies)
+            ]
+        )
+        self._blocks.append(
+            _concatenate([ops] * copies)._replace(
+                op_class=op_class.ravel(),
+                stream=of_copy[:, ops.stream].ravel(),
+                resource=np.full(added, -1),
+                flow=flow.ravel(),
+            )
+        )
+        self._num_ops += added
+        for preds, waiting in zip(one._preds, one._ops, strict=True):
+            self.add_edges(ids[:, preds], ids[:, waiting])
+        return ids
+
     def build(self, class_names: Sequence[str]) -> OpGraph:
         """The finished graph: streams in order, edges distinct, ops sorted by level.
 
@@ -149,8 +192,7 @@ class GraphDraft:
         Raises:
             ScheduleError: if ops wait for each other in a cycle, stream order included.
         """
-        columns = _concatenate(self._blocks)
-        streams = tuple(self._streams)
+        columns, streams = self.ops(), self.streams
         stream_pred = _stream_preds(columns.stream, columns.order)
         ops, preds = _distinct_edges(self._ops, self._preds, stream_pred)
         try:
@@ -190,11 +232,11 @@ def _int_column(values: ArrayLike, size: int) -> IntArray:
     return np.full(size, values, dtype=np.int64)
 
 
-def _concatenate(blocks: Sequence[_Ops]) -> _Ops:
+def _concatenate(blocks: Sequence[Ops]) -> Ops:
     none = np.empty(0, dtype=np.int64)
     place, flag = none.astype(np.float64), none.astype(np.bool_)
-    empty = _Ops(none, none, place, none, none, none, none, none, flag)
-    return _Ops._make(np.concatenate(column) for column in zip(empty, *blocks, strict=True))
+    empty = Ops(none, none, place, none, none, none, none, none, flag)
+    return Ops._make(np.concatenate(column) for column in zip(empty, *blocks, strict=True))
 
 
 def _offsets(counts: IntArray) -> IntArray:
@@ -234,7 +276,7 @@ def _move_rows(
     return values[np.repeat(shift, np.diff(new_offsets)) + np.arange(values.size)]
 
 
-def _deadlock(cycle: Sequence[int], columns: _Ops, streams: Sequence[Stream]) -> ScheduleError:
+def _deadlock(cycle: Sequence[int], columns: Ops, streams: Sequence[Stream]) -> ScheduleError:
     """The error that names the ops of a cycle, at most eight of them."""
     names = [
         describe_op(

@@ -51,17 +51,27 @@ def rank_speeds(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArra
         plan: places ranks by ``axis_order``.
         speeds: global rank -> relative speed; others run at 1.
     """
-    by_rank = np.ones(plan.num_devices)
-    for rank, speed in speeds.items():
-        by_rank[rank] = speed
-    slowest_first = tuple(reversed(plan.axis_order))
-    sizes = axis_sizes(plan)
-    grid = by_rank.reshape([sizes[axis] for axis in slowest_first])
-    order = [slowest_first.index(axis) for axis in ("dp", "pp", "tp", "cp")]
-    by_replica = grid.transpose(order).min(axis=(2, 3))
+    by_replica = _by_rank(plan, speeds)[device_ranks(plan)].min(axis=1)
     together = max(int(plan.expert_spread), 1)
     slowest = by_replica.reshape(plan.dp // together, together, plan.pp).min(axis=1)
     return np.repeat(slowest, together, axis=0)
+
+
+def device_ranks(plan: ParallelismPlan) -> IntArray:
+    """Global rank of every device. [dp, cp * tp, pp]; the last of cp and tp varies fastest."""
+    slowest_first = tuple(reversed(plan.axis_order))
+    sizes = axis_sizes(plan)
+    grid = np.arange(plan.num_devices).reshape([sizes[axis] for axis in slowest_first])
+    order = [slowest_first.index(axis) for axis in ("dp", "cp", "tp", "pp")]
+    return grid.transpose(order).reshape(plan.dp, plan.cp * plan.tp, plan.pp)
+
+
+def _by_rank(plan: ParallelismPlan, speeds: Mapping[int, float]) -> FloatArray:
+    """[global ranks], speed of every device."""
+    by_rank = np.ones(plan.num_devices)
+    for rank, speed in speeds.items():
+        by_rank[rank] = speed
+    return by_rank
 
 
 def replica_paths(
@@ -127,3 +137,32 @@ def fold_replicas(
         for replicas in members.values()
     ]
     return tuple(sorted(classes, key=lambda c: (-c.multiplicity, c.replica)))
+
+
+def unfold_devices(
+    plan: ParallelismPlan,
+    topology: Topology,
+    ranks_of_stages: IntArray,
+    speeds: Mapping[int, float],
+    *,
+    forward_speeds: Mapping[int, float],
+) -> tuple[ReplicaClass, ...]:
+    """Every tensor- and context-parallel peer of every replica as a class of its own.
+
+    Returns:
+        Replica after replica, each with its peers in the order of ``device_ranks``.
+    """
+    ranks = device_ranks(plan)
+    own, in_forward = (_by_rank(plan, given)[ranks] for given in (speeds, forward_speeds))
+    paths = replica_paths(plan, topology, ranks_of_stages)
+    return tuple(
+        ReplicaClass(
+            replica=replica,
+            multiplicity=1,
+            speeds=tuple(own[replica, peer].tolist()),
+            paths=paths[replica],
+            forward_speeds=tuple(in_forward[replica, peer].tolist()),
+        )
+        for replica in range(ranks.shape[0])
+        for peer in range(ranks.shape[1])
+    )

@@ -50,18 +50,23 @@ def lower(
         for index, paths in enumerate(replica_paths)
     ]
     for replica in replicas:
-        add_passes(replica)
-        add_dependencies(replica)
-        _add_overhead(replica)
-        add_gradient_reduce(replica)
-        _add_tied_embedding(replica)
-        _add_optimizer(replica)
-        add_weight_gather(replica)
-        add_offload(replica)
-        add_host_optimizer(replica)
+        add_step(replica)
     for ops in zip(*(replica.coupled for replica in replicas), strict=True):
-        _tie(draft, costs, ops)
+        tie(draft, costs, ops)
     return draft.build(costs.table.names)
+
+
+def add_step(replica: Replica) -> None:
+    """All ops of one replica."""
+    add_passes(replica)
+    add_dependencies(replica)
+    _add_overhead(replica)
+    add_gradient_reduce(replica)
+    _add_tied_embedding(replica)
+    _add_optimizer(replica)
+    add_weight_gather(replica)
+    add_offload(replica)
+    add_host_optimizer(replica)
 
 
 def _add_overhead(replica: Replica) -> None:
@@ -138,13 +143,13 @@ def _gradient_norm(replica: Replica, ready: IntArray) -> IntArray:
         )
         for coupled in (True, False)
     )
-    replica.coupled.append(CoupledOps(summed, norm))
+    replica.coupled.append(CoupledOps(summed, norm, everywhere=True))
     replica.draft.add_edges(ready, summed)
     replica.draft.add_edges(summed, norm)
     return norm
 
 
-def _tie(draft: GraphDraft, costs: StepCosts, replicas: tuple[CoupledOps, ...]) -> None:
+def tie(draft: GraphDraft, costs: StepCosts, replicas: Sequence[CoupledOps]) -> None:
     """Collectives start when they are ready in every replica."""
     if len(replicas) == 1:
         return

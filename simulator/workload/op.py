@@ -43,7 +43,10 @@ class OpPhase(IntEnum):
 
 
 Flow: TypeAlias = tuple[tuple[int, float], ...]
-"""Resources that an op loads, and the share of each that it takes at its full speed, at most 1."""
+"""Resources that an op loads, and the share of each that it takes at its full speed.
+
+Above 1 it is slowed even alone: several messages of one collective may pass the same link.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,9 @@ class OpGraph:
 
     @property
     def _flows_meet(self) -> bool:
-        """Whether flows of more than one stream load some resource."""
+        """Whether flows of several streams load some resource, or one more than it has."""
+        if any(share > 1 for flow in self.flows for _, share in flow):
+            return True
         streams_of: dict[int, set[int]] = {}
         users = np.flatnonzero(self.flow >= 0)
         pairs: set[tuple[int, int]] = set(

@@ -19,10 +19,14 @@ from simulator.workload.step_costs import StepCosts
 
 
 class CoupledOps(NamedTuple):
-    """Collectives over the replicas: ``entry`` is what waits, ``ids`` what runs."""
+    """Collectives over the replicas: ``entry`` is what waits, ``ids`` what runs.
+
+    With ``everywhere`` they span all ranks, not only those of one tensor-parallel rank.
+    """
 
     entry: IntArray
     ids: IntArray
+    everywhere: bool = False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,98 @@
+"""A scenario as the op graph of a whole cluster: every device, every link between nodes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from simulator.errors import PlanError
+from simulator.machine import Cluster
+from simulator.plan import num_microbatches
+from simulator.scenario import Scenario
+from simulator.schedule.action import Schedule
+from simulator.schedule.table import build_schedule
+from simulator.step import Step, step_costs
+from simulator.topology import Topology
+from simulator.workload.fold import device_ranks, unfold_devices
+from simulator.workload.lower_devices import lower_devices
+from simulator.workload.slow_hosts import forward_speeds
+from simulator.workload.wires import Fabric, Routes, fabric_load
+
+
+def build_unfolded(scenario: Scenario, routes: Routes) -> Step:
+    """Lowers a scenario for all of its devices, with what each message loads of the fabric.
+
+    Durations are those of messages that have the links above their NICs for themselves; who meets
+    whom there is simulated.
+
+    Args:
+        scenario: checked (``scenario.check``).
+        routes: links of the cluster's fabric.
+
+    Raises:
+        PlanError: if the plan does not fit the model or the machine, or has messages whose links
+            are not known one by one.
+        ScheduleError: if the schedule cannot run.
+    """
+    check_unfoldable(scenario)
+    plan, cluster = scenario.plan, scenario.cluster
+    topology = Topology.of(_without_contention(cluster))
+    count = num_microbatches(scenario.training, plan)
+    schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
+    costs = step_costs(scenario, topology, schedule)
+    devices = unfold_devices(
+        plan,
+        topology,
+        schedule.stage_rank,
+        dict(scenario.stragglers),
+        forward_speeds=forward_speeds(cluster, plan.num_devices),
+    )
+    fabric = Fabric(
+        routes=routes,
+        devices_per_node=cluster.node.num_devices,
+        rate_bytes_per_s=tuple(
+            share * cluster.network.bandwidth_fraction for share in topology.nic_bytes_per_s
+        ),
+        fraction=cluster.network.bandwidth_fraction,
+    )
+    load = fabric_load(fabric, device_ranks(plan), plan.tp, _send_ranks(scenario, schedule))
+    paths = [device.paths for device in devices]
+    graph = lower_devices(schedule, costs, paths, load)
+    return Step(scenario, schedule, costs, graph, costs.table.build(), devices, True)
+
+
+def check_unfoldable(scenario: Scenario) -> None:
+    """Checks that every message of a step has links of its own.
+
+    Raises:
+        PlanError: for what is only modelled on folded ranks.
+    """
+    plan = scenario.plan
+    for present, where, what in (
+        (scenario.model.num_experts > 0, "model.num_experts", "experts"),
+        (plan.offload is not None, "plan.offload", "offload"),
+        (not plan.sharding.is_classic, "plan.sharding", f"sharding {plan.sharding.name}"),
+        (plan.shard_size != plan.dp * plan.cp, "plan.shard_group_size", "several shard groups"),
+        (scenario.cluster.torus is not None, "cluster", "a torus"),
+    ):
+        if present:
+            raise PlanError(
+                f"every device and link for itself is not modelled with {what}",
+                where=where,
+                hint="leave out --unfold: folded ranks share links by their number",
+            )
+
+
+def _without_contention(cluster: Cluster) -> Cluster:
+    """The same machine if nobody met anybody above the NICs."""
+    return replace(
+        cluster, tiers=tuple(replace(tier, oversubscription=1.0) for tier in cluster.tiers)
+    )
+
+
+def _send_ranks(scenario: Scenario, schedule: Schedule) -> list[tuple[int, int]]:
+    """Pipeline ranks (from, to) between which messages go beside compute."""
+    if not scenario.plan.overlap_pp:
+        return []
+    forward = [(a, b) for a, b in pairwise(schedule.stage_rank.tolist()) if a != b]
+    return list(dict.fromkeys((*forward, *((b, a) for a, b in forward))))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator.numeric import FloatArray, IntArray
+from simulator.workload.wires import Fabric, fabric_load, load, ring_hops
+
+
+class OneUplink:
+    """Nodes of two devices under leaves of two nodes; a leaf has one link up and one down."""
+
+    capacity_bytes_per_s: FloatArray = np.array([10.0] * 16 + [10.0] * 4)
+
+    def between(self, source: IntArray, target: IntArray) -> IntArray:
+        leaf_a, leaf_b = source // 4, target // 4
+        far = leaf_a != leaf_b
+        up, down = np.where(far, 16 + leaf_a, -1), np.where(far, 18 + leaf_b, -1)
+        return np.stack((source, up, down, 8 + target), axis=-1)
+
+
+FABRIC = Fabric(routes=OneUplink(), devices_per_node=2, rate_bytes_per_s=(8.0, 8.0), fraction=0.8)
+
+
+def test_rings_go_from_node_to_node_and_back() -> None:
+    # One device of each of nodes 0, 1, 2; then both of node 0 with one of node 1.
+    assert ring_hops(np.array([0, 2, 4]), 2).tolist() == [[0, 2], [2, 4], [4, 0]]
+    assert ring_hops(np.array([0, 1, 2]), 2).tolist() == [[0, 2], [2, 0]]
+    assert ring_hops(np.array([0, 1, 2, 3]), 2).tolist() == [[0, 2], [1, 3], [2, 0], [3, 1]]
+
+
+def test_a_group_in_one_node_has_no_hops() -> None:
+    assert ring_hops(np.array([2, 3]), 2).size == 0
+    assert load(FABRIC, ring_hops(np.array([2, 3]), 2)) == ()
+
+
+def test_a_hop_at_the_rate_of_its_nic_fills_its_links() -> None:
+    # 8 B/s of 0.8 * 10 B/s on the sender, up, down and the receiver.
+    assert dict(load(FABRIC, np.array([[0, 4]]))) == pytest.approx({0: 1, 16: 1, 19: 1, 12: 1})
+
+
+def test_two_hops_over_one_link_load_it_twice() -> None:
+    assert dict(load(FABRIC, np.array([[0, 4], [1, 5]])))[16] == pytest.approx(2)
+
+
+def test_only_links_that_can_fill_are_kept_and_equal_ones_once() -> None:
+    # Two rings over all four nodes: each leaf sends one hop of either up. NICs carry one hop each.
+    # All four links between leaves carry the same two rings: one of them stands for all.
+    ranks = np.arange(8).reshape(4, 2, 1)
+    found = fabric_load(FABRIC, ranks, tp=2, sends=[])
+    assert len(found.links) == 1
+    assert found.links[0] in range(16, 20)
+    assert [dict(ring[0]) for ring in found.rings] == [{0: pytest.approx(1)}] * 2
+
+
+def test_sends_load_the_links_between_their_nodes() -> None:
+    # Pipeline ranks 0 and 1 of two replicas, one leaf each: both send over the same uplink.
+    ranks = np.array([[[0, 4]], [[1, 5]]])
+    found = fabric_load(FABRIC, ranks, tp=1, sends=[(0, 1)])
+    assert [dict(sends[0, 1]) for sends in found.sends] == [{0: pytest.approx(1)}] * 2
