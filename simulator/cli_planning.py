@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
             "tradeoff llama2-7b-fsdp --seq-length 4k:32k:x2 --recompute none,selective,full",
             "tradeoff my.yaml --sharding ddp,zero1,zero3 --micro-batch-size 1,2,4 --json",
             "tradeoff my.yaml --seq-length 8k:128k:x2 --same-tokens --table lengths.parquet",
+            "tradeoff fuyou-13b-rtx4090 --recompute-layers    what to recompute, what to swap",
         )
     )(tradeoff)
     app.command(
@@ -155,6 +156,13 @@ def tradeoff(
     recompute: Annotated[
         str | None, typer.Option(help="Modes: none,selective,alternate,full.")
     ] = None,
+    recompute_layers: Annotated[
+        bool,
+        typer.Option(
+            "--recompute-layers",
+            help="Numbers of a stage's layers, from none to all: with offload, what to swap.",
+        ),
+    ] = False,
     sharding: Annotated[str | None, typer.Option(help="Policies: ddp,zero1,zero3,zero++.")] = None,
     micro_batch_size: Annotated[str | None, typer.Option(help="Sequences: 1,2,4.")] = None,
     same_tokens: Annotated[
@@ -183,6 +191,7 @@ def tradeoff(
         option_value("--sharding", sharding, parse_words) or (),
         option_value("--micro-batch-size", micro_batch_size, parse_range) or (),
         same_tokens,
+        recompute_layers,
     )
     with counted() as progress:
         points = tradeoff(Job(scenario, tuple(overrides or ())), axes, progress)

@@ -26,7 +26,7 @@ OPTIONS = {
     },
     "tradeoff": {
         *("--seq-length", "--recompute", "--sharding", "--micro-batch-size", "--same-tokens"),
-        *("--set", *WRITTEN, "--json"),
+        *("--recompute-layers", "--set", *WRITTEN, "--json"),
     },
     "hardware": {
         *("--clusters", "--prices", "--devices", "--pue", "--set", *WRITTEN, "--json"),

@@ -15,6 +15,8 @@ from simulator.sharding import SHARDING, SHARDING_ALIASES
 
 MAX_POINTS: Final = 2000
 """Largest grid: every point is a simulation."""
+LAYER_COUNTS: Final = 9
+"""Numbers of recomputed layers tried: the step time is flat around its best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,9 @@ class Axes:
     Attributes:
         same_tokens: the global batch is changed so that every step trains the same tokens;
             otherwise it keeps its number of sequences.
+        recompute_layers: beside ``recompute``, numbers of a stage's layers from none to all. Where
+            activations have a home off the device, the other layers send all they keep there: so
+            much to swap, so much to recompute (Fuyou, arXiv 2403.06504, chooses likewise).
     """
 
     seq_lengths: tuple[int, ...] = ()
@@ -31,6 +36,7 @@ class Axes:
     sharding: tuple[str, ...] = ()
     micro_batch_sizes: tuple[int, ...] = ()
     same_tokens: bool = False
+    recompute_layers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class Point:
     """One combination.
 
     Attributes:
+        recompute: mode, and how many layers of a stage where not all recompute.
         best: no other point of its sequence length is as fast with less memory, or faster with as
             much; among points that fit.
         reason: why there is no prediction.
@@ -64,10 +71,11 @@ def tradeoff(job: Job, axes: Axes, progress: Progress = silent) -> tuple[Point, 
     scenario = job.load()
     _check_names(axes)
     training, plan = scenario.training, scenario.plan
+    recomputing = _recomputing(scenario, axes)
     grid = list(
         product(
             axes.seq_lengths or (training.seq_length,),
-            axes.recompute or ("",),
+            recomputing,
             axes.sharding or ("",),
             axes.micro_batch_sizes or (training.micro_batch_size,),
         )
@@ -83,14 +91,13 @@ def tradeoff(job: Job, axes: Axes, progress: Progress = silent) -> tuple[Point, 
         point = Point(
             seq_length=seq_length,
             global_batch_size=_batch(scenario, seq_length, axes),
-            recompute=recompute or training.recompute.mode,
+            recompute=recompute,
             sharding=sharding or plan.sharding.name,
             micro_batch_size=micro,
             prediction=None,
         )
-        changed = (("recompute", recompute), ("sharding", sharding))
         held = _HELD_BATCH if scenario.auto_fit is not None else []
-        texts = [*held, *_assignments(point, [k for k, v in changed if v])]
+        texts = [*held, *_assignments(point, recomputing[recompute], sharding)]
         found, reason = attempt(job, texts)
         points.append(replace(point, prediction=found, reason=reason))
     check_any_runs([p.reason for p in points], "", "take other values of the axes")
@@ -112,6 +119,18 @@ def _check_names(axes: Axes) -> None:
             raise UnknownNameError.of("sharding", name, known, where="--sharding")
 
 
+def _recomputing(scenario: Scenario, axes: Axes) -> dict[str, str]:
+    """What a table says of recomputation -> what is assigned; empty where it stays as written."""
+    values = {mode: mode for mode in axes.recompute}
+    if axes.recompute_layers:
+        most = scenario.model.num_layers // scenario.plan.num_stages
+        counts = {round(most * part / (LAYER_COUNTS - 1)) for part in range(LAYER_COUNTS)}
+        some = sorted(counts - {0, most})
+        partly = {f"full, {n} layers": f"{{mode: full, num_layers: {n}}}" for n in some}
+        values |= {"none": "none"} | partly | {"full": "full"}
+    return values or {scenario.training.recompute.mode: ""}
+
+
 def _batch(scenario: Scenario, seq_length: int, axes: Axes) -> int:
     """Sequences of a global batch: as they are, or of the same tokens (at least one)."""
     training = scenario.training
@@ -120,17 +139,17 @@ def _batch(scenario: Scenario, seq_length: int, axes: Axes) -> int:
     return max(training.global_batch_size * training.seq_length // seq_length, 1)
 
 
-def _assignments(point: Point, changed: Sequence[str]) -> list[str]:
+def _assignments(point: Point, recompute: str, sharding: str) -> list[str]:
     """What makes the scenario this point; a value that is not an axis stays as it is written."""
     texts = [
         f"training.seq_length={point.seq_length}",
         f"training.global_batch_size={point.global_batch_size}",
         f"training.micro_batch_size={point.micro_batch_size}",
     ]
-    if "recompute" in changed:
-        texts.append(f"training.recompute={point.recompute}")
-    if "sharding" in changed:
-        texts.append(f"plan.sharding={point.sharding}")
+    if recompute:
+        texts.append(f"training.recompute={recompute}")
+    if sharding:
+        texts.append(f"plan.sharding={sharding}")
     return texts
 
 

@@ -45,6 +45,26 @@ def test_recomputing_and_longer_sequences_do_what_they_must() -> None:
     assert long.tokens_per_s < short.tokens_per_s
 
 
+def test_layers_that_recompute_beside_those_that_swap() -> None:
+    """Neither all nor none is fastest: copies hide behind the passes only as far as those last."""
+    job = Job("fuyou-13b-rtx4090", ("model.num_layers=16", "training.recompute=full"))
+    points = tradeoff(job, Axes(recompute_layers=True))
+    some = [f"full, {count} layers" for count in range(2, 16, 2)]
+    assert [p.recompute for p in points] == ["none", *some, "full"]
+    times = [p.prediction.step_time_s for p in points if p.prediction]
+    assert len(times) == 9
+    assert min(times) < min(times[0], times[-1])
+    half = simulate(load_scenario(job.path, (*job.overrides, "training.recompute.num_layers=8")))
+    assert times[4] == half.step_time_s
+
+
+def test_layers_are_those_of_a_stage_and_modes_stay_beside_them() -> None:
+    job = Job("llama2-7b-fsdp", ("plan.pp=8", "plan.dp=16", "plan.sharding=zero1"))
+    points = tradeoff(job, Axes(recompute=("selective",), recompute_layers=True))
+    some = [f"full, {count} layers" for count in (1, 2, 3)]  # of 32 / 8
+    assert [p.recompute for p in points] == ["selective", "none", *some, "full"]
+
+
 def test_the_same_tokens_by_hand() -> None:
     """256 sequences of 4,096 are 2^20 tokens: 128 of 8,192."""
     points = tradeoff(JOB, Axes((4096, 8192), micro_batch_sizes=(1,), same_tokens=True))
