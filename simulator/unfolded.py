@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+
 from simulator.errors import PlanError
-from simulator.machine import Cluster
+from simulator.machine import Cluster, Node
+from simulator.numeric import IntArray
 from simulator.plan import num_microbatches
 from simulator.scenario import Scenario
 from simulator.schedule.action import Schedule
@@ -49,10 +52,9 @@ def build_unfolded(scenario: Scenario, routes: Routes) -> Step:
     )
     fabric = Fabric(
         routes=routes,
-        devices_per_node=cluster.node.num_devices,
-        rate_bytes_per_s=tuple(
-            share * cluster.network.bandwidth_fraction for share in topology.nic_bytes_per_s
-        ),
+        num_nics=cluster.node.num_nics,
+        nics=_nics_of_devices(cluster.node),
+        rate_bytes_per_s=np.array(topology.nic_bytes_per_s) * cluster.network.bandwidth_fraction,
         fraction=cluster.network.bandwidth_fraction,
     )
     load = fabric_load(fabric, device_ranks(plan), plan.tp, _send_ranks(scenario, schedule))
@@ -81,6 +83,13 @@ def check_unfoldable(scenario: Scenario) -> None:
                 where=where,
                 hint="leave out --unfold: folded ranks share links by their number",
             )
+
+
+def _nics_of_devices(node: Node) -> IntArray:
+    """NICs of every device, in order: as many for each, or one for as many. [devices, NICs]."""
+    each = max(1, node.num_nics // node.num_devices)
+    first = np.arange(node.num_devices) * node.num_nics // node.num_devices
+    return first[:, None] + np.arange(each)
 
 
 def _without_contention(cluster: Cluster) -> Cluster:

@@ -33,7 +33,7 @@ class Star:
         core = [self.core_links * self.nic_bytes_per_s] if self.core_links else []
         return np.array([self.nic_bytes_per_s] * (2 * self.devices) + core)
 
-    def between(self, source: IntArray, target: IntArray) -> IntArray:
+    def routes(self, source: IntArray, target: IntArray) -> IntArray:
         core = np.full(source.shape, 2 * self.devices if self.core_links else -1)
         return np.stack((source, core, self.devices + target), axis=-1)
 

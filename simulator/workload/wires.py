@@ -25,15 +25,15 @@ _FULL: Final = 1 + 1e-9
 
 
 class Routes(Protocol):
-    """The links of a fabric, and which of them messages take."""
+    """The links of a fabric, and which of them messages take between its ports."""
 
     @property
     def capacity_bytes_per_s(self) -> FloatArray:
         """[links]."""
         ...
 
-    def between(self, source: IntArray, target: IntArray) -> IntArray:
-        """Links from devices to others, -1 where a route is shorter. [messages, hops]."""
+    def routes(self, source: IntArray, target: IntArray) -> IntArray:
+        """Links from ports to others, -1 for none. [messages, hops]."""
         ...
 
 
@@ -42,16 +42,23 @@ class Fabric:
     """A fabric as the ranks of a job use it.
 
     Attributes:
-        routes: its links.
-        devices_per_node: ranks of a node follow one another.
-        rate_bytes_per_s: [places in a node], what one device sends between nodes at full speed.
+        routes: its links; port = node * NICs of a node + NIC.
+        num_nics: of a node.
+        nics: [devices of a node, NICs of each], over which a device spreads what it sends.
+        rate_bytes_per_s: [devices of a node], what one sends between nodes at full speed.
         fraction: of a link's capacity that messages reach.
     """
 
     routes: Routes
-    devices_per_node: int
-    rate_bytes_per_s: tuple[float, ...]
+    num_nics: int
+    nics: IntArray
+    rate_bytes_per_s: FloatArray
     fraction: float
+
+    @property
+    def devices_per_node(self) -> int:
+        """Ranks of a node; they follow one another."""
+        return len(self.nics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +67,14 @@ class FabricLoad:
 
     Attributes:
         links: that can be full; of links that all messages load alike only the first.
+        asked: [links], what all messages at once would take of each at full speed; 1 fills it.
         rings: [data-parallel groups], pipeline rank -> load of a collective of the whole group.
         sends: [devices of a pipeline rank], pipeline ranks (from, to) -> load of a send. First the
             peers of the first replica, then those of the next.
     """
 
     links: tuple[int, ...]
+    asked: tuple[float, ...]
     rings: tuple[Mapping[int, Flow], ...]
     sends: tuple[Mapping[tuple[int, int], Flow], ...]
 
@@ -95,8 +104,11 @@ def load(fabric: Fabric, hops: IntArray) -> Flow:
     """
     if not hops.size:
         return ()
-    rate = np.array(fabric.rate_bytes_per_s)[hops % fabric.devices_per_node].min(axis=1)
-    routes = fabric.routes.between(hops[:, 0], hops[:, 1])
+    node, place = np.divmod(hops, fabric.devices_per_node)
+    nics = fabric.nics.shape[1]
+    rate = np.repeat(fabric.rate_bytes_per_s[place].min(axis=1) / nics, nics)
+    ports = node[..., None] * fabric.num_nics + fabric.nics[place]
+    routes = fabric.routes.routes(ports[:, 0].ravel(), ports[:, 1].ravel())
     taken = routes >= 0
     links, place = np.unique(routes[taken], return_inverse=True)
     bytes_per_s = np.bincount(place, np.broadcast_to(rate[:, None], routes.shape)[taken])
@@ -127,12 +139,13 @@ def fabric_load(
         {pair: load(fabric, _between_nodes(device[list(pair)], fabric)) for pair in sends}
         for device in devices
     ]
-    number = _links_that_fill(flow for own in (*rings, *messages) for flow in own.values())
+    number, asked = _links_that_fill(flow for own in (*rings, *messages) for flow in own.values())
     first_of: dict[int, int] = {}
     for link, own in number.items():
         first_of.setdefault(own, link)
     return FabricLoad(
         links=tuple(first_of[own] for own in range(len(first_of))),
+        asked=asked,
         rings=tuple({rank: _only(flow, number) for rank, flow in own.items()} for own in rings),
         sends=tuple({pair: _only(flow, number) for pair, flow in own.items()} for own in messages),
     )
@@ -144,18 +157,23 @@ def _between_nodes(ranks: IntArray, fabric: Fabric) -> IntArray:
     return ranks.reshape(-1, 2)[: int(source != target)]
 
 
-def _links_that_fill(flows: Iterable[Flow]) -> dict[int, int]:
-    """Links that all flows together load above 1 -> number; loaded alike, they share one."""
+def _links_that_fill(flows: Iterable[Flow]) -> tuple[dict[int, int], tuple[float, ...]]:
+    """Links of which all flows together ask more than they have.
+
+    Returns:
+        Link -> number, one for all links that are loaded alike, and what is asked by number.
+    """
     loads: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for flow_number, flow in enumerate(flows):
         for link, share in flow:
             loads[link].append((flow_number, share))
     numbers: dict[tuple[tuple[int, float], ...], int] = {}
-    return {
+    of_link = {
         link: numbers.setdefault(tuple(users), len(numbers))
         for link, users in loads.items()
         if sum(share for _, share in users) > _FULL
     }
+    return of_link, tuple(sum(share for _, share in users) for users in numbers)
 
 
 def _only(flow: Flow, number: Mapping[int, int]) -> Flow:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,14 +14,20 @@ class OneUplink:
 
     capacity_bytes_per_s: FloatArray = np.array([10.0] * 16 + [10.0] * 4)
 
-    def between(self, source: IntArray, target: IntArray) -> IntArray:
+    def routes(self, source: IntArray, target: IntArray) -> IntArray:
         leaf_a, leaf_b = source // 4, target // 4
         far = leaf_a != leaf_b
         up, down = np.where(far, 16 + leaf_a, -1), np.where(far, 18 + leaf_b, -1)
         return np.stack((source, up, down, 8 + target), axis=-1)
 
 
-FABRIC = Fabric(routes=OneUplink(), devices_per_node=2, rate_bytes_per_s=(8.0, 8.0), fraction=0.8)
+FABRIC = Fabric(
+    routes=OneUplink(),
+    num_nics=2,
+    nics=np.array([[0], [1]]),
+    rate_bytes_per_s=np.array([8.0, 8.0]),
+    fraction=0.8,
+)
 
 
 def test_rings_go_from_node_to_node_and_back() -> None:
@@ -49,6 +57,7 @@ def test_only_links_that_can_fill_are_kept_and_equal_ones_once() -> None:
     ranks = np.arange(8).reshape(4, 2, 1)
     found = fabric_load(FABRIC, ranks, tp=2, sends=[])
     assert len(found.links) == 1
+    assert found.asked == pytest.approx((2,))
     assert found.links[0] in range(16, 20)
     assert [dict(ring[0]) for ring in found.rings] == [{0: pytest.approx(1)}] * 2
 
@@ -58,3 +67,12 @@ def test_sends_load_the_links_between_their_nodes() -> None:
     ranks = np.array([[[0, 4]], [[1, 5]]])
     found = fabric_load(FABRIC, ranks, tp=1, sends=[(0, 1)])
     assert [dict(sends[0, 1]) for sends in found.sends] == [{0: pytest.approx(1)}] * 2
+
+
+def test_a_device_spreads_what_it_sends_over_its_nics() -> None:
+    # One device per node with both NICs: half of its 16 B/s on each.
+    both = replace(FABRIC, nics=np.array([[0, 1]]), rate_bytes_per_s=np.array([16.0]))
+    # From node 0 to node 2: both halves over the same link up and down.
+    assert dict(load(both, np.array([[0, 2]]))) == pytest.approx(
+        {0: 1, 1: 1, 16: 2, 19: 2, 12: 1, 13: 1}
+    )
