@@ -25,6 +25,7 @@ PolicyName = Literal[
     "scalar",
     "parameter_server",
 ]
+OuterHome = Literal["device", "host"]
 WireName = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
 WIRE_BYTES: Final[Mapping[WireName, float]] = {
     "fp32": 4.0,
@@ -71,6 +72,7 @@ class Exchange:
         share: of the gradient's elements that ``top_k`` sends.
         perturbations: directions in which ``scalar`` measures the loss per step and worker.
         servers: over which the parameters of ``parameter_server`` are spread.
+        outer_home: where the outer optimizer's states live that are not being exchanged.
     """
 
     policy: PolicyName
@@ -86,6 +88,7 @@ class Exchange:
     share: float = 0.01
     perturbations: int = 1
     servers: int = 1
+    outer_home: OuterHome = "device"
 
     @property
     def wire_bytes(self) -> float:

@@ -53,6 +53,7 @@ class Transfer:
         before_s: kernels of the device before it leaves.
         after_s: kernels of the device when it has come: unpacking, the outer optimizer.
         overlap_steps: whole steps that pass before it is waited for.
+        sent_bytes: that leave one node, or one site.
     """
 
     step: int
@@ -61,6 +62,7 @@ class Transfer:
     before_s: float = 0.0
     after_s: float = 0.0
     overlap_steps: int = 0
+    sent_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
