@@ -73,7 +73,8 @@ def _check_combination(
 
 
 def _check_workers(exchange: Exchange, plan: ParallelismPlan) -> None:
-    if exchange.workers < 2 or plan.dp % exchange.workers:
+    alone = exchange.workers < 2 and exchange.policy != "scalar"
+    if alone or plan.dp % exchange.workers:
         fitting = [str(number) for number in divisors(plan.dp) if number > 1]
         raise PlanError(
             f"{exchange.workers} workers do not divide dp = {plan.dp} into groups of replicas",

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from simulator.engine.breakdown import compute_ops
+from simulator.engine.breakdown import ROUNDING, compute_ops
 from simulator.engine.timeline import Timeline
 from simulator.exchange.memory import inference_only, of_all_workers, with_states
 from simulator.exchange.policies import POLICIES
@@ -52,7 +52,8 @@ def simulate_exchange(scenario: Scenario, plain: Plain) -> Report:
         share = setting.exchange.warm_up_share
         pattern = replace(pattern, warm_up_share=share, warm_up_step_s=full.step_time_s)
         mean_s = share * full.step_time_s + (1 - share) * mean_s
-    added = {"dp_comm": mean_s - worker.step_time_s - pattern.kernels_s}
+    waited_s = mean_s - worker.step_time_s - pattern.kernels_s
+    added = {"dp_comm": waited_s if waited_s > ROUNDING * mean_s else 0.0}
     time = _plus(worker.time, added | {"optimizer": pattern.kernels_s})
     memory = with_states(worker.memory, row.state_bytes(setting))
     return _joined(scenario, worker, replace(worker, time=time, memory=memory), pattern, mean_s)
@@ -111,12 +112,13 @@ def _pattern(setting: Setting, program: Program, steps_s: FloatArray) -> StepPat
     rounded = np.round(steps_s / setting.inner.seconds / SAME_STEP)
     runs = [list(run) for _, run in groupby(range(steps_s.size), key=lambda i: rounded[i])]
     inner_s = setting.inner.seconds
+    exposed_s = float(steps_s.mean()) - inner_s - kernels_s
     return StepPattern(
         policy=setting.exchange.policy,
         workers=setting.exchange.workers,
         steps=tuple((len(run), float(steps_s[run].mean())) for run in runs),
         inner_step_s=inner_s,
-        exposed_s=max(float(steps_s.mean()) - inner_s - kernels_s, 0.0),
+        exposed_s=exposed_s if exposed_s > ROUNDING * inner_s else 0.0,
         kernels_s=kernels_s,
         sent_bytes=sum(t.sent_bytes for t in program.transfers) / program.period,
     )

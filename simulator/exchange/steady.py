@@ -22,7 +22,7 @@ def steady_steps_s(
 ) -> FloatArray:
     """Seconds of every step of a period, once two periods in a row are the same.
 
-    Periods are unrolled, 4 at first and twice as many until the last two agree; where what is
+    Periods are unrolled, 3 at first, or more where exchanges span periods, and twice as many until the last two agree; where what is
     under way at a time lasts longer than a period, that takes as many periods as it spans.
 
     Args:
@@ -39,7 +39,7 @@ def steady_steps_s(
     scale = np.ones(1) if link_scale is None else link_scale
     period = program.period
     span = 1 + max((t.overlap_steps for t in program.transfers), default=0) // period
-    periods = 3 + span
+    periods = 2 + span
     while periods * period <= MAX_STEPS:
         steps_s = unroll(inner, program, periods * period).step_times_s(scale)
         last, before = steps_s[:, -period:], steps_s[:, -2 * period : -period]
