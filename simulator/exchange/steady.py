@@ -22,8 +22,8 @@ def steady_steps_s(
 ) -> FloatArray:
     """Seconds of every step of a period, once two periods in a row are the same.
 
-    Periods are unrolled, 3 at first, or more where exchanges span periods, and twice as many until the last two agree; where what is
-    under way at a time lasts longer than a period, that takes as many periods as it spans.
+    Periods are unrolled, 3 at first, or more where exchanges span periods, and twice as many until
+    the last two agree.
 
     Args:
         inner: one step of a worker.
