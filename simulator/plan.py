@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simulator.errors import PlanError
+from simulator.exchange_policy import Exchange
 from simulator.fine_tuning import FineTuning
 from simulator.model import TransformerConfig
 from simulator.offload import Offload
@@ -109,6 +110,8 @@ class ParallelismPlan:
         etp: ranks over which every expert is cut: tp (None) or 1 (experts whole, as with
             Megatron-LM's ``--expert-tensor-parallel-size 1``).
         offload: what lives in host memory or on NVMe; None for nothing.
+        exchange: what groups of replicas exchange instead of all gradients every step; None for
+            every step.
     """
 
     tp: int
@@ -130,6 +133,7 @@ class ParallelismPlan:
     ep: int = 1
     etp: int | None = None
     offload: Offload | None = None
+    exchange: Exchange | None = None
 
     @property
     def expert_tp(self) -> int:

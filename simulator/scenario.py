@@ -8,6 +8,7 @@ from typing import Final
 
 from simulator.batch_policy import AutoFit
 from simulator.errors import PlanError
+from simulator.exchange_rules import check_exchange
 from simulator.expert_rules import check_experts
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig, num_expert_layers
@@ -67,6 +68,12 @@ def check(scenario: Scenario) -> None:
     check_levels(scenario.plan, scenario.cluster.node, listed_weights=scenario.stack.listed_weights)
     check_offload(scenario.model, scenario.training, scenario.plan, scenario.cluster.node)
     stage_layers(scenario.model, scenario.plan)
+    check_exchange(
+        scenario.model,
+        scenario.training,
+        scenario.plan,
+        has_stragglers=bool(scenario.stragglers),
+    )
     _check_recompute(scenario)
     _check_schedule(scenario)
     _check_stragglers(scenario)

@@ -14,6 +14,7 @@ from simulator.engine.breakdown import critical_rank, period_s, time_terms
 from simulator.engine.maxplus import solve_batch
 from simulator.engine.run import Engine, execute
 from simulator.engine.timeline import Timeline
+from simulator.exchange.simulated import memory_of_exchange, simulate_exchange
 from simulator.flops import CONVENTIONS
 from simulator.levers import applicable
 from simulator.machine import Assumption
@@ -61,6 +62,10 @@ def simulate(
     stragglers = (*scenario.stragglers, *(speeds or {}).items())
     scenario = replace(scenario, stragglers=stragglers)
     check(scenario)
+    if scenario.plan.exchange is not None:
+        return simulate_exchange(
+            scenario, lambda plain: simulate(plain, engine=engine, fold=fold, levers=False)
+        )
     step = build_step(scenario, fold=fold)
     timeline, table_row = run_step(step, engine)
     memory = memory_report(step, timeline)
@@ -100,6 +105,8 @@ def memory_of(scenario: Scenario) -> MemoryReport:
 
     Assumes: sends hold no activations, so the graph without send ops has the same peak.
     """
+    if scenario.plan.exchange is not None:
+        return memory_of_exchange(scenario, memory_of)
     step = build_step(replace(scenario, plan=replace(scenario.plan, overlap_pp=False)))
     # What leaves the device late is held longer, which only contention tells.
     timeline, _ = run_step(step, "auto" if step.costs.host else "maxplus")

@@ -22,6 +22,7 @@ from simulator.cost.output_memory import (
     output_activation_bytes,
     output_weight_gradient_held_bytes,
 )
+from simulator.errors import PlanError
 from simulator.host import host_costs, swapping
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.model import num_expert_layers
@@ -277,6 +278,12 @@ def build_step(scenario: Scenario, *, fold: bool = True, as_batch: bool = False)
         ScheduleError: if the schedule cannot run.
     """
     plan = scenario.plan
+    if plan.exchange is not None:
+        raise PlanError(
+            f"exchange policy {plan.exchange.policy} couples steps: there is no single step of it",
+            where="plan.exchange",
+            hint="'trainsim run' and 'trainsim compare' find the pattern of steps",
+        )
     topology = Topology.of(scenario.cluster)
     count = num_microbatches(scenario.training, plan)
     schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)

@@ -70,6 +70,12 @@ DOCUMENTED: Final = (
         unless_noted="compile",
     ),
     Documented(
+        r"^deepspeed, (1-bit )?adam$",
+        "without ZeRO gradients are reduced after the backward: microsoft/DeepSpeed, "
+        "runtime/engine.py (allreduce_gradients, buffered_allreduce_fallback; from memory)",
+        stack={"overlap_dp": False},
+    ),
+    Documented(
         r"megatron-lm \+ deepspeed zero",
         "--checkpoint-in-cpu: bigscience-workshop/bigscience@1b92f337, "
         "experiments/gpt2-meg-ds-zero/meg_ds_zero_gpt2_perf_n16.slurm",

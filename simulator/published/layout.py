@@ -107,6 +107,9 @@ def plan_settings(
         notes += more
     if offload is not None:
         plan["offload"] = offload
+    if "1-bit adam" in row.lower("framework"):
+        # The figures are of the compression stage (DeepSpeed's blog post of 2020, figures 5 to 8).
+        plan["exchange"] = {"policy": "one_bit"}
     if group is not None:
         plan["shard_group_size"] = group
     experts, more = _expert_parallel(row, degrees)

@@ -75,6 +75,8 @@ MACHINES: Final = (
     Machine("bsGPT2", r"v100-32gb", "", "dgx-1v-cluster", nearest="4 of the 8 devices of a node"),
     Machine("azure", r"a100", "", "azure-ndmv4-cluster"),
     Machine("llama3", r"h100", "", "meta-h100-roce-24k"),
+    Machine("1bit", r"v100", "tcp", "v100-4-pcie-tcp-cluster", devices_per_node=4),
+    Machine("1bit", r"v100", "ib", "v100-4-pcie-ib-cluster", devices_per_node=4),
     Machine("repo-oneflow-inc-dlperf", r"v100", "", "dlperf-v100-cluster"),
     # Its devices name themselves Tesla V100-SXM2-32GB-LS (projects/gpt/throughput_results.csv).
     Machine("repo-languini", r"v100", "", "dgx-1v-max-q-cluster"),

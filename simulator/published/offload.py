@@ -25,8 +25,6 @@ def offload_settings(row: PublishedRow) -> Settings | None:
     """
     text = row.lower("offload")
     elsewhere = "offload" in row.lower("recompute") or "cpu offload" in row.lower("note")
-    if "1-bit" in row.lower("framework"):
-        raise CannotRunError("compressed gradients (1-bit Adam) are not modelled")
     if text in _NONE and not elsewhere:
         return None
     stated = _STATED.fullmatch(text)

@@ -36,6 +36,7 @@ from simulator.report.charts import (
 )
 from simulator.report.frame import document, header, paragraph, scrolled, section, table
 from simulator.report.gantt import gantt, gantt_note
+from simulator.report.pattern import pattern_rows
 from simulator.report.report import MEMORY_TERMS, Report
 from simulator.report.svg import element, escape
 from simulator.units import percent
@@ -48,6 +49,7 @@ def render_page(report: Report) -> str:
         header(name, f"{report.devices} devices"),
         _headline(report),
         _out_of_memory(report),
+        _pattern(report),
         section("Where the time goes", _time(report)),
         section("From the dense peak to the MFU", _waterfall(report)),
         section("Pipeline timeline", _timeline(report)),
@@ -60,6 +62,13 @@ def render_page(report: Report) -> str:
         _provenance(report),
     )
     return document(name, *parts)
+
+
+def _pattern(report: Report) -> str:
+    if report.pattern is None:
+        return ""
+    rows = [tuple(map(escape, row)) for row in pattern_rows(report.pattern)]
+    return section("Pattern of steps", table(("", "", ""), rows))
 
 
 def _swatch(css: str, words: str) -> str:

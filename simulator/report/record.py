@@ -10,6 +10,7 @@ from simulator.errors import SpecError
 from simulator.machine import Assumption
 from simulator.report.breakdown import ordered_terms, worst_rank
 from simulator.report.fields import Fields
+from simulator.report.pattern import pattern_data, read_pattern
 from simulator.report.report import (
     MEMORY_TERMS,
     SCHEMA_VERSION,
@@ -36,6 +37,9 @@ def to_json(report: Report) -> str:
     Raises:
         ValueError: if the report holds a number that is infinite or not a number.
     """
+    pattern: dict[str, Json] = {}
+    if report.pattern is not None:
+        pattern["pattern"] = cast("Json", pattern_data(report.pattern))
     record: dict[str, Json] = {
         "schema_version": report.schema_version,
         "scenario": _sorted(cast("Json", report.scenario)),
@@ -51,6 +55,7 @@ def to_json(report: Report) -> str:
         "flops_convention": report.flops_convention,
         "flops": {name: _rates(rates) for name, rates in sorted(report.flops.items())},
         "time": _terms(report.time, TIME_TERMS),
+        **pattern,
         "memory": _memory(report),
         "devices": report.devices,
         "kernels": [_kernel(kernel) for kernel in report.kernels],
@@ -203,6 +208,7 @@ def _read_report(record: Fields) -> Report:
         provenance=record.child("provenance").as_texts(),
         step_time_low_s=record.number_or_none("step_time_low_s"),
         step_time_high_s=record.number_or_none("step_time_high_s"),
+        pattern=read_pattern(record.child("pattern")) if "pattern" in record.data else None,
     )
 
 

@@ -161,6 +161,33 @@ class KernelShare:
 
 
 @dataclass(frozen=True, slots=True)
+class StepPattern:
+    """How steps repeat where exchanges couple them; ``step_time_s`` is the mean of a period.
+
+    Attributes:
+        policy: of ``plan.exchange``.
+        workers: that exchange.
+        steps: (number, seconds) of equal steps in a row, over one period.
+        inner_step_s: a step of a worker by itself.
+        exposed_s: what a step waits for exchanges, on average.
+        kernels_s: of the device around exchanges, on average per step.
+        sent_bytes: that leave a node, or a site, per step on average.
+        warm_up_share, warm_up_step_s: share of the steps that reduce gradients in full, and the
+            seconds of one; ``step_time_s`` counts them in.
+    """
+
+    policy: str
+    workers: int
+    steps: tuple[tuple[int, float], ...]
+    inner_step_s: float
+    exposed_s: float
+    kernels_s: float
+    sent_bytes: float
+    warm_up_share: float = 0.0
+    warm_up_step_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a training job will do.
 
@@ -174,6 +201,7 @@ class Report:
         timeline: the executed graph; None after a JSON round trip.
         step_time_low_s, step_time_high_s: 90 % range of the step time (``uncertainty.py``); None
             where the stack does not say how far it may be off.
+        pattern: how steps repeat; None where all steps are alike.
         provenance: version, engine, op count, hashes, and what the range rests on
             (``RANGE_BASIS``).
     """
@@ -198,3 +226,4 @@ class Report:
     timeline: Timeline | None = None
     step_time_low_s: float | None = None
     step_time_high_s: float | None = None
+    pattern: StepPattern | None = None

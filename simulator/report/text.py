@@ -34,6 +34,7 @@ from simulator.report.breakdown import (
     waterfall,
     worst_rank,
 )
+from simulator.report.pattern import pattern_rows
 from simulator.report.report import RankMemory, Report
 from simulator.units import percent
 
@@ -80,6 +81,7 @@ def render(report: Report, *, verbose: bool = False) -> RenderableType:
         _title(scenario_name(report), f"{report.devices} devices"),
         _headline(report),
         *_out_of_memory(report),
+        *_pattern_section(report),
         _section("Where the time goes (critical rank)", _time_table(report)),
         _section("From the dense peak to the MFU", _waterfall_table(report)),
         *_memory_sections(report, verbose=verbose),
@@ -198,6 +200,15 @@ def _time_table(report: Report) -> Table:
     total = fraction(sum(report.time.values()), report.step_time_s)
     _row(table, Text("step", "bold"), seconds(report.step_time_s), percent(total), "")
     return table
+
+
+def _pattern_section(report: Report) -> list[RenderableType]:
+    if report.pattern is None:
+        return []
+    table = _grid("L", "r", "L")
+    for what, value, note in pattern_rows(report.pattern):
+        _row(table, what, value, note)
+    return [_section("Pattern of steps", table)]
 
 
 def _waterfall_table(report: Report) -> Table:

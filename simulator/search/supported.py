@@ -10,8 +10,8 @@ def check_searchable(scenario: Scenario) -> None:
     """Checks that plans of a scenario can be priced in columns.
 
     Raises:
-        PlanError: for experts, for training of a part of the weights, and for a batch that follows
-            from the microbatch, which a search varies.
+        PlanError: for experts, for exchanges other than every step, for training of a part of the
+            weights, and for a batch that follows from the microbatch, which a search varies.
     """
     if scenario.model.num_experts:
         raise PlanError(
@@ -19,6 +19,12 @@ def check_searchable(scenario: Scenario) -> None:
             "cannot be searched over yet",
             where="model.num_experts",
             hint="'trainsim compare --vary plan.ep=1,8 --vary plan.pp=1,2' runs a few side by side",
+        )
+    if scenario.plan.exchange is not None:
+        raise PlanError(
+            f"exchange policy {scenario.plan.exchange.policy} cannot be searched over yet",
+            where="plan.exchange",
+            hint="'trainsim compare --vary plan.exchange.every=1,12' runs a few plans side by side",
         )
     training, optimizer = scenario.training, scenario.training.optimizer
     policy = scenario.auto_fit

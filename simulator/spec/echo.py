@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from simulator.machine import Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig
+from simulator.spec.exchange import exchange_data
 from simulator.spec.experts import EXPERT_FIELDS
 from simulator.spec.fine_tuning import training_data
 from simulator.spec.offload import offload_data
@@ -28,8 +29,10 @@ def normalised_scenario(
     """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
     without = () if model.num_experts else (*EXPERT_FIELDS, "capacity_factor")
     nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
-    plan_data = _as_data(plan, without=("offload",) if model.num_experts else ("etp", "offload"))
+    apart = ("offload", "exchange") if model.num_experts else ("etp", "offload", "exchange")
+    plan_data = _as_data(plan, without=apart)
     offload = {"offload": offload_data(plan.offload)} if plan.offload else {}
+    exchange = {"exchange": exchange_data(plan.exchange)} if plan.exchange else {}
     overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
     lists = {
         "axis_order": list(plan.axis_order),
@@ -46,6 +49,7 @@ def normalised_scenario(
             "overlap": overlap,
             "bucket_bytes": f"{plan.bucket_bytes:.17g} B",
             **offload,
+            **exchange,
         },
         "cluster": {**spec.cluster, **nodes},
         "stack": spec.stack,

@@ -18,6 +18,7 @@ from simulator.plan import ParallelismPlan, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import GROUPED, SHARDING, SHARDING_ALIASES
 from simulator.spec.echo import normalised_scenario
+from simulator.spec.exchange import build_exchange
 from simulator.spec.hardware import load_cluster
 from simulator.spec.models import load_model
 from simulator.spec.overrides import Override, apply_overrides, parse_override
@@ -272,6 +273,7 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         ep=spec.ep,
         etp=spec.etp,
         offload=spec.offload.build() if spec.offload else None,
+        exchange=build_exchange(spec.exchange, dp, spec.tp * spec.pp * spec.cp * dp, cluster),
     )
 
 
@@ -310,7 +312,15 @@ def _defaults(
         "schedule": "default for this number of virtual stages",
         "overlap": "default of the stack",
     }
-    optional = ("layers_per_stage", "shard_group_size", "ep", "etp", "overlap", "offload")
+    optional = (
+        "layers_per_stage",
+        "shard_group_size",
+        "ep",
+        "etp",
+        "overlap",
+        "offload",
+        "exchange",
+    )
     taken += [
         Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
         for key in _unset(spec.plan)

@@ -16,6 +16,7 @@ SHORT_FORMS: Final[Mapping[str, str]] = {
     "training.optimizer": "name",
     "training.recompute": "mode",
     "training.fine_tuning": "method",
+    "plan.exchange": "policy",
 }
 """Keys that may hold one word, and the key of the mapping which that word stands for."""
 

@@ -20,6 +20,7 @@ from simulator.plan import AxisName, GradientRelease, RecomputeMode
 from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING, SHARDING_ALIASES
 from simulator.spec.batch import AutoFitSpec, Samples, SamplesOrFit
+from simulator.spec.exchange import ExchangeSpec
 from simulator.spec.fine_tuning import FineTuningSpec
 from simulator.spec.models import ModelInput
 from simulator.spec.offload import OffloadSpec
@@ -130,6 +131,7 @@ class PlanSpec(Spec):
     overlap: OverlapSpec = OverlapSpec()
     bucket_bytes: BucketSize = 1e9
     offload: OffloadSpec | None = None
+    exchange: Annotated[ExchangeSpec | None, _short_form("plan.exchange", dict[str, object])] = None
 
     @field_validator("schedule")
     @classmethod

@@ -136,7 +136,6 @@ def test_schedule_words(
         ({"offload": "CPU optimizer"}, "offload"),
         ({"note": "compile; CPU offload with fused optimizer"}, "offload"),
         ({"recompute": "policy:custom(context=offload)"}, "offload"),
-        ({"framework": "DeepSpeed, 1-bit Adam"}, "1-bit"),
         ({"pp": "4", "dp": "2", "pp_schedule": "DualPipe"}, "DualPipe"),
     ],
 )
