@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from simulator.cost.collective import CollectiveKind
+import numpy as np
+
+from simulator.cost.collective import CollectiveKind, bus_bytes
 from simulator.machine import GroupLink
 from simulator.numeric import Numeric, as_float
 from simulator.schedule.action import Phase
@@ -137,3 +139,18 @@ def _quantised(
     added = (sent if again else left) / link.size
     first = 0.0 if place else left + sent
     return Move("all_to_all", sent, link, first + sent + added, 1.0 if place else 2.0)
+
+
+def network_bytes(move: Move) -> Numeric:
+    """Bytes that one rank's share of the NICs sends for a move; 0 inside a node.
+
+    A ring leaves every node once, so the ranks of a node share its bytes. In an all-to-all every
+    rank sends its own shards to the ranks of other nodes.
+    """
+    link = move.link
+    per_node = link.size / link.num_nodes
+    if move.kind == "all_to_all":
+        sent = move.payload_bytes * (link.size - per_node) / link.size
+    else:
+        sent = bus_bytes(move.kind, move.payload_bytes, link.size) / per_node
+    return np.where(np.asarray(link.num_nodes) > 1, sent, 0.0)[()]

@@ -15,8 +15,9 @@ from simulator.numeric import as_float
 from simulator.sharding import SHARDING
 from simulator.spec.load import parse_scenario
 from simulator.step import Step, build_step
+from simulator.workload.data_moves import network_bytes
 from tests.test_simulate import scenario_of
-from tests.workload.traffic import data_traffic, network_bytes, node_bytes
+from tests.workload.traffic import data_traffic, node_bytes
 
 EXACT: Final = 1e-9
 """Sums of some thousand terms in another order."""

@@ -9,23 +9,8 @@ import numpy as np
 
 from simulator.cost.collective import bus_bytes
 from simulator.numeric import Numeric, as_float
-from simulator.workload.data_moves import Move
+from simulator.workload.data_moves import Move, network_bytes
 from simulator.workload.op import OpGraph
-
-
-def network_bytes(move: Move) -> Numeric:
-    """Bytes that one rank's share of the NICs sends for a move; 0 inside a node.
-
-    A ring leaves every node once, so the ranks of a node share its bytes. In an all-to-all every
-    rank sends its own shards to the ranks of other nodes.
-    """
-    link = move.link
-    per_node = link.size / link.num_nodes
-    if move.kind == "all_to_all":
-        sent = move.payload_bytes * (link.size - per_node) / link.size
-    else:
-        sent = bus_bytes(move.kind, move.payload_bytes, link.size) / per_node
-    return np.where(np.asarray(link.num_nodes) > 1, sent, 0.0)[()]
 
 
 def node_bytes(move: Move) -> Numeric:
