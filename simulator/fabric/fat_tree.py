@@ -19,7 +19,7 @@ import numpy as np
 from simulator.errors import PlanError
 from simulator.fabric.hashing import choice
 from simulator.fabric.links import Fabric, LinkTable, stacked
-from simulator.numeric import IntArray, ceil_div
+from simulator.numeric import BoolArray, IntArray, ceil_div
 
 Spreading = Literal["ecmp", "sprayed"]
 """``ecmp``: a flow keeps to one path, by a hash; ``sprayed``: every packet takes another, so that
@@ -68,7 +68,7 @@ class _TreeRouter:
         climbs = below != above
         rise: list[IntArray] = [self.port_up[source]]
         fall: list[IntArray] = [self.port_down[target]]
-        used: list[IntArray] = [source != target]
+        used: list[BoolArray] = [source != target]
         plane = np.zeros_like(source)
         from_block, to_block = below, above
         for tier, (up, down, block) in enumerate(zip(self.up, self.down, self.block, strict=True)):

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from simulator.errors import PlanError
-from simulator.numeric import FloatArray, IntArray, Integral, Numeric
+from simulator.numeric import BoolArray, FloatArray, IntArray, Integral, Numeric
 
 NO_LINK: Final = -1
 """Fills the rows of routes that are shorter than the longest; it may stand anywhere in a row."""
@@ -35,6 +35,14 @@ class Router(Protocol):
             to itself has no link.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What a link of some kind is: bandwidth per direction and latency."""
+
+    bytes_per_s: float
+    latency_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +171,7 @@ class LinkTable:
         )
 
 
-def stacked(columns: list[IntArray], keep: list[IntArray]) -> IntArray:
+def stacked(columns: list[IntArray], keep: list[BoolArray]) -> IntArray:
     """Routes of one link per column; links are left out where ``keep`` is false. [flows, hops]."""
     return np.stack(
         [np.where(kept, links, NO_LINK) for links, kept in zip(columns, keep, strict=True)], axis=-1
