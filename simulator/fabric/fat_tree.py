@@ -33,7 +33,7 @@ class Tier:
     Attributes:
         nodes_per_group: nodes that reach one another without going above this tier.
         oversubscription: bandwidth of the NICs below over that of the links into this tier.
-        hop_s: latency of the link into it.
+        hop_s: latency of crossing it, half of it on the way up and half on the way down.
         name: of its switches.
     """
 
@@ -120,8 +120,8 @@ def fat_tree(
     ports = num_nodes * num_rails
     first = tiers[0]
     nic = nic_bytes_per_s / first.oversubscription
-    port_up = table.add(f"port {{}} to {first.name}", (ports,), nic, first.hop_s)
-    port_down = table.add(f"{first.name} to port {{}}", (ports,), nic, first.hop_s)
+    port_up = table.add(f"port {{}} to {first.name}", (ports,), nic, first.hop_s / 2)
+    port_down = table.add(f"{first.name} to port {{}}", (ports,), nic, first.hop_s / 2)
     node, rail = np.divmod(np.arange(ports), num_rails)
     rails = num_rails if rail_optimised else 1
     leaf = node // first.nodes_per_group * rails + (rail if rail_optimised else 0)
@@ -138,9 +138,9 @@ def fat_tree(
         links = max(1, round(width / nic_bytes_per_s)) if spreading == "ecmp" else 1
         shape = (switches, planes, links)
         label = f"{below.name} {{}}.{{}} {{}} {tier.name} {{}}"
-        rate = width / links
-        up.append(table.add(label.format("{}", "{}", "to", "{}"), shape, rate, tier.hop_s))
-        down.append(table.add(label.format("{}", "{}", "from", "{}"), shape, rate, tier.hop_s))
+        rate, late = width / links, tier.hop_s / 2
+        up.append(table.add(label.format("{}", "{}", "to", "{}"), shape, rate, late))
+        down.append(table.add(label.format("{}", "{}", "from", "{}"), shape, rate, late))
         blocks.append(nodes_of_leaf // tier.nodes_per_group)
         planes *= links
     router = _TreeRouter(seed, leaf, tuple(blocks), port_up, port_down, tuple(up), tuple(down))

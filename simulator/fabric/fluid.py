@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from simulator.fabric.links import Fabric
 from simulator.fabric.sharing import Work
 from simulator.fabric.traffic import Traffic
 from simulator.numeric import FloatArray, IntArray
+
+_ENDLESS: Final = 1e30
+"""Stands for the rate of a flow without links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,14 @@ class FluidRun:
     Attributes:
         start_s: [flows].
         end_s: [flows], when the last byte arrived, latency of the route included.
-        routes: [flows, hops].
+        links: of every flow, in the order in which they are passed.
         events: moments at which flows started or ended.
         work: operations of the solver.
     """
 
     start_s: FloatArray
     end_s: FloatArray
-    routes: IntArray
+    links: tuple[tuple[int, ...], ...]
     events: int
     work: Work
 
@@ -89,7 +93,8 @@ class _Run:
         for number, flow in enumerate(self.flows):
             for before in set(flow.after):
                 self.next[place[before]].append(number)
-        self.routes = _routes(fabric, self.flows)
+        self.fabric = fabric
+        self.routes, self.detours = _routes(fabric, self.flows)
         self.loads = [
             [(link, 1.0) for link in route if link >= 0] for route in self.routes.tolist()
         ]
@@ -131,6 +136,7 @@ class _Run:
 
     def _start(self, numbers: list[int]) -> None:
         self.started += numbers
+        self._choose(numbers)
         for number in numbers:
             flow = self.flows[number]
             self.traffic.start(
@@ -141,6 +147,47 @@ class _Run:
                 limit_bytes_per_s=flow.limit_bytes_per_s,
             )
 
+    def _choose(self, numbers: list[int]) -> None:
+        """Adaptive routing: a flow that starts takes the detour where the direct way is fuller.
+
+        Source: Kim et al. 2008, "Technology-driven, highly-scalable dragonfly topology", section
+            4.2 (UGAL): by load times length, here by what a link carries for its capacity.
+        """
+        if self.detours is None:
+            return
+        taken: dict[int, float] = {}
+        chosen: dict[tuple[int, int, int], bool] = {}
+        for number in numbers:
+            flow = self.flows[number]
+            ways = [
+                [link for link in way[number].tolist() if link >= 0]
+                for way in (self.routes, self.detours)
+            ]
+            same = flow.source, flow.target, flow.key
+            if same not in chosen:
+                direct, detour = (self._crowding(way, taken) * len(way) for way in ways)
+                chosen[same] = detour < direct
+            way = ways[chosen[same]]
+            self.loads[number] = [(link, 1.0) for link in way]
+            self.latency_s[number] = float(self.fabric.latency_s[way].sum())
+            share = min(self.fabric.capacity_bytes_per_s[way].min(initial=np.inf), _ENDLESS)
+            for link in way:
+                taken[link] = taken.get(link, 0.0) + float(share)
+
+    def _crowding(self, way: list[int], taken: dict[int, float]) -> float:
+        """The fullest link between switches: load over capacity, flows of this moment included.
+
+        The first and the last link lead from and to the endpoints and are the same either way.
+        """
+        return max(
+            (
+                (self.traffic.load_bytes_per_s(link) + taken.get(link, 0.0))
+                / float(self.fabric.capacity_bytes_per_s[link])
+                for link in way[1:-1]
+            ),
+            default=0.0,
+        )
+
     def _result(self, start_s: FloatArray, end_s: FloatArray, events: int) -> FluidRun:
         if np.isnan(end_s).any():
             stuck = self.order[int(np.flatnonzero(np.isnan(end_s))[0])]
@@ -148,7 +195,9 @@ class _Run:
                 f"flow {stuck} never ends", hint="flows may not wait for one another in a circle"
             )
         back = np.argsort(self.order)
-        return FluidRun(start_s[back], end_s[back], self.routes[back], events, self.traffic.work)
+        order: list[int] = back.tolist()
+        links = tuple(tuple(link for link, _ in self.loads[i]) for i in order)
+        return FluidRun(start_s[back], end_s[back], links, events, self.traffic.work)
 
 
 def _canonical(flow: Flow) -> tuple[float, ...]:
@@ -164,9 +213,11 @@ def _canonical(flow: Flow) -> tuple[float, ...]:
     )
 
 
-def _routes(fabric: Fabric, flows: Sequence[Flow]) -> IntArray:
+def _routes(fabric: Fabric, flows: Sequence[Flow]) -> tuple[IntArray, IntArray | None]:
+    """Direct ways, and where there are any the detours, filled up to as many links."""
     source, target, key = (
         np.array([getattr(flow, name) for flow in flows], dtype=np.int64)
         for name in ("source", "target", "key")
     )
-    return fabric.routes(source, target, key)
+    routes = fabric.routes(source, target, key)
+    return routes, fabric.detour.routes(source, target, key) if fabric.detour else None
