@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from simulator.numeric import Numeric
+from simulator.wiring import NetworkWiring
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8"]
 BYTES_PER_ELEMENT: Mapping[str, float] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
@@ -279,6 +280,7 @@ class Cluster:
 
     Attributes:
         slow_hosts: None where none were reported.
+        fabric: how the network is wired; None for what ``torus`` or, without one, ``tiers`` say.
     """
 
     name: str
@@ -289,6 +291,7 @@ class Cluster:
     torus: Torus | None = None
     assumptions: tuple[Assumption, ...] = ()
     slow_hosts: SlowHosts | None = None
+    fabric: NetworkWiring | None = None
 
     @property
     def num_devices(self) -> int:

@@ -25,6 +25,7 @@ from simulator.spec.quantity import (
     assumptions,
 )
 from simulator.spec.validate import Spec
+from simulator.spec.wirings import WiringSpec
 
 
 class FabricTierSpec(Spec):
@@ -107,6 +108,7 @@ class ClusterSpec(Spec):
     network: NetworkSpec
     torus: TorusSpec | None = None
     slow_hosts: SlowHostsSpec | None = None
+    fabric: WiringSpec | None = None
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     @field_validator("tiers")
@@ -147,15 +149,17 @@ class ClusterSpec(Spec):
                 f"{count} nodes of kind '{node.name}', which has no NIC",
                 hint="ask for 1 node, or give the node NICs",
             )
+        torus = self.torus.build(count * node.num_devices) if self.torus else None
         return Cluster(
             name=self.name,
             node=node,
             num_nodes=count,
             tiers=self._tiers(count),
             network=self.network.curve(),
-            torus=self.torus.build(count * node.num_devices) if self.torus else None,
+            torus=torus,
             assumptions=assumptions(self.assumptions),
             slow_hosts=self._slow_hosts(),
+            fabric=self.fabric.build(torus) if self.fabric else None,
         )
 
     def _slow_hosts(self) -> SlowHosts | None:

@@ -1,0 +1,118 @@
+"""Schema of ``fabric`` in ``hardware/clusters/*.yaml``: how the network is wired."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from simulator.errors import SpecError
+from simulator.machine import Torus
+from simulator.spec.quantity import BytesPerSecond, Count, Seconds, Sourced, Text
+from simulator.spec.validate import Spec
+from simulator.wiring import (
+    DragonflyWiring,
+    GraphWiring,
+    NetworkWiring,
+    PodsWiring,
+    TorusWiring,
+    TreeWiring,
+    WanWiring,
+)
+
+
+class TreeSpec(Spec):
+    """See ``wiring.TreeWiring``."""
+
+    kind: Literal["fat_tree", "rail_fat_tree"]
+    source: Text
+
+    def build(self, torus: Torus | None) -> NetworkWiring:
+        """The frozen form."""
+        return TreeWiring(rail_optimised=self.kind == "rail_fat_tree")
+
+
+class DragonflySpec(Spec):
+    """See ``wiring.DragonflyWiring``."""
+
+    kind: Literal["dragonfly"]
+    switches_per_group: Sourced[Count]
+    global_links: Sourced[Count]
+    routing: Sourced[Literal["minimal", "valiant", "adaptive"]]
+
+    def build(self, torus: Torus | None) -> NetworkWiring:
+        """The frozen form."""
+        return DragonflyWiring(
+            self.switches_per_group.value, self.global_links.value, self.routing.value
+        )
+
+
+class TorusWiringSpec(Spec):
+    """See ``wiring.TorusWiring``."""
+
+    kind: Literal["torus"]
+    twisted: Sourced[bool]
+
+    def build(self, torus: Torus | None) -> NetworkWiring:
+        """The frozen form."""
+        _needs_torus(self.kind, torus)
+        return TorusWiring(self.twisted.value)
+
+
+class PodsSpec(Spec):
+    """See ``wiring.PodsWiring``."""
+
+    kind: Literal["pods"]
+    shape: Sourced[tuple[Count, ...]]
+
+    def build(self, torus: Torus | None) -> NetworkWiring:
+        """The frozen form."""
+        axes = len(_needs_torus(self.kind, torus).shape)
+        if len(self.shape.value) != axes:
+            raise SpecError(
+                f"a pod of {len(self.shape.value)} axes on a torus of {axes}",
+                hint="give a length for every axis of 'torus'",
+            )
+        return PodsWiring(self.shape.value)
+
+
+class WanSpec(Spec):
+    """See ``wiring.WanWiring``."""
+
+    kind: Literal["wan"]
+    nodes_per_site: Sourced[Count]
+    bandwidth: Sourced[BytesPerSecond]
+    latency: Sourced[Seconds]
+
+    def build(self, torus: Torus | None) -> NetworkWiring:
+        """The frozen form."""
+        return WanWiring(self.nodes_per_site.value, self.bandwidth.value, self.latency.value)
+
+
+LinkRow: TypeAlias = tuple[Text, Text, BytesPerSecond, Seconds]
+"""Two ends, bandwidth per direction, latency."""
+
+
+class GraphSpec(Spec):
+    """See ``wiring.GraphWiring``."""
+
+    kind: Literal["graph"]
+    links: Sourced[tuple[LinkRow, ...]]
+
+    def build(self, torus: Torus | None) -> NetworkWiring:
+        """The frozen form."""
+        return GraphWiring(self.links.value)
+
+
+WiringSpec: TypeAlias = Annotated[
+    TreeSpec | DragonflySpec | TorusWiringSpec | PodsSpec | WanSpec | GraphSpec,
+    Field(discriminator="kind"),
+]
+
+
+def _needs_torus(kind: str, torus: Torus | None) -> Torus:
+    if torus is None:
+        raise SpecError(
+            f"a fabric of kind '{kind}' without a torus", hint="describe it under 'torus'"
+        )
+    return torus

@@ -1,0 +1,82 @@
+"""Frozen facts: how the network between nodes is wired, where tiers alone do not say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class TreeWiring:
+    """A fat tree of the cluster's tiers; rail-optimised, a leaf for each NIC of a group's nodes."""
+
+    rail_optimised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DragonflyWiring:
+    """Groups of switches, those of the lowest tier; every link is as fast as a NIC.
+
+    Attributes:
+        switches_per_group: each joined to all others of its group.
+        global_links: between each two groups.
+        routing: which ways flows take, see ``fabric.dragonfly``.
+    """
+
+    switches_per_group: int
+    global_links: int
+    routing: Literal["minimal", "valiant", "adaptive"]
+
+
+@dataclass(frozen=True, slots=True)
+class TorusWiring:
+    """The cluster's torus.
+
+    Attributes:
+        twisted: whether wrap links of axes half as long as the longest land half of that length
+            further along it.
+    """
+
+    twisted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodsWiring:
+    """Slices of the torus joined by the NICs of their hosts over the cluster's tiers.
+
+    Attributes:
+        shape: devices of a pod along each axis.
+    """
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WanWiring:
+    """Sites of nodes, each pair joined by a link of its own.
+
+    Attributes:
+        nodes_per_site: nodes; within a site the cluster's tiers hold.
+        bytes_per_s: of a site's way out, per direction.
+        latency_s: between two sites.
+    """
+
+    nodes_per_site: int
+    bytes_per_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GraphWiring:
+    """Links between nodes (``node0``, ``node1``, ...) and switches of any name.
+
+    Attributes:
+        links: ends, bandwidth per direction, latency.
+    """
+
+    links: tuple[tuple[str, str, float, float], ...]
+
+
+NetworkWiring: TypeAlias = (
+    TreeWiring | DragonflyWiring | TorusWiring | PodsWiring | WanWiring | GraphWiring
+)
