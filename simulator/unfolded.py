@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,10 +19,25 @@ from simulator.topology import Topology
 from simulator.workload.fold import device_ranks, unfold_devices
 from simulator.workload.lower_devices import lower_devices
 from simulator.workload.slow_hosts import forward_speeds
-from simulator.workload.wires import Fabric, Routes, fabric_load
+from simulator.workload.wires import Fabric, FabricLoad, Routes, fabric_load
 
 
-def build_unfolded(scenario: Scenario, routes: Routes) -> Step:
+@dataclass(frozen=True, slots=True)
+class Unfolded:
+    """A step of a whole cluster.
+
+    Attributes:
+        step: its graph, to be run as any other.
+        load: what its messages ask of the fabric.
+    """
+
+    step: Step
+    load: FabricLoad
+
+
+def build_unfolded(
+    scenario: Scenario, routes: Routes, nodes: IntArray | None = None
+) -> Unfolded:
     """Lowers a scenario for all of its devices, with what each message loads of the fabric.
 
     Durations are those of messages that have the links above their NICs for themselves; who meets
@@ -30,7 +45,9 @@ def build_unfolded(scenario: Scenario, routes: Routes) -> Step:
 
     Args:
         scenario: checked (``scenario.check``).
-        routes: links of the cluster's fabric.
+        routes: links of the cluster's fabric, between its NICs.
+        nodes: which of the fabric's nodes the job has, in the order of its ranks; the first ones by
+            default.
 
     Raises:
         PlanError: if the plan does not fit the model or the machine, or has messages whose links
@@ -39,7 +56,7 @@ def build_unfolded(scenario: Scenario, routes: Routes) -> Step:
     """
     check_unfoldable(scenario)
     plan, cluster = scenario.plan, scenario.cluster
-    topology = Topology.of(_without_contention(cluster))
+    topology = Topology.of(without_contention(cluster))
     count = num_microbatches(scenario.training, plan)
     schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
     costs = step_costs(scenario, topology, schedule)
@@ -56,11 +73,13 @@ def build_unfolded(scenario: Scenario, routes: Routes) -> Step:
         nics=_nics_of_devices(cluster.node),
         rate_bytes_per_s=np.array(topology.nic_bytes_per_s) * cluster.network.bandwidth_fraction,
         fraction=cluster.network.bandwidth_fraction,
+        nodes=np.arange(cluster.num_nodes) if nodes is None else nodes,
     )
     load = fabric_load(fabric, device_ranks(plan), plan.tp, _send_ranks(scenario, schedule))
     paths = [device.paths for device in devices]
     graph = lower_devices(schedule, costs, paths, load)
-    return Step(scenario, schedule, costs, graph, costs.table.build(), devices, True)
+    step = Step(scenario, schedule, costs, graph, costs.table.build(), devices, True)
+    return Unfolded(step, load)
 
 
 def check_unfoldable(scenario: Scenario) -> None:
@@ -81,7 +100,7 @@ def check_unfoldable(scenario: Scenario) -> None:
             raise PlanError(
                 f"every device and link for itself is not modelled with {what}",
                 where=where,
-                hint="leave out --unfold: folded ranks share links by their number",
+                hint="'trainsim run' takes what groups share by their number",
             )
 
 
@@ -92,7 +111,7 @@ def _nics_of_devices(node: Node) -> IntArray:
     return first[:, None] + np.arange(each)
 
 
-def _without_contention(cluster: Cluster) -> Cluster:
+def without_contention(cluster: Cluster) -> Cluster:
     """The same machine if nobody met anybody above the NICs."""
     return replace(
         cluster, tiers=tuple(replace(tier, oversubscription=1.0) for tier in cluster.tiers)

@@ -66,7 +66,7 @@ def _folded_s(scenario: Scenario) -> float:
 
 def _unfolded_s(scenario: Scenario, core_links: float = 0.0) -> float:
     star = Star(scenario.plan.num_devices, _nic(scenario), core_links)
-    return run_step(build_unfolded(scenario, star))[0].makespan_s
+    return run_step(build_unfolded(scenario, star).step)[0].makespan_s
 
 
 @given(
@@ -110,10 +110,10 @@ def test_a_slow_peer_holds_up_its_replica_and_all_others() -> None:
 
 def test_ops_grow_with_devices_and_links_only_where_they_fill() -> None:
     scenario = _scenario(2, "plan.tp=8", "plan.pp=1")
-    wide = build_unfolded(scenario, Star(16, _nic(scenario))).graph
+    wide = build_unfolded(scenario, Star(16, _nic(scenario))).step.graph
     assert len(wide.streams) >= 16
     assert not wide.resources
-    narrow = build_unfolded(scenario, Star(16, _nic(scenario), 8)).graph
+    narrow = build_unfolded(scenario, Star(16, _nic(scenario), 8)).step.graph
     assert len(narrow.resources) == 1
     # The rings of the eight tensor-parallel ranks load it alike: they are one flow.
     assert len(narrow.flows) == 1

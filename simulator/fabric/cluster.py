@@ -71,7 +71,7 @@ def fabric_of(
         return _alone(cluster.node, unit)
     if isinstance(wiring, WanWiring):
         return _sites(whole, wiring, how)
-    outer = _network(whole, how)
+    outer = network_of(whole, how)
     return joined(
         f"{count} nodes of {cluster.name}",
         unit,
@@ -98,8 +98,8 @@ def _alone(node: Node, unit: Unit) -> Fabric:
     return replace(unit.fabric, name=f"one node {node.name}", num_endpoints=node.num_devices)
 
 
-def _network(cluster: Cluster, how: Routing) -> Fabric:
-    """The network between NICs: port = node * NICs per node + NIC."""
+def network_of(cluster: Cluster, how: Routing) -> Fabric:
+    """The network between the NICs of a cluster without a torus: port = node * NICs + NIC."""
     node, wiring = cluster.node, cluster.fabric
     match wiring:
         case DragonflyWiring():

@@ -47,6 +47,7 @@ class Fabric:
         nics: [devices of a node, NICs of each], over which a device spreads what it sends.
         rate_bytes_per_s: [devices of a node], what one sends between nodes at full speed.
         fraction: of a link's capacity that messages reach.
+        nodes: [nodes of the job], which node of the fabric each is.
     """
 
     routes: Routes
@@ -54,6 +55,7 @@ class Fabric:
     nics: IntArray
     rate_bytes_per_s: FloatArray
     fraction: float
+    nodes: IntArray
 
     @property
     def devices_per_node(self) -> int:
@@ -107,7 +109,7 @@ def load(fabric: Fabric, hops: IntArray) -> Flow:
     node, place = np.divmod(hops, fabric.devices_per_node)
     nics = fabric.nics.shape[1]
     rate = np.repeat(fabric.rate_bytes_per_s[place].min(axis=1) / nics, nics)
-    ports = node[..., None] * fabric.num_nics + fabric.nics[place]
+    ports = fabric.nodes[node][..., None] * fabric.num_nics + fabric.nics[place]
     routes = fabric.routes.routes(ports[:, 0].ravel(), ports[:, 1].ravel())
     taken = routes >= 0
     links, place = np.unique(routes[taken], return_inverse=True)

@@ -27,6 +27,7 @@ FABRIC = Fabric(
     nics=np.array([[0], [1]]),
     rate_bytes_per_s=np.array([8.0, 8.0]),
     fraction=0.8,
+    nodes=np.arange(4),
 )
 
 
@@ -76,3 +77,9 @@ def test_a_device_spreads_what_it_sends_over_its_nics() -> None:
     assert dict(load(both, np.array([[0, 2]]))) == pytest.approx(
         {0: 1, 1: 1, 16: 2, 19: 2, 12: 1, 13: 1}
     )
+
+
+def test_a_job_may_lie_on_other_nodes_of_the_fabric() -> None:
+    # Nodes 0 and 1 of the job are nodes 0 and 2 of the fabric, under different leaves.
+    scattered = replace(FABRIC, nodes=np.array([0, 2]))
+    assert load(scattered, np.array([[0, 2]])) == load(FABRIC, np.array([[0, 4]]))

@@ -1,0 +1,136 @@
+"""What a job loses to others on its wires: every device and link simulated, several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from simulator.errors import PlanError
+from simulator.fabric.cluster import Routing, network_of
+from simulator.fabric.fat_tree import Spreading
+from simulator.fabric.links import Fabric
+from simulator.numeric import IntArray, ceil_div
+from simulator.scenario import Scenario
+from simulator.simulate import run_step
+from simulator.step import build_step
+from simulator.unfolded import build_unfolded, without_contention
+
+Placing: TypeAlias = Literal["in order", "shuffled"]
+"""``in order``: neighbouring ranks on neighbouring nodes; ``shuffled``: the nodes of the job in an
+order drawn at random, as when a scheduler knows nothing of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A step whose messages meet on the links of the fabric.
+
+    Attributes:
+        placing: where its nodes are.
+        spreading: how messages are spread over parallel links.
+        seed: of hashes, and of the order drawn.
+        step_s: step time.
+        asked: of the fullest link, what all messages at once would take of it at full speed, as a
+            share of its bandwidth; 0 where no link can fill.
+        fullest: its name, empty where no link can fill.
+        num_full: links of which more is asked than they have.
+    """
+
+    placing: Placing
+    spreading: Spreading
+    seed: int
+    step_s: float
+    asked: float
+    fullest: str
+    num_full: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contention:
+    """A job alone on its wires, and with what its own messages do to one another.
+
+    Attributes:
+        name: of the scenario.
+        devices: simulated, each for itself.
+        links: of the fabric, between the NICs.
+        alone_s: step time if no two messages met above the NICs.
+        by_number_s: as ``run`` predicts: what groups share, divided by their number.
+        shared: the same job on the links themselves.
+    """
+
+    name: str
+    devices: int
+    links: int
+    alone_s: float
+    by_number_s: float
+    shared: tuple[Shared, ...]
+
+
+def contention(
+    scenario: Scenario, *, num_seeds: int, tell: Callable[[str], None] | None = None
+) -> Contention:
+    """Simulates a job device by device and link by link.
+
+    Args:
+        scenario: checked.
+        num_seeds: hashes, and orders of nodes, that are tried.
+        tell: hears what is being simulated.
+
+    Raises:
+        PlanError: if the job uses one node, or has messages whose links are not known one by one.
+    """
+    used = ceil_div(scenario.plan.num_devices, scenario.cluster.node.num_devices)
+    if used == 1:
+        raise PlanError(
+            f"the {scenario.plan.num_devices} devices of {scenario.name} lie in one node: no "
+            "message leaves it",
+            where="cluster.nodes",
+            hint="take a job of several nodes",
+        )
+    own_nodes = replace(scenario.cluster, num_nodes=used)
+    quiet = replace(scenario, cluster=without_contention(scenario.cluster))
+    shared: list[Shared] = []
+    links = 0
+    for placing, spreading, seed in _ways(num_seeds):
+        if tell is not None:
+            tell(f"{placing}, {spreading}, seed {seed}")
+        nodes = np.arange(used)
+        if placing == "shuffled":
+            nodes = np.random.default_rng(seed).permutation(used)
+        fabric = network_of(own_nodes, Routing(spreading=spreading, seed=seed))
+        links = max(links, fabric.num_links)
+        shared.append(_shared(scenario, fabric, nodes, (placing, spreading, seed)))
+    return Contention(
+        name=scenario.name,
+        devices=scenario.plan.num_devices,
+        links=links,
+        alone_s=run_step(build_step(quiet))[0].makespan_s,
+        by_number_s=run_step(build_step(scenario))[0].makespan_s,
+        shared=tuple(shared),
+    )
+
+
+def _ways(num_seeds: int) -> list[tuple[Placing, Spreading, int]]:
+    seeds = range(num_seeds)
+    return [
+        ("in order", "sprayed", 0),
+        *(("in order", "ecmp", seed) for seed in seeds),
+        *(("shuffled", spreading, seed) for spreading in ("sprayed", "ecmp") for seed in seeds),
+    ]
+
+
+def _shared(
+    scenario: Scenario, fabric: Fabric, nodes: IntArray, way: tuple[Placing, Spreading, int]
+) -> Shared:
+    unfolded = build_unfolded(scenario, fabric, nodes)
+    asked = unfolded.load.asked
+    fullest = int(np.argmax(asked)) if asked else -1
+    return Shared(
+        *way,
+        step_s=run_step(unfolded.step)[0].makespan_s,
+        asked=asked[fullest] if asked else 0.0,
+        fullest=fabric.link_name(unfolded.load.links[fullest]) if asked else "",
+        num_full=len(asked),
+    )
