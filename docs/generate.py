@@ -3,8 +3,9 @@
 docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md,
 docs/questions.md, docs/search.md, docs/sharding.md, docs/fine-tuning.md, docs/offload.md and
 docs/exchange.md the output of their commands, and in README.md that and the headline of
-docs/accuracy.md. ``--accuracy`` first runs every published row, in minutes, and writes docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches
-the published sweeps, which takes minutes, too, and writes their tables in docs/search.md.
+docs/accuracy.md. ``--accuracy`` first runs every published row, in minutes, and writes
+docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches the published sweeps,
+which takes minutes, too, and writes their tables in docs/search.md.
 """
 
 from __future__ import annotations
