@@ -5,14 +5,24 @@ from pathlib import Path
 import pytest
 
 from docs import console
-from docs.generate import FINE_TUNING, OFFLOAD, QUESTIONS, SEARCH, SHARDING, WHATIF, prepare
+from docs.generate import (
+    EXCHANGE,
+    FINE_TUNING,
+    OFFLOAD,
+    QUESTIONS,
+    SEARCH,
+    SHARDING,
+    WHATIF,
+    prepare,
+)
+from simulator.exchange.policies import POLICIES as EXCHANGES
 from simulator.search.objective import OBJECTIVES
 from simulator.sharding import SHARDING as POLICIES
 from simulator.whatif.hardware import HARDWARE
 
 EXAMPLES = [
     pytest.param(path, example, id=f"{path.stem}: {example.command[:40]}")
-    for path in (WHATIF, QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD)
+    for path in (WHATIF, QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD, EXCHANGE)
     for example in console.examples(path.read_text(encoding="utf-8"))
 ]
 
@@ -51,3 +61,8 @@ def test_the_page_of_search_knows_every_objective_and_its_python_runs(
 def test_the_page_of_sharding_knows_every_policy() -> None:
     page = SHARDING.read_text(encoding="utf-8")
     assert [name for name in POLICIES if f"| `{name}`" not in page] == []
+
+
+def test_the_page_of_exchanges_knows_every_policy() -> None:
+    page = EXCHANGE.read_text(encoding="utf-8")
+    assert [name for name in (*EXCHANGES, "scalar") if f"| `{name}`" not in page] == []
