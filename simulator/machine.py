@@ -6,6 +6,7 @@ them, ``topology.py`` turns a cluster into the links a process group really uses
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -131,6 +132,11 @@ class CollectiveCurve:
         in_network_min_size: smallest group for which the library uses it.
         all_to_all: bulk line; ``hop_s`` counts ranks.
         all_to_all_small: line for small messages.
+        all_to_all_ramp: bulk protocol on the few channels that messages of middle size get, None
+            where it was not told apart.
+        all_to_all_factor: group size -> factor on both bulk bandwidths: few peers keep few
+            channels busy.
+        all_to_all_per_peer: the small line's bandwidth is of one peer, and all are sent to at once.
     """
 
     ll: ProtocolLine
@@ -143,6 +149,9 @@ class CollectiveCurve:
     in_network_min_size: int
     all_to_all: ProtocolLine
     all_to_all_small: ProtocolLine
+    all_to_all_ramp: ProtocolLine | None = None
+    all_to_all_factor: Mapping[int, float] = field(default_factory=dict[int, float])
+    all_to_all_per_peer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +320,7 @@ class GroupLink:
         network_bytes_per_s: bandwidth of the group's share of the node's NICs, oversubscription
             included; ``inf`` when the group lies in one node.
         network_two_node_trees: 1 where ``two_node_trees`` of the network holds, else 0.
+        all_to_all_ramp_base_s: ``inf`` where the curve has no such line.
     """
 
     size: Numeric
@@ -340,6 +350,8 @@ class GroupLink:
     network_ring_hop_s: Numeric
     network_message_s: Numeric
     network_two_node_trees: Numeric = 0.0
+    all_to_all_ramp_base_s: Numeric = math.inf
+    all_to_all_ramp_bytes_per_s: Numeric = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,12 @@ class LineSpec(Spec):
         return ProtocolLine(self.base, self.hop, self.bandwidth)
 
 
+class SmallExchangeSpec(LineSpec):
+    """The small line of an all-to-all; ``per_peer``: its bandwidth is that of one peer."""
+
+    per_peer: StrictBool = False
+
+
 class InNetworkSpec(Spec):
     """Reduction in the switch."""
 
@@ -38,7 +44,7 @@ class InNetworkSpec(Spec):
 
 
 class CollectiveSpec(Spec):
-    """Constants of ``machine.CollectiveCurve``; the keys of the three maps are group sizes."""
+    """Constants of ``machine.CollectiveCurve``; the keys of the maps are group sizes."""
 
     source: Text
     ll: LineSpec
@@ -49,7 +55,9 @@ class CollectiveSpec(Spec):
     small_group_factor: dict[int, Positive] = Field(default_factory=dict[int, float])
     in_network: InNetworkSpec | None = None
     all_to_all: LineSpec
-    all_to_all_small: LineSpec
+    all_to_all_small: SmallExchangeSpec
+    all_to_all_ramp: LineSpec | None = None
+    all_to_all_factor: dict[int, Positive] = Field(default_factory=dict[int, float])
 
     @field_validator("ring", "all_reduce")
     @classmethod
@@ -75,6 +83,9 @@ class CollectiveSpec(Spec):
             in_network_min_size=tree.min_size if tree else 0,
             all_to_all=self.all_to_all.line(),
             all_to_all_small=self.all_to_all_small.line(),
+            all_to_all_ramp=self.all_to_all_ramp.line() if self.all_to_all_ramp else None,
+            all_to_all_factor=dict(sorted(self.all_to_all_factor.items())),
+            all_to_all_per_peer=self.all_to_all_small.per_peer,
         )
 
 
