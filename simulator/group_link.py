@@ -87,6 +87,7 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         network_ring_hop_s=network.ring_hop_s + shape.extra_hop_s,
         network_message_s=network.message_s + shape.extra_hop_s,
         network_two_node_trees=float(network.two_node_trees),
+        algorithms=cluster.collective_algorithms,
         all_to_all_ramp_base_s=ramp.base_s if ramp else math.inf,
         all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else math.inf,
     )
@@ -116,4 +117,7 @@ def on_torus(link: GroupLink, span: TorusSpan, num_local: int, hop_s: float) -> 
         all_reduce_bytes_per_s=bandwidth,
         all_to_all_bytes_per_s=exchange,
         all_to_all_ramp_bytes_per_s=np.minimum(link.all_to_all_ramp_bytes_per_s, exchange),
+        torus_bytes_per_s=bandwidth,
+        torus_bucket_bytes_per_s=TORUS_FRACTION * span.bucket_bytes_per_s,
+        torus_way_s=hop_s * span.steps,
     )

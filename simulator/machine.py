@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from simulator.numeric import Numeric
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8"]
 BYTES_PER_ELEMENT: Mapping[str, float] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
 """Bytes one element of a tensor takes in memory and on the wire."""
+
+USUAL_ALGORITHMS: Final = ("ring", "tree", "in_network", "all_to_all")
+"""Keys of ``cost.collective.ALGORITHMS`` that a collective library chooses among unless its cluster
+says otherwise: what NCCL did when the shipped curves were measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +292,7 @@ class Cluster:
 
     Attributes:
         slow_hosts: None where none were reported.
+        collective_algorithms: what its collective library chooses among.
     """
 
     name: str
@@ -298,6 +303,7 @@ class Cluster:
     torus: Torus | None = None
     assumptions: tuple[Assumption, ...] = ()
     slow_hosts: SlowHosts | None = None
+    collective_algorithms: tuple[str, ...] = USUAL_ALGORITHMS
 
     @property
     def num_devices(self) -> int:
@@ -321,6 +327,10 @@ class GroupLink:
             included; ``inf`` when the group lies in one node.
         network_two_node_trees: 1 where ``two_node_trees`` of the network holds, else 0.
         all_to_all_ramp_base_s: ``inf`` where the curve has no such line.
+        torus_bytes_per_s, torus_bucket_bytes_per_s: bus bandwidth over all axes of a torus at
+            once, and over one after another; 0 off a torus.
+        torus_way_s: latency of its longest way.
+        algorithms: what the library chooses among; the same in all columns of a batch.
     """
 
     size: Numeric
@@ -352,6 +362,10 @@ class GroupLink:
     network_two_node_trees: Numeric = 0.0
     all_to_all_ramp_base_s: Numeric = math.inf
     all_to_all_ramp_bytes_per_s: Numeric = math.inf
+    torus_bytes_per_s: Numeric = 0.0
+    torus_bucket_bytes_per_s: Numeric = 0.0
+    torus_way_s: Numeric = 0.0
+    algorithms: tuple[str, ...] = USUAL_ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True)

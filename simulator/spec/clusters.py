@@ -9,8 +9,8 @@ from itertools import pairwise
 from pydantic import field_validator
 
 from simulator.errors import SpecError
-from simulator.machine import Cluster, FabricTier, Node, SlowHosts, Torus
-from simulator.spec.collectives import NetworkSpec
+from simulator.machine import USUAL_ALGORITHMS, Cluster, FabricTier, Node, SlowHosts, Torus
+from simulator.spec.collectives import Algorithms, NetworkSpec
 from simulator.spec.quantity import (
     MAX_DEVICES,
     AssumptionSpec,
@@ -107,6 +107,7 @@ class ClusterSpec(Spec):
     network: NetworkSpec
     torus: TorusSpec | None = None
     slow_hosts: SlowHostsSpec | None = None
+    collective_algorithms: Algorithms = USUAL_ALGORITHMS
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     @field_validator("tiers")
@@ -156,6 +157,7 @@ class ClusterSpec(Spec):
             torus=self.torus.build(count * node.num_devices) if self.torus else None,
             assumptions=assumptions(self.assumptions),
             slow_hosts=self._slow_hosts(),
+            collective_algorithms=self.collective_algorithms,
         )
 
     def _slow_hosts(self) -> SlowHosts | None:

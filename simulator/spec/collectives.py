@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from pydantic import Field, StrictBool, field_validator
+from typing import Annotated
 
-from simulator.errors import SpecError
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator
+
+from simulator.cost.collective import ALGORITHMS
+from simulator.errors import SpecError, UnknownNameError
 from simulator.machine import CollectiveCurve, NetworkCurve, ProtocolLine
 from simulator.spec.quantity import BytesPerSecond, Count, Fraction, Positive, Seconds, Text
 from simulator.spec.validate import Spec
+
+
+def known_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, if each is one of ``ALGORITHMS``.
+
+    Raises:
+        SpecError: if one is unknown, there is none, or one stands twice.
+    """
+    for name in names:
+        if name not in ALGORITHMS:
+            raise UnknownNameError.of("collective algorithm", name, ALGORITHMS)
+    if not names or len(set(names)) < len(names):
+        raise SpecError(
+            f"[{', '.join(names)}] is no choice of algorithms",
+            hint=f"name at least one, each once, of {', '.join(sorted(ALGORITHMS))}",
+        )
+    return names
+
+
+def _one_or_many(names: object) -> object:
+    return [names] if isinstance(names, str) else names
+
+
+Algorithms = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
+    AfterValidator(known_algorithms),
+]
+"""One name or a list of them."""
 
 
 class BulkSpec(Spec):
