@@ -15,7 +15,8 @@ def halving_doubling_s(kind: CollectiveKind, payload_bytes: Numeric, link: Group
 
     r is 2 for an all-reduce, 1 for its halves, W the bandwidth of a node's NICs. Partners are
     near first while data are halved, so that what crosses the network is 1 / g of the payload per
-    rank. Infinite unless g and N are powers of two: libraries then take another algorithm.
+    rank. Infinite unless g and N are powers of two, where libraries take another algorithm, and
+    on a torus, where partners are no neighbours.
 
     Source: Thakur, Rabenseifner and Gropp 2005, "Optimization of Collective Communication
         Operations in MPICH", IJHPCA 19(1), section 4 (from memory).
@@ -40,4 +41,5 @@ def halving_doubling_s(kind: CollectiveKind, payload_bytes: Numeric, link: Group
     network_s = rounds * network_steps * link.network_message_s
     network_s = network_s + network_bytes / link.network_bytes_per_s
     whole = np.logical_and(node_steps % 1.0 == 0.0, network_steps % 1.0 == 0.0)
-    return np.where(whole, np.minimum(np.minimum(ll, ll128), simple) + network_s, np.inf)
+    runs = np.logical_and(whole, np.equal(link.torus_bytes_per_s, 0.0))
+    return np.where(runs, np.minimum(np.minimum(ll, ll128), simple) + network_s, np.inf)

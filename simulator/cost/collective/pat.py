@@ -20,11 +20,11 @@ BANDWIDTH_SHARE: Final = 0.75
 
 
 def pat_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> Numeric:
-    """Time b + ceil(log2 N) h / 3.5 + 2.8 us n + V / (0.75 W), for one rank per node, else infinite.
+    """Time b + ceil(log2 N) h / 3.5 + 2.8 us n + V / (0.75 W); infinite unless n is N.
 
     Source: NVIDIA/nccl v2.30.7, src/graph/tuning.cc; Jeaugey 2025 (arXiv 2506.20252, from
-        memory). NCCL runs it
-        with one rank per node only (from memory, src/graph/tuning.cc ncclPatEnable).
+        memory). NCCL runs it with one rank per node only (from memory, src/graph/tuning.cc,
+        ncclPatEnable).
     Error: not compared with a measurement; none was found.
     """
     levels = np.ceil(np.log2(link.num_nodes) - _LOG2_SLACK)
