@@ -1,8 +1,8 @@
 """Writes the generated pages: ``python -m docs.generate``.
 
 docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md,
-docs/questions.md, docs/search.md, docs/sharding.md, docs/fine-tuning.md, docs/offload.md and
-docs/exchange.md the output of their commands, and in README.md that and the headline of
+docs/catalogue.md (from hardware/), docs/model.md (from docstrings), the output of commands in
+README.md and in the pages that ``WITH_OUTPUTS`` lists, and in README.md the headline of
 docs/accuracy.md. ``--accuracy`` first runs every published row, in minutes, and writes
 docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches the published sweeps,
 which takes minutes, too, and writes their tables in docs/search.md.
@@ -40,6 +40,18 @@ SEARCH: Final = ROOT / "docs" / "search.md"
 SHARDING: Final = ROOT / "docs" / "sharding.md"
 OFFLOAD: Final = ROOT / "docs" / "offload.md"
 EXCHANGE: Final = ROOT / "docs" / "exchange.md"
+COLLECTIVES: Final = ROOT / "docs" / "collectives.md"
+WITH_OUTPUTS: Final = (
+    WHATIF,
+    QUESTIONS,
+    SEARCH,
+    SHARDING,
+    FINE_TUNING,
+    OFFLOAD,
+    EXCHANGE,
+    COLLECTIVES,
+)
+"""Pages that show what commands print."""
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
@@ -116,11 +128,7 @@ def main(arguments: list[str]) -> None:
     for path, text in pages.items():
         write_whole(path, text)
     pages |= {path: make() for path, make in GENERATED.items()}
-    pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
-    pages |= {
-        path: with_outputs(path)
-        for path in (QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD, EXCHANGE)
-    }
+    pages |= {README: readme()} | {path: with_outputs(path) for path in WITH_OUTPUTS}
     for path, text in pages.items():
         write_whole(path, text)
         print(path.relative_to(ROOT))

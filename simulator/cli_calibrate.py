@@ -298,7 +298,7 @@ def node(
 
     All files are fitted together: the choice of protocol is part of the model. There must be more
     rows than constants, better ten times as many: at least 10 for all-gathers on one number of
-    devices, 24 for all kinds on 2, 4 and 8.
+    devices, 28 for all kinds on 2, 4 and 8.
     """
     from simulator.calibrate.guards import hardware_files, refuse_overwriting
     from simulator.calibrate.hardware import calibrate_node

@@ -56,6 +56,9 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
     small = factor * at_size(curve.small_group_factor, local)
     tree = curve.in_network
     in_network = tree if tree is not None and local >= curve.in_network_min_size else None
+    exchange = factor * at_size(curve.all_to_all_factor, local)
+    peers = max(local - 1, 1) if curve.all_to_all_per_peer else 1
+    ramp = curve.all_to_all_ramp
     return GroupLink(
         size=float(shape.size),
         num_nodes=float(shape.num_nodes),
@@ -73,9 +76,9 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         in_network_bytes_per_s=in_network.bandwidth_bytes_per_s if in_network else 0.0,
         all_to_all_base_s=curve.all_to_all.base_s,
         all_to_all_hop_s=curve.all_to_all.hop_s,
-        all_to_all_bytes_per_s=factor * curve.all_to_all.bandwidth_bytes_per_s,
+        all_to_all_bytes_per_s=exchange * curve.all_to_all.bandwidth_bytes_per_s,
         all_to_all_small_base_s=curve.all_to_all_small.base_s,
-        all_to_all_small_bytes_per_s=factor * curve.all_to_all_small.bandwidth_bytes_per_s,
+        all_to_all_small_bytes_per_s=peers * factor * curve.all_to_all_small.bandwidth_bytes_per_s,
         network_bytes_per_s=shape.network_bytes_per_s,
         network_base_s=network.base_s,
         network_hop_s=network.hop_s + shape.extra_hop_s,
@@ -84,6 +87,9 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         network_ring_hop_s=network.ring_hop_s + shape.extra_hop_s,
         network_message_s=network.message_s + shape.extra_hop_s,
         network_two_node_trees=float(network.two_node_trees),
+        algorithms=cluster.collective_algorithms,
+        all_to_all_ramp_base_s=ramp.base_s if ramp else math.inf,
+        all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else math.inf,
     )
 
 
@@ -98,6 +104,7 @@ def on_torus(link: GroupLink, span: TorusSpan, num_local: int, hop_s: float) -> 
     if span.longest == 1:
         return link  # one device of the group on this torus: only the network joins it to others
     bandwidth = TORUS_FRACTION * span.bytes_per_s
+    exchange = bandwidth * min(1.0, 4 / max(1, span.longest))
     step_s = hop_s * span.steps / max(1, num_local - 1)
     return replace(
         link,
@@ -108,5 +115,9 @@ def on_torus(link: GroupLink, span: TorusSpan, num_local: int, hop_s: float) -> 
         simple_hop_s=step_s,
         ring_bytes_per_s=bandwidth,
         all_reduce_bytes_per_s=bandwidth,
-        all_to_all_bytes_per_s=bandwidth * min(1.0, 4 / max(1, span.longest)),
+        all_to_all_bytes_per_s=exchange,
+        all_to_all_ramp_bytes_per_s=np.minimum(link.all_to_all_ramp_bytes_per_s, exchange),
+        torus_bytes_per_s=bandwidth,
+        torus_bucket_bytes_per_s=TORUS_FRACTION * span.bucket_bytes_per_s,
+        torus_way_s=hop_s * span.steps,
     )

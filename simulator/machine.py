@@ -6,9 +6,10 @@ them, ``topology.py`` turns a cluster into the links a process group really uses
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from simulator.numeric import Numeric
 from simulator.wiring import NetworkWiring
@@ -16,6 +17,10 @@ from simulator.wiring import NetworkWiring
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8"]
 BYTES_PER_ELEMENT: Mapping[str, float] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
 """Bytes one element of a tensor takes in memory and on the wire."""
+
+USUAL_ALGORITHMS: Final = ("ring", "tree", "in_network", "all_to_all")
+"""Keys of ``cost.collective.ALGORITHMS`` that a collective library chooses among unless its cluster
+says otherwise: what NCCL did when the shipped curves were measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,11 @@ class CollectiveCurve:
         in_network_min_size: smallest group for which the library uses it.
         all_to_all: bulk line; ``hop_s`` counts ranks.
         all_to_all_small: line for small messages.
+        all_to_all_ramp: bulk protocol on the few channels that messages of middle size get, None
+            where it was not told apart.
+        all_to_all_factor: group size -> factor on both bulk bandwidths: few peers keep few
+            channels busy.
+        all_to_all_per_peer: the small line's bandwidth is of one peer, and all are sent to at once.
     """
 
     ll: ProtocolLine
@@ -144,6 +154,9 @@ class CollectiveCurve:
     in_network_min_size: int
     all_to_all: ProtocolLine
     all_to_all_small: ProtocolLine
+    all_to_all_ramp: ProtocolLine | None = None
+    all_to_all_factor: Mapping[int, float] = field(default_factory=dict[int, float])
+    all_to_all_per_peer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +294,7 @@ class Cluster:
     Attributes:
         slow_hosts: None where none were reported.
         fabric: how the network is wired; None for what ``torus`` or, without one, ``tiers`` say.
+        collective_algorithms: what its collective library chooses among.
     """
 
     name: str
@@ -292,6 +306,7 @@ class Cluster:
     assumptions: tuple[Assumption, ...] = ()
     slow_hosts: SlowHosts | None = None
     fabric: NetworkWiring | None = None
+    collective_algorithms: tuple[str, ...] = USUAL_ALGORITHMS
 
     @property
     def num_devices(self) -> int:
@@ -314,6 +329,11 @@ class GroupLink:
         network_bytes_per_s: bandwidth of the group's share of the node's NICs, oversubscription
             included; ``inf`` when the group lies in one node.
         network_two_node_trees: 1 where ``two_node_trees`` of the network holds, else 0.
+        all_to_all_ramp_base_s: ``inf`` where the curve has no such line.
+        torus_bytes_per_s, torus_bucket_bytes_per_s: bus bandwidth over all axes of a torus at
+            once, and over one after another; 0 off a torus.
+        torus_way_s: latency of its longest way.
+        algorithms: what the library chooses among; the same in all columns of a batch.
     """
 
     size: Numeric
@@ -343,6 +363,12 @@ class GroupLink:
     network_ring_hop_s: Numeric
     network_message_s: Numeric
     network_two_node_trees: Numeric = 0.0
+    all_to_all_ramp_base_s: Numeric = math.inf
+    all_to_all_ramp_bytes_per_s: Numeric = math.inf
+    torus_bytes_per_s: Numeric = 0.0
+    torus_bucket_bytes_per_s: Numeric = 0.0
+    torus_way_s: Numeric = 0.0
+    algorithms: tuple[str, ...] = USUAL_ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True)

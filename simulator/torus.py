@@ -14,6 +14,7 @@ class TorusSpan:
 
     Attributes:
         bytes_per_s: bus bandwidth of its collectives, summed over the axes it spans.
+        bucket_bytes_per_s: the same where one axis follows another, each with what is left.
         steps: links a message passes from one end to the other, over all axes.
         longest: devices of the group along its longest axis.
     """
@@ -21,6 +22,7 @@ class TorusSpan:
     bytes_per_s: float
     steps: int
     longest: int
+    bucket_bytes_per_s: float = 0.0
 
 
 def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
@@ -33,7 +35,7 @@ def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
         over n axes.
     """
     bandwidth, steps, longest = 0.0, 0, 1
-    place = 1
+    place, left, bucket_s = 1, 1.0, 0.0
     for axis, length in enumerate(torus.shape):
         first, last = max(stride, place), min(stride * size, place * length)
         extent = math.ceil(last / first)
@@ -41,11 +43,14 @@ def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
             interleaved = first // place
             wrapped = _wraps(torus, axis) and extent * interleaved >= length
             directions = 2 if wrapped and extent > 2 else 1
-            bandwidth += directions * torus.link_bytes_per_s / interleaved
+            axis_bandwidth = directions * torus.link_bytes_per_s / interleaved
+            bandwidth += axis_bandwidth
+            bucket_s += left * (1 - 1 / extent) / axis_bandwidth
+            left /= extent
             steps += (extent // 2 if wrapped else extent - 1) * interleaved
             longest = max(longest, extent)
         place *= length
-    return TorusSpan(bandwidth, steps, longest)
+    return TorusSpan(bandwidth, steps, longest, (1 - left) / bucket_s if bucket_s else 0.0)
 
 
 def torus_steps(rank_a: int, rank_b: int, torus: Torus) -> int:

@@ -35,9 +35,7 @@ class Unfolded:
     load: FabricLoad
 
 
-def build_unfolded(
-    scenario: Scenario, routes: Routes, nodes: IntArray | None = None
-) -> Unfolded:
+def build_unfolded(scenario: Scenario, routes: Routes, nodes: IntArray | None = None) -> Unfolded:
     """Lowers a scenario for all of its devices, with what each message loads of the fabric.
 
     Durations are those of messages that have the links above their NICs for themselves; who meets

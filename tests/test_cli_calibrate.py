@@ -260,7 +260,7 @@ def test_smallest_accelerator_files_are_those_of_the_help(
     ("kinds", "sizes", "number"),
     [
         (["all_gather"], [8], 10),
-        (["all_gather", "all_reduce", "all_to_all"], [2, 4, 8], 24),
+        (["all_gather", "all_reduce", "all_to_all"], [2, 4, 8], 28),
     ],
 )
 def test_smallest_node_files_are_those_of_the_help(

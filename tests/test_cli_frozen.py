@@ -39,6 +39,10 @@ OPTIONS = {
         *("--pp", "--microbatches", "--kinds", "--virtual-stages", "--html", "--svg"),
         *("--set", "--table", "--csv", "--json"),
     },
+    "collective": {
+        *("--cluster", "--ranks", "--stride", "--bytes", "--algorithm", "--compare"),
+        *(*WRITTEN, "--json"),
+    },
     "search": {
         *("--set", "--objective", "--top", "--devices", "--schedule", "--sharding"),
         *("--max-micro-batch", "--recompute-layers", "--headroom"),
@@ -65,6 +69,7 @@ ARGUMENTS = {
     "hardware": ["scenario"],
     "mfu": list[str](),
     "schedule": ["scenario"],
+    "collective": ["kind"],
     "search": ["scenario"],
     "sweep": ["file"],
     "query": ["folder", "sql"],

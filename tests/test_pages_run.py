@@ -6,15 +6,16 @@ import pytest
 
 from docs import console
 from docs.generate import (
+    COLLECTIVES,
     EXCHANGE,
-    FINE_TUNING,
-    OFFLOAD,
     QUESTIONS,
     SEARCH,
     SHARDING,
     WHATIF,
+    WITH_OUTPUTS,
     prepare,
 )
+from simulator.cost.collective import ALGORITHMS
 from simulator.exchange.policies import POLICIES as EXCHANGES
 from simulator.search.objective import OBJECTIVES
 from simulator.sharding import SHARDING as POLICIES
@@ -22,7 +23,7 @@ from simulator.whatif.hardware import HARDWARE
 
 EXAMPLES = [
     pytest.param(path, example, id=f"{path.stem}: {example.command[:40]}")
-    for path in (WHATIF, QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD, EXCHANGE)
+    for path in WITH_OUTPUTS
     for example in console.examples(path.read_text(encoding="utf-8"))
 ]
 
@@ -56,6 +57,11 @@ def test_the_page_of_search_knows_every_objective_and_its_python_runs(
     for code in console.blocks(page, "python"):
         exec(compile(code, "docs/search.md", "exec"), {})
     assert "pp=" in capsys.readouterr().out
+
+
+def test_the_page_of_collectives_knows_every_algorithm() -> None:
+    page = COLLECTIVES.read_text(encoding="utf-8")
+    assert [name for name in ALGORITHMS if f"| `{name}`" not in page] == []
 
 
 def test_the_page_of_sharding_knows_every_policy() -> None:

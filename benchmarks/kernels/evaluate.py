@@ -293,6 +293,9 @@ def _link(
     small = _at(curve.small_group_factor, local)
     tree = curve.in_network
     reduces = local >= curve.in_network_min_size
+    exchange = _at(curve.all_to_all_factor, local) if curve.all_to_all_factor else 1.0
+    peers = np.maximum(local - 1.0, 1.0) if curve.all_to_all_per_peer else 1.0
+    ramp = curve.all_to_all_ramp
     return GroupLink(
         size=ranks,
         num_nodes=nodes,
@@ -310,9 +313,9 @@ def _link(
         in_network_bytes_per_s=np.where(reduces, tree.bandwidth_bytes_per_s if tree else 0.0, 0.0),
         all_to_all_base_s=curve.all_to_all.base_s,
         all_to_all_hop_s=curve.all_to_all.hop_s,
-        all_to_all_bytes_per_s=curve.all_to_all.bandwidth_bytes_per_s,
+        all_to_all_bytes_per_s=exchange * curve.all_to_all.bandwidth_bytes_per_s,
         all_to_all_small_base_s=curve.all_to_all_small.base_s,
-        all_to_all_small_bytes_per_s=curve.all_to_all_small.bandwidth_bytes_per_s,
+        all_to_all_small_bytes_per_s=peers * curve.all_to_all_small.bandwidth_bytes_per_s,
         network_bytes_per_s=network_bytes_per_s,
         network_base_s=between.base_s,
         network_hop_s=between.hop_s,
@@ -321,6 +324,8 @@ def _link(
         network_ring_hop_s=between.ring_hop_s,
         network_message_s=between.message_s,
         network_two_node_trees=float(between.two_node_trees),
+        all_to_all_ramp_base_s=ramp.base_s if ramp else np.inf,
+        all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else np.inf,
     )
 
 

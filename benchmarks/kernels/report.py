@@ -79,8 +79,9 @@ SECTIONS: tuple[tuple[str, str, Callable[[], list[Sample]]], ...] = (
     (
         "Collectives in a node",
         "nccl-tests, 512 B to 1 GiB, 2, 4 and 8 ranks. About 20 constants per node, fitted on "
-        "all-reduce, all-gather and reduce-scatter together: not held out. All-to-all has no "
-        "curve of its own for 2 ranks, whose bandwidth is lower.",
+        "all-reduce, all-gather and reduce-scatter together, and 8 or 9 on all-to-all "
+        "(`fit_all_to_all.py`): not held out. All-to-all follows three lines: small shards, a "
+        "channel per peer; middle ones on few channels; large ones on all.",
         node_collective_samples,
     ),
     (

@@ -97,11 +97,22 @@ def _constants(base: CollectiveCurve, sizes: Sequence[int], kinds: set[str]) -> 
             found.append(Constant("in_network.base_s", tree.base_s, *_TIMES))
             rate = tree.bandwidth_bytes_per_s
             found.append(Constant("in_network.bandwidth_bytes_per_s", rate, *_RATES))
-    if "all_to_all" in kinds:
+    return found + (_all_to_all_constants(base, sizes) if "all_to_all" in kinds else [])
+
+
+def _all_to_all_constants(base: CollectiveCurve, sizes: Sequence[int]) -> list[Constant]:
+    """As many as the base tells apart: the ramp and the factors only where it has them."""
+    found = [
+        *_line("all_to_all", base.all_to_all),
+        Constant("all_to_all.hop_s", base.all_to_all.hop_s, *_TIMES),
+        *_line("all_to_all_small", base.all_to_all_small),
+    ]
+    if base.all_to_all_ramp is not None:
+        found += _line("all_to_all_ramp", base.all_to_all_ramp)
+    if base.all_to_all_factor:
         found += [
-            *_line("all_to_all", base.all_to_all),
-            Constant("all_to_all.hop_s", base.all_to_all.hop_s, *_TIMES),
-            *_line("all_to_all_small", base.all_to_all_small),
+            Constant(f"exchange.{n}", at_size(base.all_to_all_factor, n), 0.05, 2.0)
+            for n in sizes[:-1]
         ]
     return found
 
@@ -130,7 +141,8 @@ def curve_of(
         return found or old
 
     small = by_size("small", {})
-    tree = base.in_network
+    exchange = {**by_size("exchange", {}), sizes[-1]: 1.0} if base.all_to_all_factor else {}
+    tree, ramp = base.in_network, base.all_to_all_ramp
     return replace(
         base,
         ll=line("ll", base.ll),
@@ -142,4 +154,6 @@ def curve_of(
         in_network=None if tree is None else line("in_network", tree),
         all_to_all=line("all_to_all", base.all_to_all),
         all_to_all_small=line("all_to_all_small", base.all_to_all_small),
+        all_to_all_ramp=None if ramp is None else line("all_to_all_ramp", ramp),
+        all_to_all_factor=exchange,
     )

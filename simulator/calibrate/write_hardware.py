@@ -92,11 +92,20 @@ def collective_lines(curve: CollectiveCurve, source: str) -> list[str]:
         size = curve.in_network_min_size
         base = _seconds(tree.base_s)
         lines.append(f"  in_network: {{base: {base}, bandwidth: {rate}, min_size: {size}}}")
-    return [
-        *lines,
-        f"  all_to_all: {_line(curve.all_to_all)}",
-        f"  all_to_all_small: {_line(curve.all_to_all_small)}",
-    ]
+    return [*lines, *_all_to_all_lines(curve)]
+
+
+def _all_to_all_lines(curve: CollectiveCurve) -> list[str]:
+    small = _line(curve.all_to_all_small)
+    if curve.all_to_all_per_peer:
+        small = f"{small[:-1]}, per_peer: true}}"
+    lines = [f"  all_to_all: {_line(curve.all_to_all)}", f"  all_to_all_small: {small}"]
+    if curve.all_to_all_ramp is not None:
+        lines.append(f"  all_to_all_ramp: {_line(curve.all_to_all_ramp)}")
+    if curve.all_to_all_factor:
+        factors = ", ".join(f"{n}: {value:.4g}" for n, value in curve.all_to_all_factor.items())
+        lines.append(f"  all_to_all_factor: {{{factors}}}")
+    return lines
 
 
 def _seconds(value: float) -> str:

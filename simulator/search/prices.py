@@ -36,7 +36,9 @@ def stacked_links(links: Sequence[GroupLink]) -> GroupLink:
         **{
             one.name: np.array([as_float(getattr(link, one.name)) for link in links])
             for one in fields(GroupLink)
-        }
+            if one.name != "algorithms"
+        },
+        algorithms=links[0].algorithms,
     )
 
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pydantic import field_validator
 
 from simulator.errors import SpecError
-from simulator.machine import Cluster, FabricTier, Node, SlowHosts, Torus
-from simulator.spec.collectives import NetworkSpec
+from simulator.machine import USUAL_ALGORITHMS, Cluster, FabricTier, Node, SlowHosts, Torus
+from simulator.spec.collectives import Algorithms, NetworkSpec
 from simulator.spec.quantity import (
     MAX_DEVICES,
     AssumptionSpec,
@@ -109,6 +109,7 @@ class ClusterSpec(Spec):
     torus: TorusSpec | None = None
     slow_hosts: SlowHostsSpec | None = None
     fabric: WiringSpec | None = None
+    collective_algorithms: Algorithms = USUAL_ALGORITHMS
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     @field_validator("tiers")
@@ -160,6 +161,7 @@ class ClusterSpec(Spec):
             assumptions=assumptions(self.assumptions),
             slow_hosts=self._slow_hosts(),
             fabric=self.fabric.build(torus) if self.fabric else None,
+            collective_algorithms=self.collective_algorithms,
         )
 
     def _slow_hosts(self) -> SlowHosts | None:

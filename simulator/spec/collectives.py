@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from pydantic import Field, StrictBool, field_validator
+from typing import Annotated
 
-from simulator.errors import SpecError
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator
+
+from simulator.cost.collective import ALGORITHMS
+from simulator.errors import SpecError, UnknownNameError
 from simulator.machine import CollectiveCurve, NetworkCurve, ProtocolLine
 from simulator.spec.quantity import BytesPerSecond, Count, Fraction, Positive, Seconds, Text
 from simulator.spec.validate import Spec
+
+
+def known_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, if each is one of ``ALGORITHMS``.
+
+    Raises:
+        SpecError: if one is unknown, there is none, or one stands twice.
+    """
+    for name in names:
+        if name not in ALGORITHMS:
+            raise UnknownNameError.of("collective algorithm", name, ALGORITHMS)
+    if not names or len(set(names)) < len(names):
+        raise SpecError(
+            f"[{', '.join(names)}] is no choice of algorithms",
+            hint=f"name at least one, each once, of {', '.join(sorted(ALGORITHMS))}",
+        )
+    return names
+
+
+def _one_or_many(names: object) -> object:
+    return [names] if isinstance(names, str) else names
+
+
+Algorithms = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
+    AfterValidator(known_algorithms),
+]
+"""One name or a list of them."""
 
 
 class BulkSpec(Spec):
@@ -29,6 +61,12 @@ class LineSpec(Spec):
         return ProtocolLine(self.base, self.hop, self.bandwidth)
 
 
+class SmallExchangeSpec(LineSpec):
+    """The small line of an all-to-all; ``per_peer``: its bandwidth is that of one peer."""
+
+    per_peer: StrictBool = False
+
+
 class InNetworkSpec(Spec):
     """Reduction in the switch."""
 
@@ -38,7 +76,7 @@ class InNetworkSpec(Spec):
 
 
 class CollectiveSpec(Spec):
-    """Constants of ``machine.CollectiveCurve``; the keys of the three maps are group sizes."""
+    """Constants of ``machine.CollectiveCurve``; the keys of the maps are group sizes."""
 
     source: Text
     ll: LineSpec
@@ -49,7 +87,9 @@ class CollectiveSpec(Spec):
     small_group_factor: dict[int, Positive] = Field(default_factory=dict[int, float])
     in_network: InNetworkSpec | None = None
     all_to_all: LineSpec
-    all_to_all_small: LineSpec
+    all_to_all_small: SmallExchangeSpec
+    all_to_all_ramp: LineSpec | None = None
+    all_to_all_factor: dict[int, Positive] = Field(default_factory=dict[int, float])
 
     @field_validator("ring", "all_reduce")
     @classmethod
@@ -75,6 +115,9 @@ class CollectiveSpec(Spec):
             in_network_min_size=tree.min_size if tree else 0,
             all_to_all=self.all_to_all.line(),
             all_to_all_small=self.all_to_all_small.line(),
+            all_to_all_ramp=self.all_to_all_ramp.line() if self.all_to_all_ramp else None,
+            all_to_all_factor=dict(sorted(self.all_to_all_factor.items())),
+            all_to_all_per_peer=self.all_to_all_small.per_peer,
         )
 
 

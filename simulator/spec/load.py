@@ -236,17 +236,23 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
             return load_cluster(data, base_dir=base_dir)
         spec = validate(ClusterPreset, data, where)
         if spec.preset.endswith((".yaml", ".yml")):
-            return load_cluster(spec.preset, num_nodes=spec.nodes, base_dir=base_dir)
+            cluster = load_cluster(spec.preset, num_nodes=spec.nodes, base_dir=base_dir)
+            return _having(cluster, spec)
     except TrainsimError as error:
         raise error.at(where) from None
     try:
         # A bare name always means the shipped cluster, which is then read only once.
-        return load_cluster(spec.preset, num_nodes=spec.nodes)
+        return _having(load_cluster(spec.preset, num_nodes=spec.nodes), spec)
     except UnknownNameError as error:
         raise error.at(f"{where}.preset") from None
     except TrainsimError as error:
         # The shipped file is right, so the number of nodes is not.
         raise type(error)(error.problem, where=f"{where}.nodes", hint=error.hint) from None
+
+
+def _having(cluster: Cluster, spec: ClusterPreset) -> Cluster:
+    algorithms = spec.collective_algorithms
+    return replace(cluster, collective_algorithms=algorithms) if algorithms else cluster
 
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:

@@ -20,6 +20,7 @@ from simulator.plan import AxisName, GradientRelease, RecomputeMode
 from simulator.schedule.table import SCHEDULES
 from simulator.sharding import SHARDING, SHARDING_ALIASES
 from simulator.spec.batch import AutoFitSpec, Samples, SamplesOrFit
+from simulator.spec.collectives import Algorithms
 from simulator.spec.exchange import ExchangeSpec
 from simulator.spec.fine_tuning import FineTuningSpec
 from simulator.spec.models import ModelInput
@@ -149,10 +150,14 @@ class PlanSpec(Spec):
 
 
 class ClusterPreset(Spec):
-    """A shipped cluster or a file, and how many of its nodes; all of them when left out."""
+    """A shipped cluster or a file, and how many of its nodes; all of them when left out.
+
+    ``collective_algorithms`` replaces what its collective library chooses among.
+    """
 
     preset: Text
     nodes: Count | None = None
+    collective_algorithms: Algorithms | None = None
 
 
 class StragglerSpec(Spec):

@@ -264,6 +264,7 @@ def _each_line(
         in_network=change(curve.in_network) if curve.in_network else None,
         all_to_all=change(curve.all_to_all),
         all_to_all_small=change(curve.all_to_all_small),
+        all_to_all_ramp=change(curve.all_to_all_ramp) if curve.all_to_all_ramp else None,
     )
 
 

@@ -90,6 +90,7 @@ def test_the_shipped_constants_give_the_shipped_curve() -> None:
     values = {
         **{f"ring.{n}": rate for n, rate in curve.ring_bytes_per_s.items()},
         **{f"small.{n}": rate for n, rate in curve.small_group_factor.items()},
+        **{f"exchange.{n}": rate for n, rate in curve.all_to_all_factor.items()},
     }
     assert curve_of(curve, values, (2, 4, 8)) == curve
 

@@ -104,12 +104,12 @@ def test_collectives_in_a_node():
     samples = evaluate.node_collective_samples()
     assert {s.subject.split()[0] for s in samples} == set(evaluate.NODES)
     for sample in samples:
-        # 5-8 % per kind in the fit; all-to-all has no curve for 2 ranks, and GB200 was measured
-        # at 2 and 4 only
-        if not sample.subject.endswith("all_to_all"):
-            assert sample.mape < 0.085, (sample.subject, sample.subset)
-        elif not sample.subject.startswith("gb200"):
-            assert sample.mape < 0.115, (sample.subject, sample.subset)
+        # the bar of every kind on every machine; above 1 MiB, where protocols meet, ring
+        # collectives of B300 and GB200 are up to 8 % off
+        bar = 0.06 if sample.subset == "all" else 0.085
+        assert sample.mape <= bar, (sample.subject, sample.subset)
+        if sample.subject.endswith("all_to_all"):
+            assert sample.mape <= 0.06, (sample.subject, sample.subset)
 
 
 @pytest.mark.parametrize(("key", "bar"), NETWORK.items(), ids=lambda value: str(value))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from simulator.cost.collective.all_to_all import all_to_all_s
+from simulator.cost.collective.collnet import collnet_s
+from simulator.cost.collective.halving_doubling import halving_doubling_s
+from simulator.cost.collective.hierarchical import hierarchical_s
 from simulator.cost.collective.in_network import in_network_s
+from simulator.cost.collective.pat import pat_s
 from simulator.cost.collective.ring import ring_s
+from simulator.cost.collective.torus import bucket_s, torus_s
 from simulator.cost.collective.tree import tree_s
 from simulator.cost.collective.volume import CollectiveKind
-from simulator.machine import GroupLink
+from simulator.machine import USUAL_ALGORITHMS, GroupLink
 from simulator.numeric import Numeric
 
 TimeFunction: TypeAlias = Callable[[CollectiveKind, Numeric, GroupLink], Numeric]
@@ -29,15 +34,23 @@ class Algorithm:
     time_s: TimeFunction
 
 
+_HALVES: Final[tuple[CollectiveKind, ...]] = ("all_gather", "reduce_scatter")
+_REDUCED: Final[tuple[CollectiveKind, ...]] = ("all_reduce", *_HALVES)
+
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
-    "ring": Algorithm(
-        frozenset({"all_reduce", "all_gather", "reduce_scatter", "broadcast"}), ring_s
-    ),
+    "ring": Algorithm(frozenset({*_REDUCED, "broadcast"}), ring_s),
     "tree": Algorithm(frozenset({"all_reduce"}), tree_s),
     "in_network": Algorithm(frozenset({"all_reduce"}), in_network_s),
     "all_to_all": Algorithm(frozenset({"all_to_all"}), all_to_all_s),
+    "hierarchical": Algorithm(frozenset(_REDUCED), hierarchical_s),
+    "halving_doubling": Algorithm(frozenset(_REDUCED), halving_doubling_s),
+    "pat": Algorithm(frozenset(_HALVES), pat_s),
+    "collnet": Algorithm(frozenset({"all_reduce"}), collnet_s),
+    "torus": Algorithm(frozenset(_REDUCED), torus_s),
+    "bucket": Algorithm(frozenset(_REDUCED), bucket_s),
 }
-"""All algorithms. To add one: a file with its ``TimeFunction`` and a line here."""
+"""All algorithms. To add one: a file with its ``TimeFunction`` and a line here; a machine has it
+once its cluster names it (``machine.Cluster.collective_algorithms``)."""
 
 
 def collective_s(
@@ -45,7 +58,7 @@ def collective_s(
     payload_bytes: Numeric,
     link: GroupLink,
     *,
-    algorithms: Mapping[str, Algorithm] = ALGORITHMS,
+    algorithms: Mapping[str, Algorithm] | None = None,
 ) -> Numeric:
     """Time of the fastest algorithm that runs ``kind``; 0 for a group of one rank.
 
@@ -53,12 +66,29 @@ def collective_s(
         kind: what is communicated.
         payload_bytes: nccl-tests convention, see ``volume.py``.
         link: what the group sees of the machine.
-        algorithms: among which to choose; at least one must run ``kind``.
+        algorithms: among which to choose; by default those of the link, and the usual ones where
+            none of those runs ``kind`` on this group.
 
     Assumes: the library's tuner finds the fastest one.
     """
-    times_s = [a.time_s(kind, payload_bytes, link) for a in algorithms.values() if kind in a.kinds]
-    fastest_s = times_s[0]
+    if algorithms is not None:
+        fastest_s = _fastest_s(kind, payload_bytes, link, algorithms.values())
+    else:
+        own = [ALGORITHMS[name] for name in link.algorithms]
+        fastest_s = _fastest_s(kind, payload_bytes, link, own)
+        if link.algorithms != USUAL_ALGORITHMS:
+            usual = [ALGORITHMS[name] for name in USUAL_ALGORITHMS]
+            usual_s = _fastest_s(kind, payload_bytes, link, usual)
+            fastest_s = np.where(np.isfinite(fastest_s), fastest_s, usual_s)
+    return np.where(link.size > 1.0, fastest_s, 0.0)[()]
+
+
+def _fastest_s(
+    kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink, among: Iterable[Algorithm]
+) -> Numeric:
+    """Infinite where none runs."""
+    times_s = [a.time_s(kind, payload_bytes, link) for a in among if kind in a.kinds]
+    fastest_s = times_s[0] if times_s else np.full(np.shape(payload_bytes), np.inf)
     for time_s in times_s[1:]:
         fastest_s = np.minimum(fastest_s, time_s)
-    return np.where(link.size > 1.0, fastest_s, 0.0)[()]
+    return fastest_s

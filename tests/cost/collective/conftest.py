@@ -1,6 +1,7 @@
 """Groups on an H100-like machine: in one node, over nodes, one rank per node, one rank."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -59,4 +60,10 @@ def links() -> dict[str, GroupLink]:
         "rail": make_link(32.0, 32.0),
         "two ranks on two nodes": make_link(2.0, 2.0),
         "one rank": make_link(1.0),
+        "torus": replace(
+            make_link(64.0),
+            torus_bytes_per_s=RING_BYTES_PER_S,
+            torus_bucket_bytes_per_s=RING_BYTES_PER_S / 2,
+            torus_way_s=6e-6,
+        ),
     }

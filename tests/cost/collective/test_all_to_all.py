@@ -1,5 +1,7 @@
 """All-to-all times worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from simulator.cost.collective.all_to_all import all_to_all_s
@@ -15,6 +17,19 @@ def test_small_messages_start_sooner(group_link):
     # 8 kB: 6 + 0.8 us + 7 kB at 12 GB/s = 7.38 us, against 13.8
     expected = 6.8e-6 + 7e3 / 12e9
     assert all_to_all_s("all_to_all", 8e3, group_link(8.0)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_messages_of_middle_size_take_few_channels(group_link):
+    # 1 MB of 8 ranks: 9 + 0.8 us + 875 kB at 100 GB/s = 18.55 us, between the small line,
+    # 6.8 us + 875 kB at 12 GB/s = 79.7, and the bulk one, with 40 us: 40.8 + 2.9
+    link = replace(
+        group_link(8.0),
+        all_to_all_base_s=40e-6,
+        all_to_all_ramp_base_s=9e-6,
+        all_to_all_ramp_bytes_per_s=100e9,
+    )
+    expected = 9.8e-6 + 875e3 / 100e9
+    assert all_to_all_s("all_to_all", 1e6, link) == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_network_part_runs_beside_the_node_part(group_link):

@@ -31,7 +31,11 @@ def one(name):
 def stack(links):
     """The links as one link of columns."""
     return GroupLink(
-        **{f.name: np.array([getattr(link, f.name) for link in links]) for f in fields(GroupLink)}
+        **{
+            f.name: np.array([getattr(link, f.name) for link in links])
+            for f in fields(GroupLink)
+            if f.name != "algorithms"
+        }
     )
 
 
@@ -39,7 +43,7 @@ def least_seconds(kind, payload, link):
     """What no algorithm can beat: bytes that must leave a rank, and those that must leave a node.
 
     Inside a node a switch that reduces lets every rank send an all-reduce once instead of twice;
-    its bus bandwidth says so already.
+    its bus bandwidth says so already. Switches between nodes let every node send it once.
     """
     fastest = max(
         link.ring_bytes_per_s,
@@ -52,8 +56,10 @@ def least_seconds(kind, payload, link):
         in_node = payload / link.size * (local - 1)
         leaving = payload / link.size * (link.size - local) * local
     else:
-        in_node = 0.0 if local == 1 else bus_bytes(kind, payload, link.size)
+        in_node = bus_bytes(kind, payload, local)
         leaving = bus_bytes(kind, payload, link.num_nodes)
+        if kind == "all_reduce" and link.num_nodes > 1:
+            leaving = payload
     return max(in_node / fastest, leaving / link.network_bytes_per_s)
 
 

@@ -1,0 +1,153 @@
+"""``trainsim collective``: nccl-tests for a machine that need not exist."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from simulator.cli_options import AsJson, HtmlFile, TableFiles, option_value
+from simulator.console import as_json as json_text
+from simulator.console import examples, guarded, show
+from simulator.errors import SpecError, UnknownNameError
+from simulator.outputs import checked_outputs
+
+if TYPE_CHECKING:
+    from simulator.collective_runs import CollectiveRun
+    from simulator.cost.collective import CollectiveKind
+
+DEFAULT_SIZES: Final = "1KiB:4GiB:x8"
+ONE_SIZE: Final = "1GiB"
+"""Of a scan over ranks."""
+MAX_LINES: Final = 1000
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command of this module."""
+    app.command(
+        epilog=examples(
+            "collective all_reduce --cluster dgx-h100-superpod --ranks 1024",
+            "collective all_gather --cluster selene --ranks 64 --stride 8 --bytes 1GiB --compare",
+            "collective all_reduce --cluster my-cluster.yaml --ranks 8:8192:x2 --bytes 1GiB",
+            "collective all_reduce --cluster dgx-h100-superpod --ranks 512 --algorithm ring "
+            "--bytes 1MiB:1GiB:x2",
+        )
+    )(collective)
+
+
+@guarded
+def collective(
+    kind: Annotated[
+        str, typer.Argument(help="all_reduce, all_gather, reduce_scatter, all_to_all, broadcast.")
+    ],
+    cluster: Annotated[str, typer.Option(help="A cluster, shipped or a file.")],
+    ranks: Annotated[
+        str | None,
+        typer.Option(help="Of the group: 8,16 or 8:8192:x2; else the devices of a node."),
+    ] = None,
+    stride: Annotated[
+        int, typer.Option(min=1, help="Ranks lie so far apart; the groups between are busy, too.")
+    ] = 1,
+    sizes: Annotated[
+        str | None,
+        typer.Option("--bytes", help=f"Payload: 1GiB or 1KiB:1GiB:x4; else {DEFAULT_SIZES}."),
+    ] = None,
+    algorithm: Annotated[
+        str | None, typer.Option(help="Forced: one, or several to choose among, with commas.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="A column for every algorithm that runs there.")
+    ] = False,
+    tables: TableFiles = None,
+    html: HtmlFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict collectives on a machine: time, bandwidth, algorithm, and what bounds them.
+
+    Sizes, algbw and busbw are those of nccl-tests. All groups of the ranks in use run at once.
+    """
+    from simulator.pages.collective import collective_page
+    from simulator.spec.collectives import known_algorithms
+    from simulator.spec.ranges import parse_range, parse_words
+    from simulator.views_collective import collective_record, collective_view, title
+
+    outputs = checked_outputs(tables, html, cluster)
+    known = _kind(kind)
+    groups = option_value("--ranks", ranks, parse_range)
+    several = groups is not None and len(groups) > 1
+    text = sizes or (ONE_SIZE if several else DEFAULT_SIZES)
+    payloads = option_value("--bytes", text, _payloads)
+    forced = option_value("--algorithm", algorithm, lambda t: known_algorithms(parse_words(t)))
+    name, found = _runs(cluster, known, groups, stride, payloads, forced or ())
+    records = [collective_record(one) for one in found]
+    heading = title(known, name, stride, forced or ())
+    outputs.write(records, lambda: collective_page(heading, found))
+    if as_json:
+        about = {"cluster": name, "kind": known, "stride": stride, "forced": list(forced or ())}
+        typer.echo(json_text({**about, "runs": records}))
+    else:
+        show(collective_view(heading, found, compare=compare))
+
+
+def _kind(text: str) -> CollectiveKind:
+    from simulator.collective_runs import KINDS
+
+    wanted = text.lower().replace("-", "_")
+    for kind in KINDS:
+        if wanted in (kind, kind.replace("_", "")):
+            return kind
+    raise UnknownNameError.of("collective", text, KINDS)
+
+
+def _payloads(text: str) -> list[float]:
+    """Bytes of ``1GiB``, ``1MB,2MB`` or ``1KiB:1GiB:x4``."""
+    from simulator.units import parse_quantity
+
+    found: list[float] = []
+    for part in text.split(","):
+        ends = part.split(":")
+        if len(ends) not in (1, 3):
+            raise SpecError(f"'{part[:40]}' is no size", hint="write 1GiB, or 1KiB:1GiB:x4")
+        first, *more = (parse_quantity(end, "bytes", example="1GiB") for end in ends[:2])
+        factor = ends[2].strip().removeprefix("x") if more else "2"
+        if first < 1 or not factor.isdigit() or int(factor) < 2 or (more and more[0] < first):
+            raise SpecError(
+                f"'{part[:40]}' is no range of sizes",
+                hint="write the smallest, the largest and a factor of 2 or more: 1KiB:1GiB:x4",
+            )
+        last = more[0] if more else first
+        while first <= last and len(found) <= MAX_LINES:
+            found.append(first)
+            first *= int(factor)
+    return found
+
+
+def _runs(
+    name: str,
+    kind: CollectiveKind,
+    groups: tuple[int, ...] | None,
+    stride: int,
+    payloads: list[float],
+    forced: tuple[str, ...],
+) -> tuple[str, list[CollectiveRun]]:
+    """Name of the cluster, and all lines."""
+    from simulator.collective_runs import collective_runs
+    from simulator.plan import ProcessGroup
+    from simulator.spec.hardware import load_cluster
+
+    whole = load_cluster(name)
+    per_node = whole.node.num_devices
+    chosen = groups or (per_node,)
+    if len(chosen) * len(payloads) > MAX_LINES:
+        raise SpecError(
+            f"{len(chosen)} numbers of ranks and {len(payloads)} sizes are more than "
+            f"{MAX_LINES} lines",
+            hint="take larger factors",
+        )
+    found: list[CollectiveRun] = []
+    for size in chosen:
+        nodes = -(-size * stride // per_node)
+        cluster = load_cluster(name, num_nodes=nodes)
+        group = ProcessGroup("dp", size, stride)
+        found += collective_runs(cluster, kind, group, payloads, forced=forced)
+    return whole.name, found

@@ -1,0 +1,168 @@
+"""One collective on a machine, as nccl-tests would print it, and what bounds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from simulator.cost.collective import ALGORITHMS, CollectiveKind, bus_bytes
+from simulator.errors import PlanError
+from simulator.machine import USUAL_ALGORITHMS, Cluster, GroupLink
+from simulator.plan import ProcessGroup
+from simulator.topology import Topology
+
+KINDS: Final[tuple[CollectiveKind, ...]] = (
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "all_to_all",
+    "broadcast",
+)
+_NOTHING: Final = "-"
+_TIMES: Final = ("_base_s", "_hop_s", "_message_s", "_chunk_s", "_way_s", "_s_per_byte")
+"""Endings of the fields of ``GroupLink`` that are start-ups and steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveRun:
+    """One line of the table.
+
+    Attributes:
+        nodes: on which the ranks lie.
+        payload_bytes: nccl-tests convention, see ``cost/collective/volume.py``.
+        algorithm: the fastest of those there are.
+        bound: whose relief would save most time: latency, links in the node, NIC or a tier.
+        times_s: algorithm -> seconds, of every one that runs on this group, whether the library
+            has it or not.
+    """
+
+    kind: CollectiveKind
+    ranks: int
+    nodes: int
+    payload_bytes: float
+    algorithm: str
+    time_s: float
+    bound: str
+    times_s: Mapping[str, float]
+
+    @property
+    def algorithm_bytes_per_s(self) -> float:
+        """Payload over time (algbw)."""
+        return self.payload_bytes / self.time_s if self.time_s else 0.0
+
+    @property
+    def bus_bytes_per_s(self) -> float:
+        """Bytes every rank must send over time (busbw)."""
+        moved = float(bus_bytes(self.kind, self.payload_bytes, self.ranks))
+        return moved / self.time_s if self.time_s else 0.0
+
+
+def collective_runs(
+    cluster: Cluster,
+    kind: CollectiveKind,
+    group: ProcessGroup,
+    payloads: Sequence[float],
+    *,
+    forced: Sequence[str] = (),
+) -> list[CollectiveRun]:
+    """A run per payload, while all sibling groups of the ranks in use do the same.
+
+    Args:
+        cluster: with as many nodes as there are.
+        kind: what is communicated.
+        group: its ranks.
+        payloads: in bytes.
+        forced: algorithms to choose among, instead of those of the cluster's library.
+
+    Raises:
+        PlanError: if the group is larger than the cluster, or none of the forced runs on it.
+    """
+    topology = Topology.of(cluster)
+    link = topology.group_link(group, num_ranks=group.size * group.stride)
+    network = _network_name(cluster, group, link)
+    found: list[CollectiveRun] = []
+    for payload in payloads:
+        times_s = _times_s(kind, payload, link)
+        own = [name for name in forced or cluster.collective_algorithms if name in times_s]
+        if forced and not own:
+            raise _cannot(kind, link, forced, times_s)
+        own = own or [name for name in USUAL_ALGORITHMS if name in times_s]
+        fastest = min(own, key=lambda name: times_s[name])
+        found.append(
+            CollectiveRun(
+                kind=kind,
+                ranks=group.size,
+                nodes=round(float(link.num_nodes)),
+                payload_bytes=payload,
+                algorithm=fastest,
+                time_s=times_s[fastest] if group.size > 1 else 0.0,
+                bound=_bound(kind, payload, link, fastest, network),
+                times_s=times_s,
+            )
+        )
+    return found
+
+
+def _times_s(kind: CollectiveKind, payload: float, link: GroupLink) -> dict[str, float]:
+    """Seconds of every algorithm that runs there."""
+    times = {
+        name: float(algorithm.time_s(kind, payload, link))
+        for name, algorithm in ALGORITHMS.items()
+        if kind in algorithm.kinds
+    }
+    return {name: time_s for name, time_s in times.items() if math.isfinite(time_s)}
+
+
+def _cannot(
+    kind: CollectiveKind, link: GroupLink, forced: Sequence[str], times_s: Mapping[str, float]
+) -> PlanError:
+    nodes = round(float(link.num_nodes))
+    place = f"{nodes} node" if nodes == 1 else f"{nodes} nodes"
+    return PlanError(
+        f"{' or '.join(forced)} does not run {kind} on {round(float(link.size))} ranks of {place}",
+        where="--algorithm",
+        hint=f"there run {', '.join(times_s)}",
+    )
+
+
+def _bound(
+    kind: CollectiveKind, payload: float, link: GroupLink, algorithm: str, network: str
+) -> str:
+    """Which of latency, links in the node and network would save most if it cost nothing."""
+    if link.size == 1:
+        return _NOTHING
+    names = [field.name for field in fields(GroupLink)]
+    finite = [name for name in names if 0.0 < _number(link, name) < math.inf]
+    rates = [name for name in finite if name.endswith("_bytes_per_s")]
+    relieved = {
+        "latency": {name: 0.0 for name in finite if name.endswith(_TIMES)},
+        "torus links" if link.torus_bytes_per_s else "links in the node": {
+            name: math.inf for name in rates if name != "network_bytes_per_s"
+        },
+        network: {"network_bytes_per_s": math.inf},
+    }
+    times_s = {
+        what: float(ALGORITHMS[algorithm].time_s(kind, payload, replace(link, **changes)))
+        for what, changes in relieved.items()
+    }
+    return min(times_s, key=lambda what: times_s[what])
+
+
+def _number(link: GroupLink, name: str) -> float:
+    return math.inf if name == "algorithms" else float(getattr(link, name))
+
+
+def _network_name(cluster: Cluster, group: ProcessGroup, link: GroupLink) -> str:
+    """The tier whose oversubscription takes most of a group's bandwidth, or else the NIC."""
+    if link.num_nodes == 1:
+        return "NIC"
+    gains: dict[str, float] = {"NIC": float(link.network_bytes_per_s)}
+    for index, tier in enumerate(cluster.tiers):
+        freed = replace(tier, oversubscription=1.0)
+        tiers = (*cluster.tiers[:index], freed, *cluster.tiers[index + 1 :])
+        topology = Topology.of(replace(cluster, tiers=tiers))
+        wider = topology.group_link(group, num_ranks=group.size * group.stride)
+        gains[f"tier {tier.name}"] = float(wider.network_bytes_per_s)
+    return max(gains, key=lambda name: gains[name])

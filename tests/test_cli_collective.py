@@ -1,0 +1,70 @@
+"""``trainsim collective`` end to end."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from simulator.cli import app
+
+POD = ("--cluster", "dgx-h100-superpod")
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, ["collective", *arguments])
+
+
+def test_a_sweep_of_sizes() -> None:
+    shown = run("all-reduce", *POD, "--bytes", "1KiB:1GiB:x1024")
+    assert shown.exit_code == 0
+    lines = [line.split() for line in shown.output.splitlines()[3:]]
+    assert [line[2:4] for line in lines] == [["1", "KiB"], ["1", "MiB"], ["1", "GiB"]]
+
+
+def test_json_is_in_si_units() -> None:
+    shown = run("allgather", *POD, "--ranks", "8,64", "--stride", "8", "--json")
+    data = json.loads(shown.output)
+    assert (data["kind"], data["stride"], len(data["runs"])) == ("all_gather", 8, 2)
+    first = data["runs"][0]
+    assert first["payload_bytes"] == 2**30  # of a scan over ranks
+    assert first["algorithm_bytes_per_s"] == pytest.approx(2**30 / first["time_s"])
+    assert first["times_s"][first["algorithm"]] == first["time_s"]
+
+
+def test_compare_marks_what_the_library_takes() -> None:
+    shown = run("all_reduce", *POD, "--ranks", "1024", "--bytes", "1GiB", "--compare")
+    header, line = shown.output.splitlines()[2:4]
+    assert header.split()[3:] == ["ring", "tree", "hierarchical", "halving_doubling", "collnet"]
+    assert line.count("*") == 1
+
+
+def test_files(tmp_path: Path) -> None:
+    page, rows = tmp_path / "x.html", tmp_path / "x.csv"
+    scan = (*POD, "--ranks", "8:512:x8")
+    assert run("all_reduce", *scan, "--html", str(page), "--table", str(rows)).exit_code == 0
+    assert "<svg" in page.read_text()
+    header, *lines = rows.read_text().splitlines()
+    assert len(lines) == 3
+    assert {"time_s", "bus_bytes_per_s", "times_s_ring"} <= set(header.split(","))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("all_reduse", *POD), "did you mean all_reduce"),
+        (("all_reduce", "--cluster", "dgx-h100-superpot"), "dgx-h100-superpod"),
+        (("all_reduce", *POD, "--ranks", "0"), "at --ranks"),
+        (("all_reduce", *POD, "--ranks", "1000000"), "nodes asked of cluster"),
+        (("all_reduce", *POD, "--bytes", "10"), "at --bytes"),
+        (("all_reduce", *POD, "--bytes", "1GiB:1KiB:x2"), "no range of sizes"),
+        (("all_reduce", *POD, "--bytes", "1KiB:1GiB:x1"), "no range of sizes"),
+        (("all_reduce", *POD, "--algorithm", "rings"), "did you mean ring"),
+        (("all_reduce", *POD, "--algorithm", "tree"), "does not run all_reduce"),
+        (("all_reduce", *POD, "--ranks", "1:900:+1", "--bytes", "1B:2B:x2"), "more than 1000"),
+    ],
+)
+def test_wrong_input(arguments: tuple[str, ...], words: str) -> None:
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert words in refused.output

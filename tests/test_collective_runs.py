@@ -1,0 +1,82 @@
+"""What ``collective`` computes: choice, bandwidths, and what bounds a run."""
+
+import pytest
+
+from simulator.collective_runs import collective_runs
+from simulator.cost.collective import ALGORITHMS, collective_s
+from simulator.errors import PlanError
+from simulator.plan import ProcessGroup
+from simulator.spec.hardware import load_cluster
+from simulator.topology import Topology
+
+ABOVE = {"oversubscription": 4, "hop": "1 us", "source": "test"}
+OVERSUBSCRIBED = {
+    "extends": "dgx-h100-superpod",
+    "tiers": [
+        {**ABOVE, "name": "leaf", "nodes_per_group": 2, "oversubscription": 1},
+        {**ABOVE, "name": "spine", "nodes_per_group": 2048},
+    ],
+}
+"""Of two nodes below a leaf one sends through the spine, which takes 1 / 4 of what both could."""
+
+
+def runs(kind, size, payloads, *, stride=1, cluster="dgx-h100-superpod", forced=()):
+    machine = load_cluster(cluster, num_nodes=-(-size * stride // 8))
+    return collective_runs(machine, kind, ProcessGroup("dp", size, stride), payloads, forced=forced)
+
+
+def test_a_run_is_what_a_step_pays():
+    (run,) = runs("all_reduce", 256, [1e9])
+    link = Topology.of(load_cluster("dgx-h100-superpod", num_nodes=32)).group_link(
+        ProcessGroup("dp", 256, 1)
+    )
+    assert run.time_s == collective_s("all_reduce", 1e9, link)
+    assert (run.nodes, run.algorithm) == (32, "tree")
+    assert run.algorithm_bytes_per_s == 1e9 / run.time_s
+    # busbw = algbw * 2 (n - 1) / n
+    assert run.bus_bytes_per_s == pytest.approx(run.algorithm_bytes_per_s * 2 * 255 / 256)
+
+
+def test_the_choice_is_among_those_of_the_library():
+    for run in runs("all_gather", 64, [1e3, 1e9], stride=8):
+        assert run.algorithm == "ring"
+        assert run.times_s.keys() == {"ring", "halving_doubling", "pat"}
+    named = load_cluster({"extends": "dgx-h100-superpod", "collective_algorithms": "pat"})
+    (run,) = collective_runs(named, "all_gather", ProcessGroup("dp", 64, 8), [1e3])
+    assert run.algorithm == "pat"
+
+
+def test_forced_is_never_faster_than_the_best_of_all():
+    (free,) = runs("all_reduce", 64, [1e6], forced=tuple(ALGORITHMS))
+    for name in free.times_s:
+        (run,) = runs("all_reduce", 64, [1e6], forced=(name,))
+        assert (run.algorithm, run.time_s >= free.time_s) == (name, True)
+
+
+def test_forced_where_it_cannot_run():
+    with pytest.raises(PlanError, match="tree does not run all_reduce on 8 ranks of 1 node"):
+        runs("all_reduce", 8, [1e6], forced=("tree",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "payload", "cluster", "bound"),
+    [
+        ("all_reduce", 8, 1e3, "dgx-h100-superpod", "latency"),
+        ("all_reduce", 8, 1e10, "dgx-h100-superpod", "links in the node"),
+        ("all_to_all", 64, 1e10, "dgx-h100-superpod", "NIC"),
+        ("all_reduce", 1024, 1e10, OVERSUBSCRIBED, "tier spine"),
+        ("all_to_all", 16, 1e10, OVERSUBSCRIBED, "NIC"),  # below one leaf
+        ("all_reduce", 1, 1e6, "dgx-h100-superpod", "-"),
+        ("all_reduce", 64, 1e10, "tpu-v4-pod", "torus links"),
+    ],
+)
+def test_what_bounds_a_run(kind, size, payload, cluster, bound):
+    devices = 4 if cluster == "tpu-v4-pod" else 8
+    machine = load_cluster(cluster, num_nodes=-(-size // devices))
+    (run,) = collective_runs(machine, kind, ProcessGroup("dp", size, 1), [payload])
+    assert run.bound == bound
+
+
+def test_one_rank_takes_no_time():
+    (run,) = runs("all_reduce", 1, [1e6])
+    assert (run.time_s, run.bus_bytes_per_s) == (0.0, 0.0)
