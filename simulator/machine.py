@@ -173,6 +173,8 @@ class NetworkCurve:
         message_s: one point-to-point message.
         two_node_trees: between two nodes the library takes a tree, which carries the payload once
             where a ring carries it almost twice. NCCL's own tuner does so with NVLS only.
+        message_fraction: fraction of a NIC's bandwidth that messages between two devices reach;
+            that of collectives where it is None.
     """
 
     bandwidth_fraction: float
@@ -183,6 +185,7 @@ class NetworkCurve:
     ring_hop_s: float
     message_s: float
     two_node_trees: bool = False
+    message_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from simulator.cost.footprint import BufferBytes, StateBytes
+from simulator.cost.footprint import FP32_BYTES, BufferBytes, StateBytes
 from simulator.cost.offload_memory import (
     LayerBytes,
     off_device,
@@ -62,6 +62,12 @@ def spread(
         # So many layers as wait for a buffer, and the one that arrives.
         share = (offload.pinned_buffers + 1) / max(costs.num_layers(stages), 1)
         elsewhere["host"]["gradients"] *= min(share, 1.0)
+    wide = scenario.training.optimizer.gradient_bytes >= FP32_BYTES
+    if offload.optimizer_moment == "delayed" and wide and "gradients" in elsewhere["host"]:
+        # The update reads those of a step while those of the next one land; 16-bit ones land
+        # beside the copy in fp32 that it reads.
+        landing = offload.gradients.share("host") * as_float(states.gradients)
+        elsewhere["host"]["gradients"] += landing
     elsewhere["host"]["pinned"] = as_float(pinned_bytes(layer, offload))
     return on_device(states, offload), kept, elsewhere
 

@@ -24,7 +24,6 @@ from simulator.cost.output_memory import (
 )
 from simulator.errors import PlanError
 from simulator.host import host_costs, swapping
-from simulator.machine import BYTES_PER_ELEMENT
 from simulator.model import num_expert_layers
 from simulator.numeric import FloatArray, IntArray, Numeric, whole_ticks
 from simulator.plan import (
@@ -40,6 +39,7 @@ from simulator.topology import Topology
 from simulator.trained import (
     adapter_width,
     adapters_per_layer,
+    gathered_weight_bytes,
     kept_inputs,
     layer_update_s,
     state_bytes_per_parameter,
@@ -246,9 +246,7 @@ def data_costs(
         layer_update_s=layer_update_s(scenario),
         layerwise=scenario.training.gradient_release == "layerwise",
         activations=(),
-        gather_bytes=max(
-            BYTES_PER_ELEMENT[scenario.training.precision], scenario.stack.gather_bytes
-        ),
+        gather_bytes=gathered_weight_bytes(scenario),
         gradient_reduce_bytes=scenario.training.optimizer.gradient_reduce_bytes,
     )
 

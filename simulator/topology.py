@@ -147,7 +147,8 @@ class Topology:
             slow = max(slow, tier.oversubscription * min(1.0, abs(node_a - node_b) / below))
             below = tier.nodes_per_group
         latency_s = network.message_s + sum(tier.hop_s for tier in crossed)
-        return PathLink(share * network.bandwidth_fraction / slow, latency_s, 1.0)
+        fraction = network.message_fraction or network.bandwidth_fraction
+        return PathLink(share * fraction / slow, latency_s, 1.0)
 
     def _link(self, group: ProcessGroup, num_ranks: int) -> GroupLink:
         """The link of the worst placed sibling: most nodes, slowest network, slowest rings."""

@@ -24,7 +24,7 @@ from simulator.cost.low_rank import adapter_parameters, optimizer_state_bytes, r
 from simulator.cost.memory_bound import memory_bound_s
 from simulator.fine_tuning import BaseWeights, layer_matrices, op_of
 from simulator.machine import BYTES_PER_ELEMENT
-from simulator.model import layer_matrix_parameters
+from simulator.model import layer_matrix_parameters, num_parameters
 from simulator.scenario import Scenario
 from simulator.workload.adapters import Tuning
 from simulator.workload.step_costs import StepCosts
@@ -182,6 +182,25 @@ def trained_states(
     if training.gradient_release == "layerwise":
         states = replace(states, gradients=_released_gradients(scenario, costs, stages))
     return states
+
+
+def gathered_weight_bytes(scenario: Scenario) -> float:
+    """Bytes that travel for a weight where weights are sharded, on average over the model.
+
+    Frozen matrices that are gathered before use travel as they are stored, and are dequantised
+    where they are used.
+
+    Source: bitsandbytes, docs/source/fsdp_qlora.md: ``quant_storage`` lets FSDP shard and gather
+        the packed weights.
+    """
+    training, model = scenario.training, scenario.model
+    wide = max(BYTES_PER_ELEMENT[training.precision], scenario.stack.gather_bytes)
+    tuned = training.fine_tuning
+    stored = None if tuned is None else STORED_BYTES.get(tuned.base)
+    if stored is None or scenario.plan.sharding.gather != "before_use":
+        return wide
+    matrices = model.num_layers * float(layer_matrix_parameters(model)) / num_parameters(model)
+    return wide - matrices * (wide - stored)
 
 
 def _released_gradients(scenario: Scenario, costs: StepCosts, stages: tuple[int, ...]) -> float:

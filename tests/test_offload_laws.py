@@ -151,6 +151,7 @@ def closed_forms(step: Step) -> dict[tuple[str, str], float]:
         ("h2d", "weights"): 2 * count * weights * w.away,
         ("nvme-read", "weights"): 2 * count * weights * w.on_nvme,
         ("d2h", "gradients"): landings * gradients * max(g.away, o.away),
+        ("h2d", "gradients"): (count - 1) * gradients * g.share("host"),
         ("nvme-write", "gradients"): count * gradients * g.on_nvme,
         ("nvme-read", "gradients"): (count - 1) * gradients * g.on_nvme,
         ("d2h", "activations"): swapped,

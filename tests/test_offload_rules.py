@@ -143,3 +143,26 @@ def test_gathers_run_no_further_ahead_than_copies() -> None:
     passes = np.flatnonzero((phase == OpPhase.F) | (phase == OpPhase.B))
     assert gathers.size == passes.size > 2
     assert np.all(timeline.start_s[gathers[1:]] >= timeline.end_s[passes[:-1]])
+
+
+def _with_delayed_update(gradient_bytes: int, moment: str) -> float:
+    """Gradients in the host memory of a node, in bytes."""
+    offload = f"{{gradients: host, optimizer: host, optimizer_moment: {moment}}}"
+    memory = memory_of(
+        load_scenario(
+            NAME,
+            [
+                "plan.sharding=zero2",
+                f"plan.offload={offload}",
+                f"training.optimizer={{name: adam, gradient_bytes: {gradient_bytes}}}",
+            ],
+        )
+    )
+    return next(tier for tier in memory.tiers if tier.name == "host").terms["gradients"]
+
+
+def test_a_delayed_update_reads_one_set_of_gradients_while_another_lands() -> None:
+    """In 32 bits two sets of 4 bytes; in 16 bits the landing 2 and the 4 that the update reads."""
+    assert _with_delayed_update(4, "delayed") == 2 * _with_delayed_update(4, "after_step")
+    assert _with_delayed_update(2, "delayed") == _with_delayed_update(2, "after_step")
+    assert _with_delayed_update(2, "delayed") == 1.5 * _with_delayed_update(4, "after_step")

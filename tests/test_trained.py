@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.errors import PlanError, SpecError
+from simulator.model import layer_matrix_parameters, num_parameters
 from simulator.report.report import RankMemory, Report
 from simulator.simulate import memory_of, simulate
-from simulator.spec.load import ScenarioSource, parse_scenario
+from simulator.spec.load import ScenarioSource, load_scenario, parse_scenario
 from simulator.spec.overrides import parse_override
+from simulator.trained import gathered_weight_bytes
 
 BASE: dict[str, object] = {
     "model": "llama-7b",
@@ -159,3 +161,17 @@ def test_the_echo_of_plain_training_has_no_new_keys() -> None:
     assert not [
         key for key in ("fine_tuning", "gradient_release", "keep_ratio", "rank") if key in echo
     ]
+
+
+def test_quantised_weights_travel_as_they_are_stored() -> None:
+    """nf4 takes 0.516 of 2 bytes in the matrices of the layers, 16 bits in tables and norms."""
+    over = ["plan.sharding=zero3", "training.fine_tuning={method: qlora, rank: 8}"]
+    scenario = load_scenario("llama2-7b-lora", over)
+    model = scenario.model
+    matrices = model.num_layers * layer_matrix_parameters(model) / num_parameters(model)
+    expected = 0.516 * matrices + 2.0 * (1 - matrices)
+    assert gathered_weight_bytes(scenario) == pytest.approx(expected)
+    assert 0.5 < expected < 0.7
+    plain = load_scenario("llama2-7b-lora", ["plan.sharding=zero3"])
+    assert gathered_weight_bytes(plain) == 2.0
+    assert gathered_weight_bytes(load_scenario("llama2-7b-lora", over[1:])) == 2.0

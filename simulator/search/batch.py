@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.machine import Accelerator
 from simulator.numeric import IntArray
 from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
@@ -53,6 +54,11 @@ class Batch:
     def schedule(self) -> Schedule:
         """Order of the passes."""
         return self.pipeline.schedule
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """On which all candidates run."""
+        return self.prices.base.cluster.node.accelerator
 
     @property
     def layout(self) -> Layout:

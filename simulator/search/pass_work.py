@@ -18,6 +18,7 @@ from simulator.search.prices import Branch
 from simulator.search.space import SCHEDULE_NAMES
 from simulator.search.steady import period_of
 from simulator.search.unique import distinct
+from simulator.workload.contention import bucket_slowed_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,9 @@ def _beside(
     phase = Phase.W if schedule.splits_backward else Phase.B
     own_s = prices.phases_s[phase][:, batch.layout.kind_index]
     piece_s = whole_ticks(own_s / pieces).sum(axis=0)
+    computed_s = (own_s[0] + own_s[1]) / pieces
+    slowed_s = bucket_slowed_s(computed_s, data.reduce_piece_s, pieces, batch.accelerator)
+    piece_s = piece_s + whole_ticks(np.where(reduces, slowed_s, 0.0))
     none = np.zeros((1, key.size))
     send_s = np.concatenate((none, blocking_s)) if phase is Phase.B else 0.0
     stream_s = np.zeros((schedule.num_ranks, key.size))

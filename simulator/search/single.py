@@ -19,6 +19,8 @@ from simulator.search.policies import (
 from simulator.search.steady import after_periods
 from simulator.search.stream import served_s
 from simulator.search.unique import distinct
+from simulator.workload.contention import bucket_slowed_s
+from simulator.workload.price import slowed_s
 
 
 @dataclass(slots=True)
@@ -75,6 +77,9 @@ def _whole_weights_s(batch: Batch, prices: StepPrices) -> FloatArray:
     forward_s = whole_ticks(terms[Phase.F]).sum(axis=0)
     backward_s = whole_ticks(terms[Phase.B]).sum(axis=0)
     piece_s = whole_ticks(terms[Phase.B] / pieces).sum(axis=0)
+    computed_s = (terms[Phase.B, 0] + terms[Phase.B, 1]) / pieces
+    slower_s = bucket_slowed_s(computed_s, stages.reduce_piece_s[0], pieces, batch.accelerator)
+    piece_s = piece_s + whole_ticks(np.where(beside, slower_s, 0.0))
     gathered_s = np.where(gathers & beside, stages.gather_s[0], 0.0)
     clock = _Clock(np.maximum(begin_s, gathered_s), gathered_s)
     clock.repeat(
@@ -129,8 +134,14 @@ def _layers(batch: Batch, terms: FloatArray) -> _Layers:
         ]
     )[inverse].T
     gather_s, reduce_s, host_s = traffic[0:2], traffic[2], traffic[3:5]
+    beside_s = (gather_s[Phase.F], gather_s[Phase.B] + reduce_s)
+    slowed = [
+        slowed_s((terms[phase, 0] + terms[phase, 1]) / pieces, beside_s[phase], batch.accelerator)
+        for phase in (Phase.F, Phase.B)
+    ]
     piece_s = [
         whole_ticks(terms[phase, :2] / pieces).sum(axis=0)
+        + whole_ticks(np.where(candidates.overlap_dp == 1, slowed[phase], 0.0))
         + whole_ticks((terms[phase, 2] + host_s[phase]) / pieces)
         + whole_ticks(terms[phase, 3] / pieces)
         for phase in (Phase.F, Phase.B)

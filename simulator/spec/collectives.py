@@ -137,6 +137,7 @@ class NetworkSpec(Spec):
     ring_hop: Seconds
     message: Seconds
     two_node_trees: StrictBool = False
+    message_fraction: Fraction | None = None
 
     def curve(self) -> NetworkCurve:
         """The frozen form."""
@@ -149,4 +150,5 @@ class NetworkSpec(Spec):
             ring_hop_s=self.ring_hop,
             message_s=self.message,
             two_node_trees=self.two_node_trees,
+            message_fraction=self.message_fraction,
         )

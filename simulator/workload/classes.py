@@ -85,6 +85,10 @@ class CostTableDraft:
             self._bytes.append((alloc_bytes, free_bytes))
         return row
 
+    def seconds(self, row: int) -> Numeric:
+        """Duration of a class, in whole ticks as in the table."""
+        return sum(whole_ticks(np.asarray(value)) for value in self._terms[row].values())
+
     @property
     def names(self) -> tuple[str, ...]:
         """Class names in row order."""

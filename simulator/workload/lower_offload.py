@@ -170,12 +170,43 @@ def _land_gradients(replica: Replica, host: HostCosts, rank: int) -> None:
     replica.draft.add_edges(ready, copies)
     if whole < 0:
         after(replica, copies, replica.ids[done], 1 + offload.overlap)
+    if every and offload.gradients.tier == "host":
+        _add_up_on_device(replica, each * offload.gradients.away, done, ready, copies)
     landed = copies
     if offload.gradients.on_nvme > 0:
         stored = offload.gradients.on_nvme * each
         landed = _store_gradients(replica, stored, done, copies)
     last = pieces.microbatch[done] == replica.schedule.num_microbatches - 1
     replica.landed[rank] = (done[last], landed[last])
+
+
+def _add_up_on_device(
+    replica: Replica, payload: FloatArray, done: IntArray, ready: IntArray, landings: IntArray
+) -> None:
+    """After the first microbatch, what has landed comes back, is added to, and lands again.
+
+    The addition itself, and its buffer of one layer's shard, are taken to be small.
+
+    Source: DeepSpeed, runtime/zero/stage3.py, ``partition_grads``: "copy first to src device, do
+        the addition there, then move back to dst. adding directly to cpu is very slow".
+
+    Args:
+        replica: to which the copies are added.
+        payload: [pieces], bytes of each.
+        done: [pieces], of the backwards whose gradients leave.
+        ready: [pieces], ops that complete their gradients.
+        landings: [pieces], ops that take them to the host.
+    """
+    pieces = replica.pieces
+    later = np.flatnonzero(pieces.microbatch[done] > 0)
+    if not later.size:
+        return
+    own = done[later]
+    back = add_copies(replica, "h2d", payload[later], own, what="gradients", offset=0.45)
+    first = pieces.first[replica.last_phase, pieces.stage[own], pieces.microbatch[own] - 1]
+    replica.draft.add_edges(ready[later], back)
+    replica.draft.add_edges(landings[np.searchsorted(done, first + pieces.index[own])], back)
+    replica.draft.add_edges(back, landings[later])
 
 
 def _store_gradients(

@@ -7,6 +7,7 @@ import numpy as np
 from simulator.machine import PathLink
 from simulator.numeric import IntArray
 from simulator.schedule.action import Phase, Schedule
+from simulator.workload.contention import piece_slowed_s
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
 from simulator.workload.step_costs import StepCosts
@@ -64,12 +65,19 @@ def _pass_rows(replica: Replica) -> IntArray:
             continue
         for stage in range(schedule.num_stages):
             send = None if replica.plan.overlap_pp else _path_after(replica, phase, stage)
-            rows[phase, stage, _WHOLE] = costs.pass_row(stage, phase, send=send)
+            slowed_s = piece_slowed_s(costs, stage, phase, 1)
+            rows[phase, stage, _WHOLE] = costs.pass_row(stage, phase, send=send, slowed_s=slowed_s)
             count = int(most[phase, stage])
             if count > 1:
+                slowed_s = piece_slowed_s(costs, stage, phase, count)
                 for place, piece in ((_FIRST, 0), (_MIDDLE, 1), (_LAST, count - 1)):
                     rows[phase, stage, place] = costs.pass_row(
-                        stage, phase, send=send, piece=piece, num_pieces=count
+                        stage,
+                        phase,
+                        send=send,
+                        piece=piece,
+                        num_pieces=count,
+                        slowed_s=slowed_s,
                     )
     return rows
 

@@ -36,7 +36,11 @@ from simulator.workload.kernel import (
 
 OVERLAP_SLOWDOWN: Final = 0.189
 """Share by which compute is slower while a collective runs beside it: it holds SMs and memory
-bandwidth. Source: mean over 4xA100, H100, MI250 and MI210 of arXiv 2507.03114 (abstract)."""
+bandwidth. Source: mean over 4xA100, H100, MI250 and MI210 of arXiv 2507.03114 (abstract), GPT and
+LLaMA with collectives of tensor and of data parallelism beside compute.
+
+Assumes: as much for collectives that leave the node: they move less per second through device
+memory, but hold as many SMs (DeepSeek-V3 sets 20 of 132 aside, 15 %: arXiv 2412.19437, 3.2.2)."""
 
 MISALIGNED_SLOWDOWN: Final = 3.0
 """Time of a product whose rows start at multiples of 2 bytes, over that of an aligned one.
@@ -176,6 +180,15 @@ def _collective_cost(kernel: Collective, context: PriceContext) -> KernelCost:
     return KernelCost(f"{kernel.axis} {kernel.kind}", 0.0, seconds, 0.0, 0.0, kernel.axis)
 
 
+def slowed_s(compute_s: Numeric, beside_s: Numeric, accelerator: Accelerator) -> Numeric:
+    """Seconds by which compute takes longer for collectives of a given length beside it.
+
+    None on a TPU, whose chips exchange by remote DMA (JAX, ``pallas.tpu.async_remote_copy``).
+    """
+    share = 0.0 if accelerator.architecture == "tpu" else OVERLAP_SLOWDOWN
+    return share * np.minimum(compute_s, beside_s)
+
+
 def _overlapped_cost(kernel: Overlapped, context: PriceContext) -> KernelCost:
     """Longest of the two, plus the slow-down of compute under communication, plus pipeline fill.
 
@@ -185,7 +198,8 @@ def _overlapped_cost(kernel: Overlapped, context: PriceContext) -> KernelCost:
     comm_s = _collective_cost(kernel.collective, context).exposed_s
     shorter = np.minimum(compute.device_s, comm_s)
     fill = shorter / kernel.chunks if kernel.chunks > 1 else 0.0
-    together = np.maximum(compute.device_s, comm_s) + fill + OVERLAP_SLOWDOWN * shorter
+    slowed = slowed_s(compute.device_s, comm_s, context.accelerator)
+    together = np.maximum(compute.device_s, comm_s) + fill + slowed
     total = np.minimum(together, compute.device_s + comm_s)
     return KernelCost(
         compute.family, compute.device_s, total - compute.device_s, compute.flops, 0.0

@@ -83,6 +83,7 @@ class StepCosts(HeldParameters):
         send: PathLink | None,
         piece: int = 0,
         num_pieces: int = 1,
+        slowed_s: Numeric = 0.0,
     ) -> int:
         """Row of one phase of a stage, or of one of its equal pieces.
 
@@ -92,18 +93,18 @@ class StepCosts(HeldParameters):
             send: path of a blocking send after it, None where nothing is sent.
             piece: which piece; the first takes memory, the last sends and gives memory back.
             num_pieces: pieces the phase is cut into.
+            slowed_s: what data-parallel collectives beside it add (``contention``).
         """
         cost = self.stage_cost(stage, phase)
         last = piece == num_pieces - 1
-        position = (
-            "whole" if num_pieces == 1 else "last" if last else "first" if piece == 0 else "middle"
-        )
+        side = "last" if last else "first" if piece == 0 else "middle"
         terms: dict[str, Numeric] = {
             "compute": cost.compute_s / num_pieces,
             "recompute": cost.recompute_s / num_pieces,
             "overhead": (cost.overhead_s + self.list_host_s(stage, phase)) / num_pieces,
             "tp_comm": cost.tp_comm_s / num_pieces,
             "ep_comm": cost.ep_comm_s / num_pieces,
+            "dp_comm": slowed_s,
         }
         path = ""
         if send is not None and last:
@@ -112,7 +113,7 @@ class StepCosts(HeldParameters):
         memory = self.activations[stage]
         alloc = memory.acquired(phase)
         free = memory.released(phase, splits_backward=self.pricer.splits_backward)
-        part = "" if num_pieces == 1 else f" ({position} of {num_pieces})"
+        part = "" if num_pieces == 1 else f" ({side} of {num_pieces})"
         name = f"{phase.name} {self.kinds[stage].label}{part}{path}"
         swapped = memory.swapped / num_pieces
         return self.table.add(

@@ -135,14 +135,23 @@ def test_throughput_on_512_gpus_is_within_a_fifth(name: str, published: float) -
     assert rate(run(name)) == pytest.approx(published, rel=0.2)
 
 
-def test_the_largest_models_run_too_fast() -> None:
-    """Aimed at within 12 %: 43 and 37 TFLOP/s. What is missing grows with the bytes on the NICs.
+def test_ten_trillion_run_within_twelve_per_cent() -> None:
+    assert rate(run("10T")) == pytest.approx(43, rel=0.12)
 
-    All gathers hide behind compute here (1.8 of 4 s of them at 20T); the paper's model of
-    efficiency (section 4) adds them to it.
+
+def test_twenty_trillion_run_too_fast() -> None:
+    """Aimed at 37 TFLOP/s within 12 %; 22 % too fast.
+
+    1,827 of 4,524 s of collectives hide behind compute and slow it by 0.189 of their time. That the
+    step takes the 4,949 s of the bar, 425 s more are missing: a share of 0.42, which is above the
+    largest that was ever measured (0.40, arXiv 2507.03114). The paper blames its batch of 1.25 per
+    GPU (section 8.3, from memory), which is the one that runs here.
     """
-    assert rate(run("10T")) == pytest.approx(43, rel=0.17)
-    assert 37 < rate(run("20T")) < 1.35 * 37
+    report = run("20T")
+    assert 1.12 * 37 < rate(report) < 1.24 * 37
+    needed_s = report.step_time_s * rate(report) / (1.12 * 37)
+    hidden_s = report.time["dp_comm"] / 0.189
+    assert (needed_s - report.step_time_s) / hidden_s + 0.189 > 0.40
 
 
 def test_a_trillion_speeds_up_more_than_the_machine_grows() -> None:
@@ -156,11 +165,14 @@ def test_a_trillion_speeds_up_more_than_the_machine_grows() -> None:
 
 @pytest.mark.parametrize(("sequences", "published"), [(2, 1.29), (8, 1.09), (14, 1.01)])
 def test_prefetch_and_overlap_matter_at_small_batches(sequences: int, published: float) -> None:
-    """Figure 6d: 8 billion parameters, 10 layers of 8192, on 64 GPUs. Read off to 0.05."""
+    """Figure 6d: 8 billion parameters, 10 layers of 8192, on 64 GPUs. Read off to 0.05.
+
+    Homes are not stated; the states of so small a model fit the devices. With gradients and
+    optimizer on the host the batch of 2 gives 1.22, with checkpoints there the batch of 14 1.06.
+    """
     seconds: dict[bool, float] = {}
     for overlap in (True, False):
-        homes = ZERO_OFFLOAD | {"overlap": overlap}
-        source = dgx2(8192, 10, homes, gpus=64, sequences=sequences)
+        source = dgx2(8192, 10, None, gpus=64, sequences=sequences)
         scenario = source.having(Override("plan.overlap", {"dp": overlap})).scenario()
         seconds[overlap] = simulate(scenario, levers=False).step_time_s
     assert seconds[False] / seconds[True] == pytest.approx(published, abs=0.05)
@@ -234,8 +246,28 @@ def test_fuyou_is_several_times_as_fast_at_one_batch() -> None:
     assert 0.3 < slow.time["optimizer"] / slow.step_time_s < 0.7
 
 
+def test_fuyou_is_furthest_ahead_at_one_batch_of_eight() -> None:
+    """Reports of the paper say "up to 3.47 times" for 13B: the largest ratio over batches.
+
+    With fewer sequences Fuyou, too, waits for its optimizer, with more ZeRO-Infinity's is a
+    smaller part of the step: 2.6, 2.8, 1.9 at 4, 8 and 16. ZeRO-Infinity's 45 TFLOP/s are those of
+    8, not of the 24 sequences that would fit it here (87).
+    """
+    ratios = {
+        size: rate(simulate(fuyou(40, 5120, size).scenario(), levers=False))
+        / rate(simulate(zero_infinity(40, 5120, size).scenario(), levers=False))
+        for size in (4, 8, 16)
+    }
+    assert max(ratios, key=lambda size: ratios[size]) == 8
+    assert max(ratios.values()) == pytest.approx(3.47, rel=0.25)
+
+
 def test_at_the_largest_batches_that_fit_fuyou_is_less_far_ahead() -> None:
-    """Aimed at 3.5: here 24 sequences fit ZeRO-Infinity, behind which its optimizer is shorter."""
+    """Aimed at 3.5: here 24 sequences fit ZeRO-Infinity, behind which its optimizer is shorter.
+
+    The device's memory ends both, not the host's 768 GB. Were ZeRO-Infinity limited to 8, the ratio
+    would be 2.8; the paper's batches are not known.
+    """
     fitted = [
         Override(f"training.{key}", "auto_fit") for key in ("micro_batch_size", "global_batch_size")
     ]
