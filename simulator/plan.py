@@ -10,6 +10,7 @@ from simulator.fine_tuning import FineTuning
 from simulator.model import TransformerConfig
 from simulator.offload import Offload
 from simulator.sharding import ShardingPolicy
+from simulator.tp_overlap import TpOverlap
 
 AxisName = Literal["tp", "cp", "dp", "pp"]
 RecomputeMode = Literal["none", "selective", "alternate", "full"]
@@ -109,6 +110,8 @@ class ParallelismPlan:
         etp: ranks over which every expert is cut: tp (None) or 1 (experts whole, as with
             Megatron-LM's ``--expert-tensor-parallel-size 1``).
         offload: what lives in host memory or on NVMe; None for nothing.
+        tp_overlap: reductions over tp leave the products that feed them chunk by chunk; None for
+            what ``overlap_tp`` says.
     """
 
     tp: int
@@ -130,6 +133,7 @@ class ParallelismPlan:
     ep: int = 1
     etp: int | None = None
     offload: Offload | None = None
+    tp_overlap: TpOverlap | None = None
 
     @property
     def expert_tp(self) -> int:

@@ -16,6 +16,7 @@ from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microb
 from simulator.schedule.table import build_schedule
 from simulator.shard_groups import check_levels
 from simulator.stack import Stack
+from simulator.tp_overlap_rules import check_tp_overlap
 from simulator.trained_rules import check_trained
 
 AXES: Final = ("tp", "cp", "dp", "pp")
@@ -66,6 +67,7 @@ def check(scenario: Scenario) -> None:
     _check_sharding(scenario.plan)
     check_levels(scenario.plan, scenario.cluster.node, listed_weights=scenario.stack.listed_weights)
     check_offload(scenario.model, scenario.training, scenario.plan, scenario.cluster.node)
+    check_tp_overlap(scenario.plan, scenario.cluster.node.accelerator)
     stage_layers(scenario.model, scenario.plan)
     _check_recompute(scenario)
     _check_schedule(scenario)

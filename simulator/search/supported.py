@@ -20,6 +20,12 @@ def check_searchable(scenario: Scenario) -> None:
             where="model.num_experts",
             hint="'trainsim compare --vary plan.ep=1,8 --vary plan.pp=1,2' runs a few side by side",
         )
+    if scenario.plan.tp_overlap is not None:
+        raise PlanError(
+            "reductions that leave products chunk by chunk cannot be searched over yet",
+            where="plan.tp_overlap",
+            hint="'trainsim compare --vary plan.tp_overlap.mode=sm,dma' runs a few side by side",
+        )
     training, optimizer = scenario.training, scenario.training.optimizer
     policy = scenario.auto_fit
     for present, key, what in (

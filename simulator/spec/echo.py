@@ -13,6 +13,7 @@ from simulator.spec.experts import EXPERT_FIELDS
 from simulator.spec.fine_tuning import training_data
 from simulator.spec.offload import offload_data
 from simulator.spec.scenario import ScenarioSpec
+from simulator.spec.tp_overlap import tp_overlap_data
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,8 +29,10 @@ def normalised_scenario(
     """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
     without = () if model.num_experts else (*EXPERT_FIELDS, "capacity_factor")
     nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
-    plan_data = _as_data(plan, without=("offload",) if model.num_experts else ("etp", "offload"))
+    optional = ("offload", "tp_overlap")
+    plan_data = _as_data(plan, without=optional if model.num_experts else ("etp", *optional))
     offload = {"offload": offload_data(plan.offload)} if plan.offload else {}
+    chunked = {"tp_overlap": tp_overlap_data(plan.tp_overlap)} if plan.tp_overlap else {}
     overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
     lists = {
         "axis_order": list(plan.axis_order),
@@ -46,6 +49,7 @@ def normalised_scenario(
             "overlap": overlap,
             "bucket_bytes": f"{plan.bucket_bytes:.17g} B",
             **offload,
+            **chunked,
         },
         "cluster": {**spec.cluster, **nodes},
         "stack": spec.stack,

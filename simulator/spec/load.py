@@ -23,6 +23,7 @@ from simulator.spec.models import load_model
 from simulator.spec.overrides import Override, apply_overrides, parse_override
 from simulator.spec.scenario import OPTIONAL_TRAINING, ClusterPreset, PlanSpec, ScenarioSpec
 from simulator.spec.stacks import load_stack
+from simulator.spec.tp_overlap import tp_overlap_defaults
 from simulator.spec.training import training_config
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import data_dir, read_yaml
@@ -249,7 +250,9 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
 
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
-    overlap = spec.overlap
+    overlap, chunked = spec.overlap, spec.tp_overlap
+    # What says how reductions leave products replaces the stack's own way.
+    overlap_tp = stack.overlap_tp and chunked is None
     dp = spec.dp or _remaining(spec, cluster)
     return ParallelismPlan(
         tp=spec.tp,
@@ -266,12 +269,13 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         shard_group_size=spec.shard_group_size or _hybrid_group(spec, cluster, dp),
         prefetch_depth=spec.prefetch_depth,
         overlap_dp=stack.overlap_dp if overlap.dp is None else overlap.dp,
-        overlap_tp=stack.overlap_tp if overlap.tp is None else overlap.tp,
+        overlap_tp=overlap_tp if overlap.tp is None else overlap.tp,
         overlap_pp=stack.overlap_pp if overlap.pp is None else overlap.pp,
         bucket_bytes=spec.bucket_bytes,
         ep=spec.ep,
         etp=spec.etp,
         offload=spec.offload.build() if spec.offload else None,
+        tp_overlap=chunked.build() if chunked else None,
     )
 
 
@@ -310,7 +314,15 @@ def _defaults(
         "schedule": "default for this number of virtual stages",
         "overlap": "default of the stack",
     }
-    optional = ("layers_per_stage", "shard_group_size", "ep", "etp", "overlap", "offload")
+    optional = (
+        "layers_per_stage",
+        "shard_group_size",
+        "ep",
+        "etp",
+        "overlap",
+        "offload",
+        "tp_overlap",
+    )
     taken += [
         Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
         for key in _unset(spec.plan)
@@ -323,7 +335,9 @@ def _defaults(
             "default of the stack",
         )
         for axis in _unset(spec.plan.overlap)
+        if axis != "tp" or spec.plan.tp_overlap is None
     ]
+    taken += tp_overlap_defaults(spec.plan.tp_overlap)
     if spec.plan.sharding in GROUPED and spec.plan.shard_group_size is None:
         why = f"{spec.plan.sharding}: one node"
         size = Assumption("plan.shard_group_size", _shown(plan.shard_group_size), why)

@@ -26,6 +26,7 @@ from simulator.spec.offload import OffloadSpec
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.overrides import SHORT_FORMS
 from simulator.spec.quantity import Bytes, Count, Fraction, Text
+from simulator.spec.tp_overlap import TpOverlapSpec
 from simulator.spec.validate import Spec
 
 DEFAULT_STACK: Final = "megatron-core-2024"
@@ -130,6 +131,16 @@ class PlanSpec(Spec):
     overlap: OverlapSpec = OverlapSpec()
     bucket_bytes: BucketSize = 1e9
     offload: OffloadSpec | None = None
+    tp_overlap: TpOverlapSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_overlap_of_tp(self) -> Self:
+        if self.tp_overlap is not None and self.overlap.tp:
+            raise PlanError(
+                "overlap.tp: true and tp_overlap are two ways to overlap",
+                hint="leave overlap.tp out, or tp_overlap",
+            )
+        return self
 
     @field_validator("schedule")
     @classmethod
