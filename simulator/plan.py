@@ -112,6 +112,8 @@ class ParallelismPlan:
         offload: what lives in host memory or on NVMe; None for nothing.
         tp_overlap: reductions over tp leave the products that feed them chunk by chunk; None for
             what ``overlap_tp`` says.
+        overlap_replicas: replicas of a shard (HSDP) exchange gradients bucket by bucket; else once,
+            after the backward.
     """
 
     tp: int
@@ -134,6 +136,7 @@ class ParallelismPlan:
     etp: int | None = None
     offload: Offload | None = None
     tp_overlap: TpOverlap | None = None
+    overlap_replicas: bool = True
 
     @property
     def expert_tp(self) -> int:

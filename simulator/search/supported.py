@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulator.errors import PlanError
+from simulator.plan import ParallelismPlan
 from simulator.scenario import Scenario
 
 
@@ -20,12 +21,7 @@ def check_searchable(scenario: Scenario) -> None:
             where="model.num_experts",
             hint="'trainsim compare --vary plan.ep=1,8 --vary plan.pp=1,2' runs a few side by side",
         )
-    if scenario.plan.tp_overlap is not None:
-        raise PlanError(
-            "reductions that leave products chunk by chunk cannot be searched over yet",
-            where="plan.tp_overlap",
-            hint="'trainsim compare --vary plan.tp_overlap.mode=sm,dma' runs a few side by side",
-        )
+    _check_overlaps(scenario.plan)
     training, optimizer = scenario.training, scenario.training.optimizer
     policy = scenario.auto_fit
     for present, key, what in (
@@ -44,5 +40,18 @@ def check_searchable(scenario: Scenario) -> None:
             raise PlanError(
                 f"{what} cannot be searched over yet",
                 where=f"training.{key}",
+                hint="'trainsim compare --vary' runs a few plans side by side",
+            )
+
+
+def _check_overlaps(plan: ParallelismPlan) -> None:
+    for present, key, what in (
+        (plan.tp_overlap is not None, "tp_overlap", "reductions that leave products in chunks"),
+        (not plan.overlap_replicas, "overlap.replicas", "replicas that wait for the backward"),
+    ):
+        if present:
+            raise PlanError(
+                f"{what} cannot be searched over yet",
+                where=f"plan.{key}",
                 hint="'trainsim compare --vary' runs a few plans side by side",
             )

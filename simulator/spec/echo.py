@@ -33,7 +33,9 @@ def normalised_scenario(
     plan_data = _as_data(plan, without=optional if model.num_experts else ("etp", *optional))
     offload = {"offload": offload_data(plan.offload)} if plan.offload else {}
     chunked = {"tp_overlap": tp_overlap_data(plan.tp_overlap)} if plan.tp_overlap else {}
-    overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
+    overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp", "replicas")}
+    if plan.overlap_replicas:
+        del overlap["replicas"]
     lists = {
         "axis_order": list(plan.axis_order),
         "layers_per_stage": plan.layers_per_stage and list(plan.layers_per_stage),

@@ -276,6 +276,7 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         etp=spec.etp,
         offload=spec.offload.build() if spec.offload else None,
         tp_overlap=chunked.build() if chunked else None,
+        overlap_replicas=overlap.replicas,
     )
 
 
@@ -335,7 +336,7 @@ def _defaults(
             "default of the stack",
         )
         for axis in _unset(spec.plan.overlap)
-        if axis != "tp" or spec.plan.tp_overlap is None
+        if axis != "replicas" and (axis != "tp" or spec.plan.tp_overlap is None)
     ]
     taken += tp_overlap_defaults(spec.plan.tp_overlap)
     if spec.plan.sharding in GROUPED and spec.plan.shard_group_size is None:

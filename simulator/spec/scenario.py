@@ -104,11 +104,15 @@ OPTIONAL_TRAINING: Final = (
 
 
 class OverlapSpec(Spec):
-    """Which communication runs beside compute; what is left out is as the stack does it."""
+    """Which communication runs beside compute; what is left out is as the stack does it.
+
+    ``replicas: false``: replicas of a shard exchange gradients after the backward.
+    """
 
     dp: StrictBool | None = None
     tp: StrictBool | None = None
     pp: StrictBool | None = None
+    replicas: StrictBool = True
 
 
 class PlanSpec(Spec):
