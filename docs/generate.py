@@ -1,6 +1,5 @@
 """Writes the generated pages: ``python -m docs.generate``.
 
-docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md,
 docs/catalogue.md (from hardware/), docs/model.md (from docstrings), the output of commands in
 README.md and in the pages that ``WITH_OUTPUTS`` lists, and in README.md the headline of
 docs/accuracy.md. ``--accuracy`` first runs every published row, in minutes, and writes
@@ -41,6 +40,7 @@ SHARDING: Final = ROOT / "docs" / "sharding.md"
 OFFLOAD: Final = ROOT / "docs" / "offload.md"
 EXCHANGE: Final = ROOT / "docs" / "exchange.md"
 COLLECTIVES: Final = ROOT / "docs" / "collectives.md"
+OVERLAP: Final = ROOT / "docs" / "overlap.md"
 WITH_OUTPUTS: Final = (
     WHATIF,
     QUESTIONS,
@@ -50,6 +50,7 @@ WITH_OUTPUTS: Final = (
     OFFLOAD,
     EXCHANGE,
     COLLECTIVES,
+    OVERLAP,
 )
 """Pages that show what commands print."""
 BEGIN: Final = marker(HEADLINE)

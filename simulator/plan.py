@@ -11,6 +11,7 @@ from simulator.fine_tuning import FineTuning
 from simulator.model import TransformerConfig
 from simulator.offload import Offload
 from simulator.sharding import ShardingPolicy
+from simulator.tp_overlap import TpOverlap
 
 AxisName = Literal["tp", "cp", "dp", "pp"]
 RecomputeMode = Literal["none", "selective", "alternate", "full"]
@@ -112,6 +113,10 @@ class ParallelismPlan:
         offload: what lives in host memory or on NVMe; None for nothing.
         exchange: what groups of replicas exchange instead of all gradients every step; None for
             every step.
+        tp_overlap: reductions over tp leave the products that feed them chunk by chunk; None for
+            what ``overlap_tp`` says.
+        overlap_replicas: replicas of a shard (HSDP) exchange gradients bucket by bucket; else once,
+            after the backward.
     """
 
     tp: int
@@ -134,6 +139,8 @@ class ParallelismPlan:
     etp: int | None = None
     offload: Offload | None = None
     exchange: Exchange | None = None
+    tp_overlap: TpOverlap | None = None
+    overlap_replicas: bool = True
 
     @property
     def expert_tp(self) -> int:

@@ -14,9 +14,11 @@ from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig, num_expert_layers
 from simulator.offload_rules import check_offload
 from simulator.plan import ParallelismPlan, TrainingConfig, divisors, num_microbatches, stage_layers
+from simulator.replica_rules import check_replicas
 from simulator.schedule.table import build_schedule
 from simulator.shard_groups import check_levels
 from simulator.stack import Stack
+from simulator.tp_overlap_rules import check_tp_overlap
 from simulator.trained_rules import check_trained
 
 AXES: Final = ("tp", "cp", "dp", "pp")
@@ -67,6 +69,8 @@ def check(scenario: Scenario) -> None:
     _check_sharding(scenario.plan)
     check_levels(scenario.plan, scenario.cluster.node, listed_weights=scenario.stack.listed_weights)
     check_offload(scenario.model, scenario.training, scenario.plan, scenario.cluster.node)
+    check_replicas(scenario.plan, scenario.training)
+    check_tp_overlap(scenario.plan, scenario.cluster.node.accelerator)
     stage_layers(scenario.model, scenario.plan)
     check_exchange(
         scenario.model,

@@ -217,6 +217,7 @@ def stage_pricer(scenario: Scenario, topology: Topology, *, splits_backward: boo
         ep=plan.ep,
         expert_parallel=plan.ep > 1,
         cuts_experts=plan.expert_tp > 1,
+        chunked=plan.tp_overlap,
         capacity_factor=training.capacity_factor,
     )
     return StagePricer(

@@ -127,6 +127,11 @@ def matmul_s(
     return curve.launch_s + _drooped_s(joined_s.min(axis=-1), curve, steady=steady)
 
 
+def matmul_dram_s(shape: Matmul, accelerator: Accelerator) -> Numeric:
+    """Time of a product's DRAM traffic alone: inputs and output once, over what GEMMs reach."""
+    return _memory_s(shape, accelerator)[..., 0]
+
+
 def _compute_s(
     shape: Matmul, accelerator: Accelerator, peak: float, free_sms_fraction: Numeric
 ) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulator.errors import PlanError
+from simulator.plan import ParallelismPlan
 from simulator.scenario import Scenario
 
 
@@ -26,6 +27,7 @@ def check_searchable(scenario: Scenario) -> None:
             where="plan.exchange",
             hint="'trainsim compare --vary plan.exchange.every=1,12' runs a few plans side by side",
         )
+    _check_overlaps(scenario.plan)
     training, optimizer = scenario.training, scenario.training.optimizer
     policy = scenario.auto_fit
     for present, key, what in (
@@ -44,5 +46,18 @@ def check_searchable(scenario: Scenario) -> None:
             raise PlanError(
                 f"{what} cannot be searched over yet",
                 where=f"training.{key}",
+                hint="'trainsim compare --vary' runs a few plans side by side",
+            )
+
+
+def _check_overlaps(plan: ParallelismPlan) -> None:
+    for present, key, what in (
+        (plan.tp_overlap is not None, "tp_overlap", "reductions that leave products in chunks"),
+        (not plan.overlap_replicas, "overlap.replicas", "replicas that wait for the backward"),
+    ):
+        if present:
+            raise PlanError(
+                f"{what} cannot be searched over yet",
+                where=f"plan.{key}",
                 hint="'trainsim compare --vary' runs a few plans side by side",
             )

@@ -14,6 +14,7 @@ from simulator.spec.experts import EXPERT_FIELDS
 from simulator.spec.fine_tuning import training_data
 from simulator.spec.offload import offload_data
 from simulator.spec.scenario import ScenarioSpec
+from simulator.spec.tp_overlap import tp_overlap_data
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,11 +30,14 @@ def normalised_scenario(
     """The scenario as data in which nothing is left to defaults; parses to the same scenario."""
     without = () if model.num_experts else (*EXPERT_FIELDS, "capacity_factor")
     nodes = {"nodes": cluster.num_nodes} if "preset" in spec.cluster else {}
-    apart = ("offload", "exchange") if model.num_experts else ("etp", "offload", "exchange")
-    plan_data = _as_data(plan, without=apart)
+    optional = ("offload", "exchange", "tp_overlap")
+    plan_data = _as_data(plan, without=optional if model.num_experts else ("etp", *optional))
     offload = {"offload": offload_data(plan.offload)} if plan.offload else {}
     exchange = {"exchange": exchange_data(plan.exchange)} if plan.exchange else {}
-    overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp")}
+    chunked = {"tp_overlap": tp_overlap_data(plan.tp_overlap)} if plan.tp_overlap else {}
+    overlap = {axis: plan_data.pop(f"overlap_{axis}") for axis in ("dp", "tp", "pp", "replicas")}
+    if plan.overlap_replicas:
+        del overlap["replicas"]
     lists = {
         "axis_order": list(plan.axis_order),
         "layers_per_stage": plan.layers_per_stage and list(plan.layers_per_stage),
@@ -50,6 +54,7 @@ def normalised_scenario(
             "bucket_bytes": f"{plan.bucket_bytes:.17g} B",
             **offload,
             **exchange,
+            **chunked,
         },
         "cluster": {**spec.cluster, **nodes},
         "stack": spec.stack,

@@ -24,6 +24,7 @@ from simulator.spec.models import load_model
 from simulator.spec.overrides import Override, apply_overrides, parse_override
 from simulator.spec.scenario import OPTIONAL_TRAINING, ClusterPreset, PlanSpec, ScenarioSpec
 from simulator.spec.stacks import load_stack
+from simulator.spec.tp_overlap import tp_overlap_defaults
 from simulator.spec.training import training_config
 from simulator.spec.validate import validate
 from simulator.spec.yaml_file import data_dir, read_yaml
@@ -256,7 +257,9 @@ def _having(cluster: Cluster, spec: ClusterPreset) -> Cluster:
 
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
-    overlap = spec.overlap
+    overlap, chunked = spec.overlap, spec.tp_overlap
+    # What says how reductions leave products replaces the stack's own way.
+    overlap_tp = stack.overlap_tp and chunked is None
     dp = spec.dp or _remaining(spec, cluster)
     return ParallelismPlan(
         tp=spec.tp,
@@ -273,13 +276,15 @@ def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
         shard_group_size=spec.shard_group_size or _hybrid_group(spec, cluster, dp),
         prefetch_depth=spec.prefetch_depth,
         overlap_dp=stack.overlap_dp if overlap.dp is None else overlap.dp,
-        overlap_tp=stack.overlap_tp if overlap.tp is None else overlap.tp,
+        overlap_tp=overlap_tp if overlap.tp is None else overlap.tp,
         overlap_pp=stack.overlap_pp if overlap.pp is None else overlap.pp,
         bucket_bytes=spec.bucket_bytes,
         ep=spec.ep,
         etp=spec.etp,
         offload=spec.offload.build() if spec.offload else None,
         exchange=build_exchange(spec.exchange, dp, spec.tp * spec.pp * spec.cp * dp, cluster),
+        tp_overlap=chunked.build() if chunked else None,
+        overlap_replicas=overlap.replicas,
     )
 
 
@@ -326,6 +331,7 @@ def _defaults(
         "overlap",
         "offload",
         "exchange",
+        "tp_overlap",
     )
     taken += [
         Assumption(f"plan.{key}", _shown(getattr(plan, key)), reasons.get(key, "default"))
@@ -339,7 +345,9 @@ def _defaults(
             "default of the stack",
         )
         for axis in _unset(spec.plan.overlap)
+        if axis != "replicas" and (axis != "tp" or spec.plan.tp_overlap is None)
     ]
+    taken += tp_overlap_defaults(spec.plan.tp_overlap)
     if spec.plan.sharding in GROUPED and spec.plan.shard_group_size is None:
         why = f"{spec.plan.sharding}: one node"
         size = Assumption("plan.shard_group_size", _shown(plan.shard_group_size), why)

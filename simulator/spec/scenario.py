@@ -28,6 +28,7 @@ from simulator.spec.offload import OffloadSpec
 from simulator.spec.optimizers import OptimizerSpec
 from simulator.spec.overrides import SHORT_FORMS
 from simulator.spec.quantity import Bytes, Count, Fraction, Text
+from simulator.spec.tp_overlap import TpOverlapSpec
 from simulator.spec.validate import Spec
 
 DEFAULT_STACK: Final = "megatron-core-2024"
@@ -105,11 +106,15 @@ OPTIONAL_TRAINING: Final = (
 
 
 class OverlapSpec(Spec):
-    """Which communication runs beside compute; what is left out is as the stack does it."""
+    """Which communication runs beside compute; what is left out is as the stack does it.
+
+    ``replicas: false``: replicas of a shard exchange gradients after the backward.
+    """
 
     dp: StrictBool | None = None
     tp: StrictBool | None = None
     pp: StrictBool | None = None
+    replicas: StrictBool = True
 
 
 class PlanSpec(Spec):
@@ -133,6 +138,16 @@ class PlanSpec(Spec):
     bucket_bytes: BucketSize = 1e9
     offload: OffloadSpec | None = None
     exchange: Annotated[ExchangeSpec | None, _short_form("plan.exchange", dict[str, object])] = None
+    tp_overlap: TpOverlapSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_overlap_of_tp(self) -> Self:
+        if self.tp_overlap is not None and self.overlap.tp:
+            raise PlanError(
+                "overlap.tp: true and tp_overlap are two ways to overlap",
+                hint="leave overlap.tp out, or tp_overlap",
+            )
+        return self
 
     @field_validator("schedule")
     @classmethod

@@ -125,7 +125,9 @@ def reduce_moves(
             again = place + 1 < len(hops)
             moves.append(_quantised(policy.reduce_wire, left, element_bytes, link, place, again))
         left = left / link.size if kind == "reduce_scatter" else left
-    return (*moves, Move("all_reduce", left, links.replica)) if ends else tuple(moves)
+    if ends and not links.replicas_wait:
+        moves.append(Move("all_reduce", left, links.replica))
+    return tuple(moves)
 
 
 def _quantised(

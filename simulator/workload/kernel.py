@@ -14,6 +14,7 @@ import numpy as np
 from simulator.cost.attention import AttentionShape
 from simulator.cost.collective import CollectiveKind
 from simulator.numeric import Numeric
+from simulator.tp_overlap import TpOverlap
 
 WIDEST_LOAD_BYTES: Final = 16
 """What a thread loads at once, and tensor-core kernels count on.
@@ -93,11 +94,14 @@ class Overlapped:
     Attributes:
         chunks: pieces the two are cut into when one feeds the other (Wang et al. 2023); 1 when
             they are independent.
+        how: the reduction of the product's own result leaves it chunk by chunk, as this says;
+            ``chunks`` then has no meaning.
     """
 
     collective: Collective
     compute: Matmul
     chunks: int = 1
+    how: TpOverlap | None = None
 
 
 Kernel: TypeAlias = Matmul | FusedAttention | Elementwise | Collective | Overlapped

@@ -16,6 +16,7 @@ import numpy as np
 
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import Numeric
+from simulator.tp_overlap import TpOverlap
 from simulator.workload.kernel import (
     Block,
     Collective,
@@ -55,6 +56,8 @@ class Split:
         capacity_factor: tokens that an expert computes, over its even share.
         cuts_experts: experts are cut over tp; else they are whole, and every rank routes its own
             tokens.
+        chunked: reductions leave the products that feed them chunk by chunk; gathers are as without
+            ``overlap``.
     """
 
     micro_batch: Numeric
@@ -71,6 +74,7 @@ class Split:
     expert_parallel: bool = False
     capacity_factor: float = 1.0
     cuts_experts: bool = True
+    chunked: TpOverlap | None = None
 
     @property
     def tokens(self) -> Numeric:
@@ -93,6 +97,8 @@ class Split:
 
 
 def _beside(split: Split, collective: Collective, compute: Matmul, *, fused: bool) -> list[Kernel]:
+    if fused and split.chunked is not None:
+        return [Overlapped(collective, compute, how=split.chunked)]
     if fused and split.overlap:
         return [Overlapped(collective, compute, OVERLAP_CHUNKS)]
     if not fused and (split.overlap or split.backward_overlap):
@@ -205,16 +211,38 @@ def _column_products(name: str, split: Split, inputs: Numeric, columns: Numeric)
     payload = tokens * inputs * split.element_bytes
     if not split.sequence_parallel:
         reduce = Collective(f"{name}.all_reduce", "all_reduce", payload)
+        if split.chunked is not None:
+            return Block((product,), _chunked_backward(split, reduce, dgrad, wgrad))
         return Block((product,), (dgrad, *_beside(split, reduce, wgrad, fused=False)))
     gathered = tokens * inputs * split.gathered_bytes
     gather = Collective(f"{name}.all_gather", "all_gather", gathered)
     scatter = Collective(f"{name}.reduce_scatter", "reduce_scatter", payload)
+    if split.chunked is not None:
+        leaving = _beside(split, scatter, dgrad, fused=True)
+        return Block((gather, product), (gather, *leaving, wgrad))
     forward = [Overlapped(gather, product, OVERLAP_CHUNKS)] if split.overlap else [gather, product]
     backward = [
         *_beside(split, gather, dgrad, fused=False),
         *_beside(split, scatter, wgrad, fused=False),
     ]
     return Block(tuple(forward), tuple(backward))
+
+
+def _chunked_backward(
+    split: Split, reduce: Collective, dgrad: Matmul, wgrad: Matmul
+) -> tuple[Kernel, ...]:
+    """An all-reduce whose first half leaves the input gradient chunk by chunk.
+
+    The other half follows, or hides behind the weight gradient where the stack hides collectives.
+    """
+    if not split.backward_overlap:
+        return (*_beside(split, reduce, dgrad, fused=True), wgrad)
+    scatter = replace(reduce, name=f"{reduce.name}.scatter", kind="reduce_scatter")
+    gather = replace(reduce, name=f"{reduce.name}.gather", kind="all_gather")
+    return (
+        *_beside(split, scatter, dgrad, fused=True),
+        *_beside(split, gather, wgrad, fused=False),
+    )
 
 
 def row_linear(name: str, split: Split, *, inputs: Numeric, outputs: Numeric) -> Block:

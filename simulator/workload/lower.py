@@ -20,6 +20,7 @@ from simulator.workload.lower_host_optimizer import add_host_optimizer
 from simulator.workload.lower_layerwise import add_layerwise_optimizer
 from simulator.workload.lower_offload import add_offload
 from simulator.workload.lower_passes import add_dependencies, add_passes, piece_counts
+from simulator.workload.lower_replicas import add_replica_exchange
 from simulator.workload.op import OpGraph, OpPhase
 from simulator.workload.pieces import cut_into_pieces
 from simulator.workload.replica import CoupledOps, Replica
@@ -62,6 +63,7 @@ def add_step(replica: Replica) -> None:
     add_dependencies(replica)
     _add_overhead(replica)
     add_gradient_reduce(replica)
+    add_replica_exchange(replica)
     _add_tied_embedding(replica)
     _add_optimizer(replica)
     add_weight_gather(replica)

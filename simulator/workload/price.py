@@ -17,13 +17,15 @@ from simulator.cost.attention import (
     attention_flops,
     flash_attention_s,
 )
-from simulator.cost.collective import collective_s
+from simulator.cost.chunked import chunked_s, near_memory_bytes, sm_slowdown
+from simulator.cost.collective import bus_bytes, collective_s
 from simulator.cost.compute import Matmul as MatmulShape
-from simulator.cost.compute import matmul_flops, matmul_s
+from simulator.cost.compute import matmul_dram_s, matmul_flops, matmul_s
 from simulator.cost.memory_bound import elementwise_s, moved_bytes
 from simulator.machine import BYTES_PER_ELEMENT, Accelerator, GroupLink
 from simulator.numeric import Numeric
 from simulator.stack import Stack
+from simulator.tp_overlap import TpOverlap
 from simulator.workload.kernel import (
     WIDEST_LOAD_BYTES,
     Collective,
@@ -110,7 +112,11 @@ class KernelCost:
 
 
 def _product_s(
-    kernel: Matmul, shape: MatmulShape, accelerator: Accelerator, precision: str
+    kernel: Matmul,
+    shape: MatmulShape,
+    accelerator: Accelerator,
+    precision: str,
+    free_sms_fraction: float,
 ) -> Numeric:
     """``matmul_s`` of the product, slower where its rows do not start where tensor cores load.
 
@@ -121,7 +127,7 @@ def _product_s(
         among them (benchmarks/published/findings.yaml); that cuBLAS pads or copies the operands of
         plain products, but not of batched ones, would explain the difference.
     """
-    seconds = matmul_s(shape, accelerator, precision)
+    seconds = matmul_s(shape, accelerator, precision, free_sms_fraction=free_sms_fraction)
     if not kernel.in_core:
         narrow = np.less(kernel.word_bytes, _ASYNCHRONOUS_COPY_BYTES)
         return seconds * np.where(narrow, MISALIGNED_SLOWDOWN, 1.0)
@@ -131,20 +137,30 @@ def _product_s(
     return np.where(misaligned, matmul_s(shape, accelerator, "fp32"), seconds)
 
 
-def _matmul_cost(kernel: Matmul, context: PriceContext) -> KernelCost:
-    precision = context.precision if kernel.quantised else context.wide_precision
-    shape = MatmulShape(
+def _precision(kernel: Matmul, context: PriceContext) -> str:
+    return context.precision if kernel.quantised else context.wide_precision
+
+
+def _shape(kernel: Matmul, context: PriceContext) -> MatmulShape:
+    return MatmulShape(
         kernel.m,
         kernel.n,
         kernel.k,
         batch=kernel.batch,
-        element_bytes=BYTES_PER_ELEMENT[precision],
+        element_bytes=BYTES_PER_ELEMENT[_precision(kernel, context)],
         # An fp32 accumulator is read and written.
         out_bytes=8.0
         if kernel.accumulates and context.stack.fused_gradient_accumulation
         else context.activation_bytes,
     )
-    seconds = _product_s(kernel, shape, context.accelerator, precision)
+
+
+def _matmul_cost(
+    kernel: Matmul, context: PriceContext, free_sms_fraction: float = 1.0
+) -> KernelCost:
+    precision = _precision(kernel, context)
+    shape = _shape(kernel, context)
+    seconds = _product_s(kernel, shape, context.accelerator, precision, free_sms_fraction)
     flops = matmul_flops(kernel.m, kernel.n, kernel.k, kernel.batch)
     family = "attention" if kernel.in_core else "linear"
     return KernelCost(family, seconds * context.stack.gemm_scale, 0.0, flops, 0.0)
@@ -206,6 +222,44 @@ def _overlapped_cost(kernel: Overlapped, context: PriceContext) -> KernelCost:
     )
 
 
+def _chunked_cost(kernel: Overlapped, how: TpOverlap, context: PriceContext) -> KernelCost:
+    """A product and its reduction in chunks; of an all-reduce the gathering half follows.
+
+    A communication kernel takes SMs from the product and is bound by them itself. Copy engines take
+    DRAM: all they move delays the product, or only what DRAM cannot carry while both run.
+
+    Source: T3 (arXiv 2401.16677).
+    Assumes: chunks of a product are as fast as the whole; an all-reduce takes as long as its halves
+        one after the other.
+    """
+    collective, accelerator = kernel.collective, context.accelerator
+    link = context.links[collective.axis]
+    compute = _matmul_cost(kernel.compute, context)
+    scatter_s = collective_s("reduce_scatter", collective.payload_bytes, link)
+    chunks = link.size if how.chunks is None else how.chunks
+    if how.mode == "sm":
+        free = 1.0 - how.communication_sms / accelerator.num_sms
+        product_s = _matmul_cost(kernel.compute, context, free).device_s
+        together = chunked_s(product_s, scatter_s * sm_slowdown(how.communication_sms), chunks)
+    else:
+        product_s = compute.device_s
+        moved = near_memory_bytes(bus_bytes("reduce_scatter", collective.payload_bytes, link.size))
+        rate = accelerator.gemm.bandwidth_fraction * accelerator.memory_bandwidth_bytes_per_s
+        moved_s = moved / rate
+        dram_s = matmul_dram_s(_shape(kernel.compute, context), accelerator) + moved_s
+        if how.contention == "shared":
+            product_s = product_s + moved_s
+        together = chunked_s(product_s, scatter_s, chunks)
+        if how.contention == "arbitrated":
+            together = np.maximum(together, dram_s)
+    if collective.kind == "all_reduce":
+        together = together + collective_s("all_gather", collective.payload_bytes, link)
+    waits_s = together - compute.device_s
+    return KernelCost(
+        compute.family, compute.device_s, waits_s, compute.flops, 0.0, collective.axis
+    )
+
+
 def kernel_cost(kernel: Kernel, context: PriceContext) -> KernelCost:
     """Seconds, FLOPs and bytes of one kernel."""
     match kernel:
@@ -217,6 +271,8 @@ def kernel_cost(kernel: Kernel, context: PriceContext) -> KernelCost:
             return _elementwise_cost(kernel, context)
         case Collective():
             return _collective_cost(kernel, context)
+        case Overlapped(how=TpOverlap() as how):
+            return _chunked_cost(kernel, how, context)
         case Overlapped():
             return _overlapped_cost(kernel, context)
         case _:
