@@ -18,6 +18,7 @@ import typer
 from simulator import cli_whatif
 from simulator.cli_calibrate import calibrate_app
 from simulator.cli_collective import register as register_collective
+from simulator.cli_contention import register as register_contention
 from simulator.cli_largest import show_largest
 from simulator.cli_options import AsJson, Overrides, ScenarioArgument, number_within
 from simulator.cli_planning import register as register_planning
@@ -301,6 +302,7 @@ def schema() -> None:
 register_planning(app)
 register_understanding(app)
 register_collective(app)
+register_contention(app)
 _register_search(app)
 
 
