@@ -34,8 +34,18 @@ from simulator.report.charts import (
     time_bar,
     waterfall_chart,
 )
-from simulator.report.frame import document, header, paragraph, scrolled, section, table
+from simulator.report.frame import (
+    document,
+    header,
+    paragraph,
+    plain_table,
+    scrolled,
+    section,
+    table,
+)
 from simulator.report.gantt import gantt, gantt_note
+from simulator.report.network import network_rows
+from simulator.report.network_svg import network_drawing, node_drawing
 from simulator.report.report import MEMORY_TERMS, Report
 from simulator.report.svg import element, escape
 from simulator.units import percent
@@ -54,6 +64,7 @@ def render_page(report: Report) -> str:
         section("Memory per rank class", _memory(report)),
         section("Memory over time", _history(report)),
         section("Kernels of the critical rank", _kernels(report)),
+        section("Network", _network(report)),
         section("FLOP conventions", _flops(report)),
         section("Assumptions", _assumptions(report)),
         section("Scenario", _scenario(report)),
@@ -225,6 +236,17 @@ def _kernels(report: Report) -> str:
         for kernel in report.kernels
     ]
     return table(("family", "time", "of step", "rate", "memory bandwidth"), rows) if rows else ""
+
+
+def _network(report: Report) -> str:
+    if report.cluster is None:
+        return ""
+    headers = ("level", "number", "holds", "links")
+    return (
+        scrolled(network_drawing(report.cluster))
+        + scrolled(node_drawing(report.cluster.node))
+        + plain_table(headers, network_rows(report.cluster))
+    )
 
 
 def _flops(report: Report) -> str:

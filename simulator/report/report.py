@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulator.engine.timeline import Timeline
-from simulator.machine import Assumption
+from simulator.machine import Assumption, Cluster
 
 SCHEMA_VERSION = "1"
 
@@ -172,6 +172,7 @@ class Report:
             ``megatron_hardware`` (96 ...), ``6n`` and ``8n``.
         kernels: families of kernels of the critical rank, largest first.
         timeline: the executed graph; None after a JSON round trip.
+        cluster: the machine, for drawings; None after a JSON round trip.
         step_time_low_s, step_time_high_s: 90 % range of the step time (``uncertainty.py``); None
             where the stack does not say how far it may be off.
         provenance: version, engine, op count, hashes, and what the range rests on
@@ -198,3 +199,4 @@ class Report:
     timeline: Timeline | None = None
     step_time_low_s: float | None = None
     step_time_high_s: float | None = None
+    cluster: Cluster | None = field(default=None, compare=False)
