@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from simulator.machine import Cluster, Node
 from simulator.numeric import ceil_div
+from simulator.report.breakdown import seconds
 from simulator.units import format_si
 from simulator.wiring import (
     DragonflyWiring,
@@ -51,7 +52,7 @@ def levels(cluster: Cluster) -> list[Level]:
             return [Level("graph", 1, f"{cluster.num_nodes:,} nodes", f"{len(links):,} links"), own]
         case WanWiring(nodes, rate, latency_s):
             sites = ceil_div(cluster.num_nodes, nodes)
-            words = f"{_rate(rate)} and {format_si(latency_s, 's')} between each two sites"
+            words = f"{_rate(rate)} and {seconds(latency_s)} between each two sites"
             return [
                 Level("wan", 1, f"{sites:,} sites of {nodes:,} nodes", words),
                 *_tree(cluster),
@@ -75,7 +76,7 @@ def _tree(cluster: Cluster) -> list[Level]:
         ratio = (
             "" if tier.oversubscription == 1 else f", {tier.oversubscription:g} : 1 oversubscribed"
         )
-        links = f"{width}{ratio}, {format_si(tier.hop_s, 's')}"
+        links = f"{width}{ratio}, {seconds(tier.hop_s)}"
         if index == 0 and isinstance(wiring, TreeWiring) and wiring.rail_optimised:
             links = f"{cluster.node.num_nics} rails, {links}"
         if isinstance(wiring, DragonflyWiring):
@@ -102,7 +103,7 @@ def _pods(cluster: Cluster) -> list[Level]:
     twisted = "twisted " if isinstance(wiring, TorusWiring) and wiring.twisted else ""
     wraps = torus.wraps or (True,) * len(shape)
     around = "wraps around" if all(wraps) else f"wraps on {sum(wraps)} of {len(wraps)} axes"
-    links = f"{_rate(torus.link_bytes_per_s)} per link, {format_si(torus.hop_s, 's')}, {around}"
+    links = f"{_rate(torus.link_bytes_per_s)} per link, {seconds(torus.hop_s)}, {around}"
     box = Level("pod", pods, f"a {twisted}torus of {' x '.join(map(str, shape))} devices", links)
     return [box] if pods == 1 else [*_tree(cluster), box]
 
@@ -144,7 +145,7 @@ def network_rows(cluster: Cluster) -> list[tuple[str, str, str, str]]:
             f"  {one.kinds}",
             f"{one.count:,}",
             "per node",
-            f"{one.rates}, {format_si(one.latency_s, 's')}",
+            f"{one.rates}, {seconds(one.latency_s)}",
         )
         for one in part_links(cluster.node)
     ]

@@ -59,12 +59,14 @@ def _box_width(count: int) -> float:
 def _level(level: Level, y: float, *, all_joined: bool) -> list[str]:
     width = _box_width(level.count)
     title = f"{level.holds}, {level.links}"
-    marks = [text(0, y - 12, f"{level.count:,} x {level.name}: {level.holds}; {level.links}")]
+    words = f"{level.count:,} x {level.name}: {level.holds}; {level.links}"
+    marks: list[str] = []
     places = _places(level.count)
     if all_joined:
         marks += [
             _arc(a + width / 2, b + width / 2, y) for i, b in enumerate(places) for a in places[:i]
         ]
+    marks.append(text(0, y - 12, words, css="halo"))
     for i, x in enumerate(places):
         last_of_many = i == MAX_BOXES - 1 and level.count > MAX_BOXES
         name = f"... {level.count - MAX_BOXES + 1:,} more" if last_of_many else f"{level.name} {i}"

@@ -38,7 +38,6 @@ from simulator.report.frame import (
     document,
     header,
     paragraph,
-    plain_table,
     scrolled,
     section,
     table,
@@ -242,10 +241,11 @@ def _network(report: Report) -> str:
     if report.cluster is None:
         return ""
     headers = ("level", "number", "holds", "links")
+    rows = [[escape(cell) for cell in row] for row in network_rows(report.cluster)]
     return (
         scrolled(network_drawing(report.cluster))
         + scrolled(node_drawing(report.cluster.node))
-        + plain_table(headers, network_rows(report.cluster))
+        + table(headers, rows, num_texts=4)
     )
 
 
