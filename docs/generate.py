@@ -1,8 +1,8 @@
 """Writes the generated pages: ``python -m docs.generate``.
 
 docs/catalogue.md (from hardware/), docs/model.md (from docstrings), in docs/whatif.md,
-docs/questions.md, docs/search.md, docs/sharding.md and docs/fine-tuning.md the output of their
-commands, and in
+docs/questions.md, docs/search.md, docs/sharding.md, docs/network.md and docs/fine-tuning.md the
+output of their commands, and in
 README.md that and the headline of docs/accuracy.md. ``--accuracy`` first runs every published row,
 in minutes, and writes docs/accuracy and docs/residuals as .md and .html. ``--picks`` first searches
 the published sweeps, which takes minutes, too, and writes their tables in docs/search.md.
@@ -39,6 +39,7 @@ FINE_TUNING: Final = ROOT / "docs" / "fine-tuning.md"
 SEARCH: Final = ROOT / "docs" / "search.md"
 SHARDING: Final = ROOT / "docs" / "sharding.md"
 OFFLOAD: Final = ROOT / "docs" / "offload.md"
+NETWORK: Final = ROOT / "docs" / "network.md"
 BEGIN: Final = marker(HEADLINE)
 END: Final = marker(HEADLINE, end=True)
 ACCURACY: Final = ROOT / "docs" / "accuracy.md"
@@ -117,7 +118,8 @@ def main(arguments: list[str]) -> None:
     pages |= {path: make() for path, make in GENERATED.items()}
     pages |= {README: readme(), WHATIF: with_outputs(WHATIF)}
     pages |= {
-        path: with_outputs(path) for path in (QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD)
+        path: with_outputs(path)
+        for path in (QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD, NETWORK)
     }
     for path, text in pages.items():
         write_whole(path, text)

@@ -5,14 +5,23 @@ from pathlib import Path
 import pytest
 
 from docs import console
-from docs.generate import FINE_TUNING, OFFLOAD, QUESTIONS, SEARCH, SHARDING, WHATIF, prepare
+from docs.generate import (
+    FINE_TUNING,
+    NETWORK,
+    OFFLOAD,
+    QUESTIONS,
+    SEARCH,
+    SHARDING,
+    WHATIF,
+    prepare,
+)
 from simulator.search.objective import OBJECTIVES
 from simulator.sharding import SHARDING as POLICIES
 from simulator.whatif.hardware import HARDWARE
 
 EXAMPLES = [
     pytest.param(path, example, id=f"{path.stem}: {example.command[:40]}")
-    for path in (WHATIF, QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD)
+    for path in (WHATIF, QUESTIONS, SEARCH, SHARDING, FINE_TUNING, OFFLOAD, NETWORK)
     for example in console.examples(path.read_text(encoding="utf-8"))
 ]
 
