@@ -41,6 +41,7 @@ OFFLOAD: Final = ROOT / "docs" / "offload.md"
 EXCHANGE: Final = ROOT / "docs" / "exchange.md"
 COLLECTIVES: Final = ROOT / "docs" / "collectives.md"
 OVERLAP: Final = ROOT / "docs" / "overlap.md"
+NETWORK: Final = ROOT / "docs" / "network.md"
 WITH_OUTPUTS: Final = (
     WHATIF,
     QUESTIONS,
@@ -51,6 +52,7 @@ WITH_OUTPUTS: Final = (
     EXCHANGE,
     COLLECTIVES,
     OVERLAP,
+    NETWORK,
 )
 """Pages that show what commands print."""
 BEGIN: Final = marker(HEADLINE)

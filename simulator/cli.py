@@ -24,6 +24,7 @@ from simulator.cli_options import AsJson, Overrides, ScenarioArgument, number_wi
 from simulator.cli_planning import register as register_planning
 from simulator.cli_samples import add_samples_command
 from simulator.cli_search import register as _register_search
+from simulator.cli_show import register as register_show
 from simulator.cli_sweep import add_sweep_commands
 from simulator.cli_understanding import register as register_understanding
 from simulator.console import as_json as _as_json
@@ -300,6 +301,7 @@ def schema() -> None:
 
 
 register_planning(app)
+register_show(app)
 register_understanding(app)
 register_collective(app)
 register_contention(app)

@@ -166,6 +166,7 @@ def _report(step: Step, timeline: Timeline, replica_class: int, memory: MemoryRe
         provenance=_provenance(step, timeline)
         | {"critical_rank": f"pipeline rank {rank}", RANGE_BASIS: _range_basis(scenario)},
         timeline=timeline,
+        cluster=step.scenario.cluster,
         step_time_low_s=low_s,
         step_time_high_s=high_s,
     )

@@ -18,6 +18,7 @@ OPTIONS = {
     "validate": {"--rows", "--page", "--bar", "--stack", "--json"},
     "list": {"--json"},
     "check": {"--json"},
+    "show": {"--nodes", "--html", "--json"},
     "schema": set[str](),
     "calibrate": set[str](),
     "plan": {
@@ -62,6 +63,7 @@ ARGUMENTS = {
     "validate": ["more_rows"],
     "list": ["kind"],
     "check": ["file"],
+    "show": ["cluster"],
     "schema": list[str](),
     "calibrate": list[str](),
     "plan": ["scenario"],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.errors import PlanError
-from simulator.fabric.links import NO_LINK, Fabric, LinkGroup, LinkTable, Router, stacked
+from simulator.fabric.links import NO_LINK, Fabric, LinkGroup, LinkTable, Router
 from simulator.numeric import FloatArray, IntArray, Numeric
 
 
@@ -156,14 +156,21 @@ class _GateRouter:
     into: IntArray
 
     def routes(self, source: IntArray, target: IntArray, key: IntArray) -> IntArray:
-        """See ``links.Router``: a device leaves over its own gateway's link."""
+        """See ``links.Router``: to another's gateway over the first device that has it."""
         leaves, enters = target >= self.num_devices, source >= self.num_devices
-        own = np.where(enters, 0, source) // self.per_gate
-        other = np.where(leaves, 0, target) // self.per_gate
-        inside = ~(leaves | enters)
-        gates = stacked([self.out[own], self.into[other]], [leaves, enters])
-        inner = self.inner.routes(np.where(inside, source, 0), np.where(inside, target, 0), key)
-        return np.concatenate([inner, gates], axis=1)
+        gate_out = np.where(leaves, target - self.num_devices, 0)
+        gate_in = np.where(enters, source - self.num_devices, 0)
+        start = np.where(enters, self._at_gate(gate_in, target), source)
+        end = np.where(leaves, self._at_gate(gate_out, source), target)
+        into = np.where(enters, self.into[gate_in], NO_LINK)
+        out = np.where(leaves, self.out[gate_out], NO_LINK)
+        inner = self.inner.routes(start, end, key)
+        return np.concatenate([into[:, None], inner, out[:, None]], axis=1)
+
+    def _at_gate(self, gate: IntArray, device: IntArray) -> IntArray:
+        """The device itself if the gateway is its own, else the first that has it."""
+        device = np.minimum(device, self.num_devices - 1)
+        return np.where(device // self.per_gate == gate, device, gate * self.per_gate)
 
 
 def with_gateways(

@@ -130,8 +130,9 @@ def torus(
                 hint="a twist joins two axes, the first of which wraps around",
             )
         twist[one.axis, one.along] = one.by
-    # An axis of two devices has one link between them, not one each way around.
-    around &= (np.array(shape) > 2) | twist.any(axis=1)
+    if not twists:
+        # An axis of two devices has one link between them, not one each way around.
+        around &= np.array(shape) > 2
     num_devices = math.prod(shape)
     router = _TorusRouter(
         seed=seed,

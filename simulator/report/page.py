@@ -34,8 +34,17 @@ from simulator.report.charts import (
     time_bar,
     waterfall_chart,
 )
-from simulator.report.frame import document, header, paragraph, scrolled, section, table
+from simulator.report.frame import (
+    document,
+    header,
+    paragraph,
+    scrolled,
+    section,
+    table,
+)
 from simulator.report.gantt import gantt, gantt_note
+from simulator.report.network import network_rows
+from simulator.report.network_svg import network_drawing, node_drawing
 from simulator.report.pattern import pattern_rows
 from simulator.report.report import MEMORY_TERMS, Report
 from simulator.report.svg import element, escape
@@ -56,6 +65,7 @@ def render_page(report: Report) -> str:
         section("Memory per rank class", _memory(report)),
         section("Memory over time", _history(report)),
         section("Kernels of the critical rank", _kernels(report)),
+        section("Network", _network(report)),
         section("FLOP conventions", _flops(report)),
         section("Assumptions", _assumptions(report)),
         section("Scenario", _scenario(report)),
@@ -234,6 +244,18 @@ def _kernels(report: Report) -> str:
         for kernel in report.kernels
     ]
     return table(("family", "time", "of step", "rate", "memory bandwidth"), rows) if rows else ""
+
+
+def _network(report: Report) -> str:
+    if report.cluster is None:
+        return ""
+    headers = ("level", "number", "holds", "links")
+    rows = [[escape(cell) for cell in row] for row in network_rows(report.cluster)]
+    return (
+        scrolled(network_drawing(report.cluster))
+        + scrolled(node_drawing(report.cluster.node))
+        + table(headers, rows, num_texts=4)
+    )
 
 
 def _flops(report: Report) -> str:

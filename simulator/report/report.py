@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulator.engine.timeline import Timeline
-from simulator.machine import Assumption
+from simulator.machine import Assumption, Cluster
 
 SCHEMA_VERSION = "1"
 
@@ -199,6 +199,7 @@ class Report:
             ``megatron_hardware`` (96 ...), ``6n`` and ``8n``.
         kernels: families of kernels of the critical rank, largest first.
         timeline: the executed graph; None after a JSON round trip.
+        cluster: the machine, for drawings; None after a JSON round trip.
         step_time_low_s, step_time_high_s: 90 % range of the step time (``uncertainty.py``); None
             where the stack does not say how far it may be off.
         pattern: how steps repeat; None where all steps are alike.
@@ -227,3 +228,4 @@ class Report:
     step_time_low_s: float | None = None
     step_time_high_s: float | None = None
     pattern: StepPattern | None = None
+    cluster: Cluster | None = field(default=None, compare=False)

@@ -237,3 +237,33 @@ def test_many_changes_at_once_are_solved_as_a_whole() -> None:
     kept = flows[1::2]
     anew = fair_rates(Incidence.of(kept), room, np.ones(len(kept)), np.full(len(kept), np.inf)).rate
     assert [sharing.rate(i) for i in range(1, len(flows), 2)] == pytest.approx(anew, rel=1e-8)
+
+
+@settings(deadline=None)
+@given(cases(), st.data())
+def test_priorities_kept_up_to_date_are_classes_solved_one_after_the_other(
+    case: tuple[list[Loads], FloatArray, FloatArray, FloatArray], data: st.DataObject
+) -> None:
+    flows, room, weight, limit = case
+    count = len(flows)
+    priority = np.array(data.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
+    sharing = Sharing(room)
+    under_way: list[int] = []
+    for flow in data.draw(st.permutations(range(count))):
+        own = {"weight": weight[flow], "limit": limit[flow], "priority": int(priority[flow])}
+        sharing.add(flow, flows[flow], **own)
+        under_way.append(flow)
+        sharing.settle()
+        if len(under_way) > 1 and data.draw(st.booleans()):
+            gone = data.draw(st.sampled_from(under_way))
+            sharing.remove(gone)
+            under_way.remove(gone)
+            sharing.settle()
+    left = room.copy()
+    for one in range(3):
+        among = [flow for flow in under_way if priority[flow] == one]
+        loads = [flows[flow] for flow in among]
+        rate = fair_rates(Incidence.of(loads), left, weight[among], limit[among]).rate
+        # Absolute: what others leave of a full link is rounding of its capacity of up to 10.
+        assert [sharing.rate(f) for f in among] == pytest.approx(rate.tolist(), rel=1e-7, abs=1e-7)
+        left = np.maximum(left - loads_of(loads, rate), 0.0)

@@ -1,0 +1,53 @@
+"""``show``: how a cluster is wired."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from simulator.cli_options import AsJson, HtmlFile
+from simulator.console import as_json as json_text
+from simulator.console import examples, guarded, show
+from simulator.outputs import checked_outputs
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command of this module."""
+    app.command(
+        "show",
+        epilog=examples(
+            "show frontier",
+            "show dgx-h100-superpod --nodes 64 --html network.html    with drawings",
+            "show my-cluster.yaml --json",
+        ),
+    )(show_cluster)
+
+
+@guarded
+def show_cluster(
+    cluster: Annotated[
+        str,
+        typer.Argument(help="A cluster file, or the name of a shipped one.", show_default=False),
+    ],
+    nodes: Annotated[
+        int | None, typer.Option(help="The first so many of its nodes; else all.", min=1)
+    ] = None,
+    html: HtmlFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a cluster is wired: tiers, groups, and the links inside a node."""
+    from simulator.report.network import network_record, network_rows
+    from simulator.spec.hardware import load_cluster
+    from simulator.views import table
+
+    outputs = checked_outputs(None, html, cluster)
+    loaded = load_cluster(cluster, num_nodes=nodes)
+    if as_json:
+        typer.echo(json_text(network_record(loaded)))
+    else:
+        show(table(network_rows(loaded), (loaded.name, "number", "holds", "links")))
+    if outputs.html is not None:
+        from simulator.pages.network import network_page
+
+        outputs.write([], lambda: network_page(loaded))

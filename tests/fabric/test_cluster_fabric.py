@@ -1,0 +1,148 @@
+"""Fabrics of described clusters, the YAML that wires them, and how they are shown."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from docs import console
+from simulator.cli import app
+from simulator.errors import PlanError, SpecError
+from simulator.fabric.cluster import Routing, fabric_of, node_unit, twists_of
+from simulator.fabric.torus import Twist
+from simulator.report.network import levels
+from simulator.report.network_svg import MAX_BOXES, network_drawing, node_drawing
+from simulator.spec.hardware import load_cluster
+from simulator.spec.yaml_file import list_data
+
+SOURCE = "a test"
+
+
+def wired(base: str, nodes: int, **fabric: object) -> object:
+    return load_cluster({"extends": base, "fabric": fabric}, num_nodes=nodes)
+
+
+def sourced(value: object) -> dict[str, object]:
+    return {"value": value, "source": SOURCE}
+
+
+@pytest.mark.parametrize("name", list_data("clusters"))
+def test_every_shipped_cluster_has_a_fabric(name: str) -> None:
+    cluster = load_cluster(name)
+    count = min(cluster.num_nodes, 20)
+    fabric = fabric_of(cluster, None if cluster.torus else count)
+    last = fabric.num_endpoints - 1
+    assert fabric.num_endpoints == (
+        cluster.num_devices if cluster.torus else count * cluster.node.num_devices
+    )
+    routes = fabric.routes(np.array([0, 0]), np.array([last, 0]))
+    assert fabric.path_bytes_per_s(routes)[0] > 0
+    if count > 1 and cluster.torus is None:
+        # Nothing leaves a node faster than by a NIC.
+        assert fabric.path_bytes_per_s(routes)[0] <= cluster.node.nic_bytes_per_s
+
+
+def test_devices_leave_by_their_nearest_nics() -> None:
+    assert node_unit(load_cluster("frontier").node).gateways == [(i // 2,) for i in range(8)]
+    assert node_unit(load_cluster("dgx-h100-superpod").node).gateways == [(i,) for i in range(8)]
+
+
+def test_shipped_wirings() -> None:
+    frontier = fabric_of(load_cluster("frontier"), 256)
+    assert frontier.detour is not None  # adaptive
+    # 8 devices a node: from group 0 to group 1 over one of 4 global links.
+    crossed = {frontier.route(0, 2047, key) for key in range(50)}
+    names = {frontier.link_name(link) for route in crossed for link in route}
+    assert len({name for name in names if name.startswith("groups")}) == 4
+    superpod = load_cluster("dgx-h100-superpod")
+    along = fabric_of(superpod, 64)
+    assert not any("spine" in along.link_name(link) for link in along.route(3, 8 * 31 + 3))
+    assert any("spine" in along.link_name(link) for link in along.route(3, 8 * 31 + 4))
+    aware = fabric_of(superpod, 64, Routing(rail_aware=True))
+    assert not any("spine" in aware.link_name(link) for link in aware.route(3, 8 * 31 + 4))
+
+
+def test_pods_are_joined_by_their_hosts() -> None:
+    cluster = wired("tpu-v4-pod", 32, kind="pods", shape=sourced([4, 4, 4]))
+    fabric = fabric_of(cluster)
+    assert fabric.num_endpoints == 128
+    inside, between = fabric.route(0, 21), fabric.route(0, 64)
+    assert all("axis" in fabric.link_name(link) for link in inside)
+    assert fabric.path_bytes_per_s(np.array([between]))[0] == 25e9  # the host's way out
+    assert [level.count for level in levels(cluster)] == [1, 2, 32]
+
+
+def test_sites_share_their_way_out() -> None:
+    words = {"bandwidth": sourced("10 Gb/s"), "latency": sourced("30 ms")}
+    cluster = wired("dgx-h100-superpod", 8, kind="wan", nodes_per_site=sourced(4), **words)
+    fabric = fabric_of(cluster)
+    far = np.array([fabric.route(0, 63)])
+    assert fabric.path_bytes_per_s(far)[0] == 1.25e9
+    assert fabric.path_latency_s(far)[0] == pytest.approx(30e-3, rel=1e-3)
+    assert fabric.path_bytes_per_s(np.array([fabric.route(0, 31)]))[0] == 50e9
+
+
+def test_a_graph_of_ones_own() -> None:
+    links = [["node0", "sw", "400 Gb/s", "1 us"], ["node1", "sw", "200 Gb/s", "1 us"]]
+    cluster = wired("dgx-h100-superpod", 2, kind="graph", links=sourced(links))
+    fabric = fabric_of(cluster)
+    assert fabric.path_bytes_per_s(np.array([fabric.route(0, 8)]))[0] == 25e9
+
+
+def test_twists_of_shapes() -> None:
+    assert twists_of((4, 4, 8)) == (Twist(0, 2, 4), Twist(1, 2, 4))
+    assert twists_of((4, 8, 8)) == (Twist(0, 1, 4), Twist(0, 2, 4))
+    assert twists_of((4, 4, 4)) == ()
+
+
+@pytest.mark.parametrize(
+    ("fabric", "words"),
+    [
+        ({"kind": "fat_tree"}, "source"),
+        ({"kind": "fat_tree", "source": SOURCE, "rails": 4}, "unknown key 'rails'"),
+        ({"kind": "star", "source": SOURCE}, "fabric"),
+        ({"kind": "torus", "twisted": {"value": True, "source": SOURCE}}, "without a torus"),
+        ({"kind": "graph", "links": {"value": [["a", "b", "1 GB/s"]], "source": SOURCE}}, "links"),
+    ],
+)
+def test_wrong_wirings_are_refused(fabric: dict[str, object], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        load_cluster({"extends": "dgx-h100-superpod", "fabric": fabric}, num_nodes=2)
+
+
+def test_more_nodes_than_there_are() -> None:
+    with pytest.raises(PlanError, match="3 nodes of"):
+        fabric_of(load_cluster("dgx-h100-superpod", num_nodes=2), 3)
+
+
+@pytest.mark.parametrize("name", list_data("clusters"))
+def test_every_cluster_is_drawn_and_folds(name: str) -> None:
+    cluster = load_cluster(name)
+    drawing = network_drawing(cluster)
+    assert drawing.count("<rect") <= MAX_BOXES * len(levels(cluster))
+    assert node_drawing(cluster.node).count("<rect") <= 80
+    if cluster.num_nodes > MAX_BOXES:
+        assert f"... {cluster.num_nodes - MAX_BOXES + 1:,} more" in drawing
+
+
+def test_show_prints_and_draws(tmp_path: Path) -> None:
+    page = tmp_path / "net.html"
+    done = CliRunner().invoke(app, ["show", "frontier", "--nodes", "256", "--html", str(page)])
+    assert done.exit_code == 0
+    assert "2 x group" in done.output
+    assert "Inside a node" in page.read_text(encoding="utf-8")
+    data = json.loads(CliRunner().invoke(app, ["show", "frontier", "--json"]).output)
+    assert [level["count"] for level in data["levels"]] == [1, 74, 9408]
+    wrong = CliRunner().invoke(app, ["show", "frontire"])
+    assert wrong.exit_code == 2
+
+
+def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    root = Path(__file__).parents[2]
+    (code,) = console.blocks((root / "docs" / "network.md").read_text(encoding="utf-8"), "python")
+    exec(compile(code, "network.md", "exec"), {})
+    makespan_s = float(capsys.readouterr().out.split()[0])
+    # 63 GB out of one NIC of 50 GB/s.
+    assert makespan_s == pytest.approx(63e9 / 50e9, rel=1e-3)
