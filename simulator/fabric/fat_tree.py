@@ -126,25 +126,48 @@ def fat_tree(
     rails = num_rails if rail_optimised else 1
     leaf = node // first.nodes_per_group * rails + (rail if rail_optimised else 0)
     nodes_of_leaf = np.arange(int(leaf.max(initial=0)) + 1) // rails * first.nodes_per_group
-    blocks: list[IntArray] = []
+    widest = nic_bytes_per_s if spreading == "ecmp" else math.inf
+    node_bytes_per_s = num_rails * nic_bytes_per_s
+    up, down = _trunks(table, num_nodes, tiers, rails, node_bytes_per_s, widest)
+    blocks = tuple(nodes_of_leaf // tier.nodes_per_group for tier in tiers[1:])
+    router = _TreeRouter(seed, leaf, blocks, port_up, port_down, up, down)
+    return table.fabric(f"fat tree of {len(tiers)} tiers", ports, router)
+
+
+def _trunks(
+    table: LinkTable,
+    num_nodes: int,
+    tiers: Sequence[Tier],
+    rails: int,
+    node_bytes_per_s: float,
+    widest: float,
+) -> tuple[tuple[IntArray, ...], tuple[IntArray, ...]]:
+    """Links between switches, up and down, per tier above the leaves.
+
+    Args:
+        table: takes them.
+        num_nodes: below all of them.
+        tiers: from the leaves up.
+        rails: leaves that each group of nodes has.
+        node_bytes_per_s: of all NICs of a node.
+        widest: bandwidth that parallel links have each, about; infinite for one wide link.
+    """
     up: list[IntArray] = []
     down: list[IntArray] = []
     planes = 1
     for below, tier in itertools.pairwise(tiers):
-        rails_below = rails if below is first else 1
+        rails_below = rails if below is tiers[0] else 1
         switches = ceil_div(num_nodes, below.nodes_per_group) * rails_below
-        injected = below.nodes_per_group * num_rails / rails_below * nic_bytes_per_s
+        injected = below.nodes_per_group * node_bytes_per_s / rails_below
         width = injected / tier.oversubscription / planes
-        links = max(1, round(width / nic_bytes_per_s)) if spreading == "ecmp" else 1
+        links = max(1, round(width / widest))
         shape = (switches, planes, links)
         label = f"{below.name} {{}}.{{}} {{}} {tier.name} {{}}"
         rate, late = width / links, tier.hop_s / 2
         up.append(table.add(label.format("{}", "{}", "to", "{}"), shape, rate, late))
         down.append(table.add(label.format("{}", "{}", "from", "{}"), shape, rate, late))
-        blocks.append(nodes_of_leaf // tier.nodes_per_group)
         planes *= links
-    router = _TreeRouter(seed, leaf, tuple(blocks), port_up, port_down, tuple(up), tuple(down))
-    return table.fabric(f"fat tree of {len(tiers)} tiers", ports, router)
+    return tuple(up), tuple(down)
 
 
 def _check(num_nodes: int, tiers: Sequence[Tier]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from simulator.errors import PlanError
 from simulator.fabric.hashing import choice
 from simulator.fabric.links import NO_LINK, Fabric, LinkTable
-from simulator.numeric import IntArray
+from simulator.numeric import BoolArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,7 @@ def torus(
     shape = tuple(shape)
     axes = len(shape)
     around = np.array(wraps or [True] * axes)
-    twist = np.zeros((axes, axes), dtype=np.int64)
-    for one in twists:
-        if not (max(one.axis, one.along) < axes and one.axis != one.along and around[one.axis]):
-            raise PlanError(
-                f"a twist of axis {one.axis} along {one.along} in a torus of {axes} axes",
-                hint="a twist joins two axes, the first of which wraps around",
-            )
-        twist[one.axis, one.along] = one.by
+    twist = _twist_matrix(twists, around)
     if not twists:
         # An axis of two devices has one link between them, not one each way around.
         around &= np.array(shape) > 2
@@ -145,17 +138,35 @@ def torus(
             for length, wrap in zip(shape, around.tolist(), strict=True)
         ),
     )
+    table = _links(router, around, link_bytes_per_s, hop_s)
+    return table.fabric(f"torus {' x '.join(map(str, shape))}", num_devices, router)
+
+
+def _twist_matrix(twists: Sequence[Twist], around: BoolArray) -> IntArray:
+    """How far the wrap links of every axis land along the others. [axes, axes]."""
+    axes = around.size
+    twist = np.zeros((axes, axes), dtype=np.int64)
+    for one in twists:
+        if not (max(one.axis, one.along) < axes and one.axis != one.along and around[one.axis]):
+            raise PlanError(
+                f"a twist of axis {one.axis} along {one.along} in a torus of {axes} axes",
+                hint="a twist joins two axes, the first of which wraps around",
+            )
+        twist[one.axis, one.along] = one.by
+    return twist
+
+
+def _links(router: _TorusRouter, around: BoolArray, bytes_per_s: float, hop_s: float) -> LinkTable:
+    """One link per device, axis and direction; the router learns their numbers."""
     table = LinkTable()
-    place = router.coordinates(np.arange(num_devices))
-    for axis, length in enumerate(shape):
+    place = router.coordinates(np.arange(math.prod(router.shape)))
+    for axis, length in enumerate(router.shape):
         for down in range(2):
             edge = place[:, axis] == (0 if down else length - 1)
             joined = np.flatnonzero(~edge | around[axis])
             label = f"axis {axis} {'down' if down else 'up'} {{}}"
-            router.link[joined, axis, down] = table.add(
-                label, (len(joined),), link_bytes_per_s, hop_s
-            )
-    return table.fabric(f"torus {' x '.join(map(str, shape))}", num_devices, router)
+            router.link[joined, axis, down] = table.add(label, (len(joined),), bytes_per_s, hop_s)
+    return table
 
 
 def _folds(shape: tuple[int, ...], wraps: list[bool], twist: IntArray) -> IntArray:
