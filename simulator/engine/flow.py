@@ -6,52 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil, inf
-from typing import Final
 
 from simpy import Environment, Event
 
+from simulator.fabric.fair import FULL, few_fair_rates
 from simulator.numeric import TICK_S
 from simulator.workload.op import Flow
-
-FULL: Final = 1e-9
-"""Share of a resource below which it counts as full: rounding of sums of a few shares."""
 
 
 def fair_rates(flows: Mapping[int, Flow]) -> dict[int, float]:
     """Speed of every flow, 1 where nothing slows it down; no resource is loaded above 1.
 
-    Progressive filling: all speeds grow together; a flow stops at its full speed, or when a
-    resource that it loads is full. So no flow could be faster but at the cost of one that is no
-    faster than itself.
+    No flow could be faster but at the cost of one that is no faster than itself
+    (``fabric.fair.few_fair_rates``, here with links of capacity 1 and flows of speed 1).
 
     Args:
         flows: by any key, the flows that are active.
-
-    Source: Bertsekas & Gallager 1992, "Data Networks", section 6.5.2 (max-min flow control).
     """
-    rates: dict[int, float] = {}
-    growing = dict(flows)
-    while growing:
-        loads: dict[int, float] = {}
-        for flow in growing.values():
-            for resource, share in flow:
-                loads[resource] = loads.get(resource, 0.0) + share
-        taken: dict[int, float] = {}
-        for key, rate in rates.items():
-            for resource, share in flows[key]:
-                taken[resource] = taken.get(resource, 0.0) + share * rate
-        room = {r: max(1.0 - taken.get(r, 0.0), 0.0) / load for r, load in loads.items() if load}
-        level = min(1.0, *room.values()) if room else 1.0
-        full = {resource for resource, most in room.items() if most <= level * (1 + FULL)}
-        stopped = [
-            key
-            for key, flow in growing.items()
-            if level >= 1.0 or any(resource in full for resource, _ in flow)
-        ]
-        for key in stopped:
-            rates[key] = level
-            del growing[key]
-    return rates
+    room = {resource: 1.0 for flow in flows.values() for resource, _ in flow}
+    full_speed = dict.fromkeys(flows, 1.0)
+    return few_fair_rates(flows, room, full_speed, full_speed)
 
 
 @dataclass(slots=True)
