@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,7 +10,8 @@ from simulator.cli_options import AsJson, Overrides, ScenarioArgument, number_wi
 from simulator.console import as_json as json_text
 from simulator.console import counted, examples, guarded, show
 
-MAX_SEEDS = 100
+MAX_SEEDS: Final = 100
+MAX_CONNECTIONS: Final = 64
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "contention gpt3-175b-a100-64",
             "contention my.yaml --seeds 10 --json",
+            "contention my.yaml --connections 4",
             "contention my.yaml --set cluster.nodes=128 --set plan.tp=8",
         )
     )(contention)
@@ -31,6 +33,14 @@ def contention(
     seeds: Annotated[
         int, typer.Option(metavar="COUNT", help="Hashes, and orders of the nodes, to try.")
     ] = 3,
+    connections: Annotated[
+        int,
+        typer.Option(
+            metavar="COUNT",
+            help="Connections of a NIC to another, each hashed to a path of its own "
+            "(NCCL: channels * NCCL_IB_QPS_PER_CONNECTION).",
+        ),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Simulate every device and every link between nodes: who shares which wire.
@@ -41,13 +51,16 @@ def contention(
     with the nodes in a random order.
     """
     number_within("--seeds", seeds, 1, MAX_SEEDS, "how many hashes to try, as in --seeds 10")
+    number_within(
+        "--connections", connections, 1, MAX_CONNECTIONS, "paths per pair of NICs: --connections 4"
+    )
     from simulator.spec.load import load_scenario
     from simulator.views_contention import contention_record, contention_view
     from simulator.whatif.contention import contention as compute
 
     loaded = load_scenario(scenario, overrides or ())
     with counted() as tell:
-        found = compute(loaded, num_seeds=seeds, tell=tell)
+        found = compute(loaded, num_seeds=seeds, connections=connections, tell=tell)
     if as_json:
         typer.echo(json_text(contention_record(found)))
     else:

@@ -35,7 +35,13 @@ class Unfolded:
     load: FabricLoad
 
 
-def build_unfolded(scenario: Scenario, routes: Routes, nodes: IntArray | None = None) -> Unfolded:
+def build_unfolded(
+    scenario: Scenario,
+    routes: Routes,
+    nodes: IntArray | None = None,
+    *,
+    connections: int = 1,
+) -> Unfolded:
     """Lowers a scenario for all of its devices, with what each message loads of the fabric.
 
     Durations are those of messages that have the links above their NICs for themselves; who meets
@@ -46,6 +52,7 @@ def build_unfolded(scenario: Scenario, routes: Routes, nodes: IntArray | None = 
         routes: links of the cluster's fabric, between its NICs.
         nodes: which of the fabric's nodes the job has, in the order of its ranks; the first ones by
             default.
+        connections: of a NIC to another, each with a route of its own.
 
     Raises:
         PlanError: if the plan does not fit the model or the machine, or has messages whose links
@@ -65,14 +72,10 @@ def build_unfolded(scenario: Scenario, routes: Routes, nodes: IntArray | None = 
         dict(scenario.stragglers),
         forward_speeds=forward_speeds(cluster, plan.num_devices),
     )
-    fabric = Fabric(
-        routes=routes,
-        num_nics=cluster.node.num_nics,
-        nics=_nics_of_devices(cluster.node),
-        rate_bytes_per_s=np.array(topology.nic_bytes_per_s) * cluster.network.bandwidth_fraction,
-        fraction=cluster.network.bandwidth_fraction,
-        nodes=np.arange(cluster.num_nodes) if nodes is None else nodes,
-    )
+    fabric = _fabric(cluster, topology, routes)
+    fabric = replace(fabric, connections=connections)
+    if nodes is not None:
+        fabric = replace(fabric, nodes=nodes)
     load = fabric_load(fabric, device_ranks(plan), plan.tp, _send_ranks(scenario, schedule))
     paths = [device.paths for device in devices]
     graph = lower_devices(schedule, costs, paths, load)
@@ -100,6 +103,19 @@ def check_unfoldable(scenario: Scenario) -> None:
                 where=where,
                 hint="'trainsim run' takes what groups share by their number",
             )
+
+
+def _fabric(cluster: Cluster, topology: Topology, routes: Routes) -> Fabric:
+    """The fabric as the first nodes of a cluster use it."""
+    fraction = cluster.network.bandwidth_fraction
+    return Fabric(
+        routes=routes,
+        num_nics=cluster.node.num_nics,
+        nics=_nics_of_devices(cluster.node),
+        rate_bytes_per_s=np.array(topology.nic_bytes_per_s) * fraction,
+        fraction=fraction,
+        nodes=np.arange(cluster.num_nodes),
+    )
 
 
 def _nics_of_devices(node: Node) -> IntArray:

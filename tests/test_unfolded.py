@@ -33,7 +33,8 @@ class Star:
         core = [self.core_links * self.nic_bytes_per_s] if self.core_links else []
         return np.array([self.nic_bytes_per_s] * (2 * self.devices) + core)
 
-    def routes(self, source: IntArray, target: IntArray) -> IntArray:
+    def routes(self, source: IntArray, target: IntArray, key: IntArray) -> IntArray:
+        assert key.shape == source.shape
         core = np.full(source.shape, 2 * self.devices if self.core_links else -1)
         return np.stack((source, core, self.devices + target), axis=-1)
 
@@ -86,7 +87,12 @@ def test_equal_to_folded_ranks_where_the_fabric_is_wide_enough(
         f"plan.sharding={sharding}",
         f"plan.overlap={{dp: {str(overlap).lower()}, pp: {str(overlap).lower()}}}",
     )
-    assert _unfolded_s(scenario) == pytest.approx(_folded_s(scenario), rel=ROUNDING)
+    folded_s, unfolded_s = _folded_s(scenario), _unfolded_s(scenario)
+    if overlap and pp > 1:
+        # Folded, a send meets the collectives of its sender; unfolded, also those of its receiver.
+        assert folded_s * (1 - ROUNDING) <= unfolded_s <= folded_s * 1.01
+    else:
+        assert unfolded_s == pytest.approx(folded_s, rel=ROUNDING)
 
 
 def test_a_core_of_half_the_bandwidth_doubles_the_collectives() -> None:

@@ -12,11 +12,11 @@ from simulator.errors import PlanError
 from simulator.fabric.cluster import Routing, network_of
 from simulator.fabric.fat_tree import Spreading
 from simulator.fabric.links import Fabric
-from simulator.numeric import IntArray, ceil_div
+from simulator.numeric import ceil_div
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
 from simulator.step import build_step
-from simulator.unfolded import build_unfolded, without_contention
+from simulator.unfolded import Unfolded, build_unfolded, without_contention
 
 Placing: TypeAlias = Literal["in order", "shuffled"]
 """``in order``: neighbouring ranks on neighbouring nodes; ``shuffled``: the nodes of the job in an
@@ -69,13 +69,18 @@ class Contention:
 
 
 def contention(
-    scenario: Scenario, *, num_seeds: int, tell: Callable[[str], None] | None = None
+    scenario: Scenario,
+    *,
+    num_seeds: int,
+    connections: int = 1,
+    tell: Callable[[str], None] | None = None,
 ) -> Contention:
     """Simulates a job device by device and link by link.
 
     Args:
         scenario: checked.
         num_seeds: hashes, and orders of nodes, that are tried.
+        connections: of a NIC to another; hashes send each its own way.
         tell: hears what is being simulated.
 
     Raises:
@@ -101,7 +106,8 @@ def contention(
             nodes = np.random.default_rng(seed).permutation(used)
         fabric = network_of(own_nodes, Routing(spreading=spreading, seed=seed))
         links = max(links, fabric.num_links)
-        shared.append(_shared(scenario, fabric, nodes, (placing, spreading, seed)))
+        unfolded = build_unfolded(scenario, fabric, nodes, connections=connections)
+        shared.append(_shared(unfolded, fabric, (placing, spreading, seed)))
     return Contention(
         name=scenario.name,
         devices=scenario.plan.num_devices,
@@ -121,10 +127,7 @@ def _ways(num_seeds: int) -> list[tuple[Placing, Spreading, int]]:
     ]
 
 
-def _shared(
-    scenario: Scenario, fabric: Fabric, nodes: IntArray, way: tuple[Placing, Spreading, int]
-) -> Shared:
-    unfolded = build_unfolded(scenario, fabric, nodes)
+def _shared(unfolded: Unfolded, fabric: Fabric, way: tuple[Placing, Spreading, int]) -> Shared:
     asked = unfolded.load.asked
     fullest = int(np.argmax(asked)) if asked else -1
     return Shared(

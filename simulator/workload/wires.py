@@ -32,8 +32,14 @@ class Routes(Protocol):
         """[links]."""
         ...
 
-    def routes(self, source: IntArray, target: IntArray) -> IntArray:
-        """Links from ports to others, -1 for none. [messages, hops]."""
+    def routes(self, source: IntArray, target: IntArray, key: IntArray) -> IntArray:
+        """Links from ports to others, -1 for none; another key may go another way.
+
+        All arguments are [messages].
+
+        Returns:
+            [messages, hops].
+        """
         ...
 
 
@@ -48,6 +54,7 @@ class Fabric:
         rate_bytes_per_s: [devices of a node], what one sends between nodes at full speed.
         fraction: of a link's capacity that messages reach.
         nodes: [nodes of the job], which node of the fabric each is.
+        connections: over which a NIC spreads what it sends to another, each on a way of its own.
     """
 
     routes: Routes
@@ -56,6 +63,7 @@ class Fabric:
     rate_bytes_per_s: FloatArray
     fraction: float
     nodes: IntArray
+    connections: int = 1
 
     @property
     def devices_per_node(self) -> int:
@@ -107,10 +115,12 @@ def load(fabric: Fabric, hops: IntArray) -> Flow:
     if not hops.size:
         return ()
     node, place = np.divmod(hops, fabric.devices_per_node)
-    nics = fabric.nics.shape[1]
-    rate = np.repeat(fabric.rate_bytes_per_s[place].min(axis=1) / nics, nics)
+    parts = fabric.nics.shape[1] * fabric.connections
+    rate = np.repeat(fabric.rate_bytes_per_s[place].min(axis=1) / parts, parts)
     ports = fabric.nodes[node][..., None] * fabric.num_nics + fabric.nics[place]
-    routes = fabric.routes.routes(ports[:, 0].ravel(), ports[:, 1].ravel())
+    source, target = (np.repeat(ports[:, end], fabric.connections) for end in (0, 1))
+    key = np.tile(np.arange(fabric.connections), source.size // fabric.connections)
+    routes = fabric.routes.routes(source, target, key)
     taken = routes >= 0
     links, place = np.unique(routes[taken], return_inverse=True)
     bytes_per_s = np.bincount(place, np.broadcast_to(rate[:, None], routes.shape)[taken])

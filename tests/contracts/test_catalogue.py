@@ -148,8 +148,9 @@ def test_node_curves_respect_the_links(name):
         assert set(rates) <= set(range(2, node.num_devices + 1))
     # Reduction in the switch sends every byte once where a ring sends it nearly twice.
     assert curve.in_network is None or curve.in_network.bandwidth_bytes_per_s <= 2 * limit
-    assert curve.ll.bandwidth_bytes_per_s < curve.ll128.bandwidth_bytes_per_s
-    assert curve.ll.base_s < curve.ll128.base_s < curve.simple.base_s
+    # A simulated ring without protocols has one line for all three.
+    assert curve.ll.bandwidth_bytes_per_s <= curve.ll128.bandwidth_bytes_per_s
+    assert curve.ll.base_s <= curve.ll128.base_s <= curve.simple.base_s
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -212,7 +213,7 @@ def test_cluster_graph_is_connected(name):
 
 @pytest.mark.parametrize("name", [n for n in CLUSTERS if n not in TORUS])
 def test_top_tier_spans_the_cluster(name):
-    for num_nodes in (1, 2, None):
+    for num_nodes in (1, min(2, load_cluster(name).num_nodes), None):
         cluster = load_cluster(name, num_nodes=num_nodes)
         assert cluster.tiers[-1].nodes_per_group >= cluster.num_nodes
         assert all(t.nodes_per_group < cluster.num_nodes for t in cluster.tiers[:-1])

@@ -96,15 +96,15 @@ def test_speed_up_is_more_than_linear() -> None:
     """Above 1.1 per device from 64 to 400, by a hair and by the share of memory; published 1.43.
 
     The share comes from the largest models alone, but it decides: at 0.88, five points more, the
-    gain is 1.06, and with all of the memory, where batches are large everywhere, 1.03. A held batch
+    gain is 1.07, and with all of the memory, where batches are large everywhere, 1.03. A held batch
     loses.
     """
     speeds = [point.efficiency for point in fitted(USABLE).points]
     assert speeds == sorted(speeds)
     assert speeds[-1] > 1.10
-    assert fitted(0.80).points[-1].efficiency == pytest.approx(1.175, abs=0.01)
-    assert fitted(0.88).points[-1].efficiency == pytest.approx(1.06, abs=0.01)
-    assert fitted(1.0).points[-1].efficiency == pytest.approx(1.027, abs=0.01)
+    assert fitted(0.80).points[-1].efficiency == pytest.approx(1.194, abs=0.01)
+    assert fitted(0.88).points[-1].efficiency == pytest.approx(1.066, abs=0.01)
+    assert fitted(1.0).points[-1].efficiency == pytest.approx(1.03, abs=0.01)
     (held,) = scale(source("zero-019"), DEVICES, ["weak"])
     assert all(point.efficiency < 1.0 for point in held.points[1:])
 

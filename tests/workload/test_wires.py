@@ -14,7 +14,8 @@ class OneUplink:
 
     capacity_bytes_per_s: FloatArray = np.array([10.0] * 16 + [10.0] * 4)
 
-    def routes(self, source: IntArray, target: IntArray) -> IntArray:
+    def routes(self, source: IntArray, target: IntArray, key: IntArray) -> IntArray:
+        assert key.shape == source.shape
         leaf_a, leaf_b = source // 4, target // 4
         far = leaf_a != leaf_b
         up, down = np.where(far, 16 + leaf_a, -1), np.where(far, 18 + leaf_b, -1)
@@ -83,3 +84,22 @@ def test_a_job_may_lie_on_other_nodes_of_the_fabric() -> None:
     # Nodes 0 and 1 of the job are nodes 0 and 2 of the fabric, under different leaves.
     scattered = replace(FABRIC, nodes=np.array([0, 2]))
     assert load(scattered, np.array([[0, 2]])) == load(FABRIC, np.array([[0, 4]]))
+
+
+class TwoUplinks(OneUplink):
+    """As one, but messages with odd keys take a second link up."""
+
+    capacity_bytes_per_s: FloatArray = np.array([10.0] * 22)
+
+    def routes(self, source: IntArray, target: IntArray, key: IntArray) -> IntArray:
+        route = super().routes(source, target, key)
+        route[:, 1] = np.where((route[:, 1] >= 0) & (key % 2 == 1), 20, route[:, 1])
+        return route
+
+
+def test_connections_spread_a_message_over_ways() -> None:
+    # Half of 8 B/s of 0.8 * 10 B/s on either uplink, all of it on what both ways share.
+    spread = replace(FABRIC, routes=TwoUplinks(), connections=2)
+    assert dict(load(spread, np.array([[0, 4]]))) == pytest.approx(
+        {0: 1, 16: 0.5, 20: 0.5, 19: 1, 12: 1}
+    )
