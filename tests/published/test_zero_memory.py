@@ -2,7 +2,7 @@
 
 Rajbhandari et al. 2020 (arXiv 1910.02054), table 2, figures 2 and 3. No constant is fitted on
 times: how much of the memory the authors' jobs could use follows from their largest models. That
-share, 0.84, decides the speed-up: 1.18 at 0.80, 1.10 at 0.84, 1.06 at 0.88, 1.03 at 1.0.
+share, 0.84, decides the speed-up: 1.19 at 0.80, 1.11 at 0.84, 1.07 at 0.88, 1.03 at 1.0.
 """
 
 from __future__ import annotations

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from simulator.api import load_scenario
+from simulator.errors import PlanError
+from simulator.scenario import Scenario
+from simulator.views_contention import contention_record
+from simulator.whatif.contention import Contention, contention
+
+ROUNDING = 1e-9
+
+
+def _job(oversubscription: float = 1.0, *, nodes: int = 8, tp: int = 8) -> Scenario:
+    """A small model on nodes of two leaves; a leaf of 4 nodes has 32 / oversubscription uplinks."""
+    tiers = [
+        "{name: leaf, nodes_per_group: 4, oversubscription: 1, hop: 0.5 us, source: test}",
+        f"{{name: spine, nodes_per_group: 8, oversubscription: {oversubscription}, hop: 0.5 us, "
+        "source: test}",
+    ]
+    return load_scenario(
+        "llama2-7b-fsdp",
+        [
+            f"cluster={{extends: dgx-h100-superpod, num_nodes: {{value: {nodes}, source: test}}, "
+            f"fabric: {{kind: fat_tree, source: test}}, tiers: [{', '.join(tiers)}]}}",
+            "training.global_batch_size=64",
+            "plan.sharding=ddp",
+            "plan.overlap={dp: false}",
+            f"plan.tp={tp}",
+            "plan.dp=null",
+        ],
+    )
+
+
+def _steps(found: Contention, placing: str, spreading: str) -> list[float]:
+    return [
+        one.step_s
+        for one in found.shared
+        if (one.placing, one.spreading) == (placing, spreading)
+    ]
+
+
+def test_nobody_meets_anybody_in_order_on_a_full_network() -> None:
+    found = contention(_job(), num_seeds=1)
+    assert _steps(found, "in order", "sprayed") == pytest.approx([found.alone_s], rel=ROUNDING)
+    assert found.shared[0].fullest == ""
+
+
+def test_hashed_messages_meet_and_spread_ones_do_not() -> None:
+    found = contention(_job(), num_seeds=3)
+    assert _steps(found, "shuffled", "sprayed") == pytest.approx([found.alone_s] * 3, rel=ROUNDING)
+    assert max(_steps(found, "shuffled", "ecmp")) > 1.01 * found.alone_s
+    worst = max(found.shared, key=lambda one: one.asked)
+    assert worst.asked > 1
+    assert "spine" in worst.fullest
+
+
+def test_connections_even_out_what_hashes_do() -> None:
+    one, many = (contention(_job(), num_seeds=3, connections=count) for count in (1, 16))
+    assert max(_steps(many, "shuffled", "ecmp")) < max(_steps(one, "shuffled", "ecmp"))
+
+
+def test_oversubscription_slows_what_crosses_it() -> None:
+    """With 8 to 1 the rings of 8 ranks have 4 links out of each leaf of 4 nodes: half of what 8 need.
+
+    In order one hop of each ring leaves a leaf: 8 NICs' worth on 4 links' worth doubles the
+    reduction, packet by packet.
+    """
+    full, narrow = contention(_job(), num_seeds=1), contention(_job(8.0), num_seeds=1)
+    (full_s,), (narrow_s,) = (_steps(one, "in order", "sprayed") for one in (full, narrow))
+    assert narrow.shared[0].asked == pytest.approx(2, rel=1e-6)
+    assert narrow_s > full_s
+    assert narrow.alone_s == pytest.approx(full.alone_s, rel=ROUNDING)
+    # Folded ranks are slowed by the same rule: crossing fraction 1/4 times 8.
+    assert narrow.by_number_s == pytest.approx(narrow_s, rel=1e-3)
+
+
+def test_a_job_in_one_node_meets_nobody() -> None:
+    with pytest.raises(PlanError, match="in one node"):
+        contention(load_scenario("gpt2-xl-one-gpu"), num_seeds=1)
+
+
+def test_the_record_has_a_row_per_way() -> None:
+    record = contention_record(contention(_job(), num_seeds=2))
+    shared = record["shared"]
+    assert isinstance(shared, tuple)
+    assert len(shared) == 1 + 2 + 2 * 2
