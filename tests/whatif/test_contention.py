@@ -26,6 +26,7 @@ def _job(oversubscription: float = 1.0, *, nodes: int = 8, tp: int = 8) -> Scena
             "training.global_batch_size=64",
             "plan.sharding=ddp",
             "plan.overlap={dp: false}",
+            "plan.shard_group_size=null",
             f"plan.tp={tp}",
             "plan.dp=null",
         ],
