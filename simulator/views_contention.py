@@ -13,7 +13,7 @@ from simulator.units import percent
 from simulator.views import table
 from simulator.whatif.contention import Contention, Shared
 
-_SPREAD = {"sprayed": "packet by packet over all", "ecmp": "by hash, one per message"}
+_SPREAD = {"sprayed": "all, packet by packet", "ecmp": "by hash"}
 
 
 def contention_view(found: Contention) -> RenderableType:
