@@ -252,12 +252,21 @@ def data_costs(
     )
 
 
-def step_costs(scenario: Scenario, topology: Topology, schedule: Schedule) -> StepCosts:
-    """Prices of the scenario's ops."""
+def step_costs(
+    scenario: Scenario, topology: Topology, schedule: Schedule, *, alone: Topology | None = None
+) -> StepCosts:
+    """Prices of the scenario's ops.
+
+    Args:
+        scenario: what is run.
+        topology: what its messages have of the machine.
+        schedule: order of its passes.
+        alone: what collectives over the replicas have, where who meets them is simulated.
+    """
     kinds = stage_kinds(scenario)
     activations = {kind: pass_activations(scenario, kind) for kind in dict.fromkeys(kinds)}
     pricer = stage_pricer(scenario, topology, splits_backward=schedule.splits_backward)
-    costs = data_costs(scenario, topology, kinds, pricer)
+    costs = data_costs(scenario, alone or topology, kinds, pricer)
     costs.ends_share_rank = bool(schedule.stage_rank[0] == schedule.stage_rank[-1])
     costs.activations = tuple(activations[kind] for kind in kinds)
     costs.host = host_costs(scenario, costs.activations)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 OverlapMode = Literal["sm", "dma"]
 """Who moves the chunks: a communication kernel on some SMs, or copy engines beside memory that
 adds (T3)."""
-Contention = Literal["none", "arbitrated", "shared"]
+DramSharing = Literal["none", "arbitrated", "shared"]
 """What copies cost the product in DRAM: nothing; only what DRAM cannot carry in time, as the memory
 controller serves the product first; or every byte they move, as requests are served in turn."""
 
@@ -28,10 +28,10 @@ class TpOverlap:
         mode: see ``OverlapMode``.
         chunks: pieces of the result; None for one per tensor-parallel rank, as a ring sends them.
         communication_sms: SMs that the communication kernel takes from the product (mode sm).
-        contention: for DRAM (mode dma).
+        dram: how copies and a product share it (mode dma).
     """
 
     mode: OverlapMode
     chunks: int | None = None
     communication_sms: int = DEFAULT_COMMUNICATION_SMS
-    contention: Contention = "arbitrated"
+    dram: DramSharing = "arbitrated"

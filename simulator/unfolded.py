@@ -16,10 +16,11 @@ from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
 from simulator.step import Step, step_costs
 from simulator.topology import Topology
+from simulator.workload.data_links import data_links
 from simulator.workload.fold import device_ranks, unfold_devices
 from simulator.workload.lower_devices import lower_devices
 from simulator.workload.slow_hosts import forward_speeds
-from simulator.workload.wires import Fabric, FabricLoad, Routes, fabric_load
+from simulator.workload.wires import FabricLoad, JobFabric, Routes, fabric_load
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,10 @@ def build_unfolded(
 ) -> Unfolded:
     """Lowers a scenario for all of its devices, with what each message loads of the fabric.
 
-    Durations are those of messages that have the links above their NICs for themselves; who meets
-    whom there is simulated.
+    Collectives over the replicas, and sends beside compute, last as if they had the links above
+    their NICs for themselves; who meets whom there is simulated. What is part of a pass
+    (collectives of tensor parallelism, blocking sends) keeps the price that it has in
+    ``build_step``, as has the sum of tied embeddings.
 
     Args:
         scenario: checked (``scenario.check``).
@@ -61,13 +64,14 @@ def build_unfolded(
     """
     check_unfoldable(scenario)
     plan, cluster = scenario.plan, scenario.cluster
-    topology = Topology.of(without_contention(cluster))
+    topology, alone = Topology.of(cluster), Topology.of(without_contention(cluster))
     count = num_microbatches(scenario.training, plan)
     schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
-    costs = step_costs(scenario, topology, schedule)
+    costs = step_costs(scenario, topology, schedule, alone=alone)
+    costs.links = replace(costs.links, ends=data_links(plan, cluster.node, topology).ends)
     devices = unfold_devices(
         plan,
-        topology,
+        alone if plan.overlap_pp else topology,
         schedule.stage_rank,
         dict(scenario.stragglers),
         forward_speeds=forward_speeds(cluster, plan.num_devices),
@@ -84,7 +88,7 @@ def build_unfolded(
 
 
 def check_unfoldable(scenario: Scenario) -> None:
-    """Checks that every message of a step has links of its own.
+    """Checks that the messages outside the passes of a step have links of their own.
 
     Raises:
         PlanError: for what is only modelled on folded ranks.
@@ -93,6 +97,7 @@ def check_unfoldable(scenario: Scenario) -> None:
     for present, where, what in (
         (scenario.model.num_experts > 0, "model.num_experts", "experts"),
         (plan.offload is not None, "plan.offload", "offload"),
+        (plan.exchange is not None, "plan.exchange", "exchanges of workers"),
         (not plan.sharding.is_classic, "plan.sharding", f"sharding {plan.sharding.name}"),
         (plan.shard_size != plan.dp * plan.cp, "plan.shard_group_size", "several shard groups"),
         (scenario.cluster.torus is not None, "cluster", "a torus"),
@@ -105,15 +110,17 @@ def check_unfoldable(scenario: Scenario) -> None:
             )
 
 
-def _fabric(cluster: Cluster, topology: Topology, routes: Routes) -> Fabric:
+def _fabric(cluster: Cluster, topology: Topology, routes: Routes) -> JobFabric:
     """The fabric as the first nodes of a cluster use it."""
-    fraction = cluster.network.bandwidth_fraction
-    return Fabric(
+    shares, network = np.array(topology.nic_bytes_per_s), cluster.network
+    messages = network.message_fraction or network.bandwidth_fraction
+    return JobFabric(
         routes=routes,
         num_nics=cluster.node.num_nics,
         nics=_nics_of_devices(cluster.node),
-        rate_bytes_per_s=np.array(topology.nic_bytes_per_s) * fraction,
-        fraction=fraction,
+        ring_bytes_per_s=shares * network.bandwidth_fraction,
+        message_bytes_per_s=shares * messages,
+        fraction=max(messages, network.bandwidth_fraction),
         nodes=np.arange(cluster.num_nodes),
     )
 

@@ -137,3 +137,14 @@ def test_what_is_not_modelled_link_by_link_is_refused(setting: str, where: str) 
     with pytest.raises(PlanError) as raised:
         build_unfolded(scenario, Star(16, 1e10))
     assert raised.value.where == where
+
+
+def test_tensor_parallelism_between_nodes_keeps_the_price_of_run() -> None:
+    """Its messages are part of passes: what a narrow tier takes from them is in both."""
+    cluster = (
+        "cluster={extends: dgx-h100-superpod, num_nodes: {value: 4, source: test}, tiers: ["
+        "{name: leaf, nodes_per_group: 1, oversubscription: 1, hop: 0.5 us, source: test}, "
+        "{name: spine, nodes_per_group: 4, oversubscription: 8, hop: 0.5 us, source: test}]}"
+    )
+    scenario = _scenario(4, cluster, "plan.tp=16", "plan.pp=2", "plan.overlap={pp: false}")
+    assert _unfolded_s(scenario) == pytest.approx(_folded_s(scenario), rel=ROUNDING)

@@ -18,7 +18,7 @@ from simulator.search.prices import Branch
 from simulator.search.space import SCHEDULE_NAMES
 from simulator.search.steady import period_of
 from simulator.search.unique import distinct
-from simulator.workload.contention import bucket_slowed_s
+from simulator.workload.slowed import bucket_slowed_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from simulator.search.policies import (
 from simulator.search.steady import after_periods
 from simulator.search.stream import served_s
 from simulator.search.unique import distinct
-from simulator.workload.contention import bucket_slowed_s
 from simulator.workload.price import slowed_s
+from simulator.workload.slowed import bucket_slowed_s
 
 
 @dataclass(slots=True)

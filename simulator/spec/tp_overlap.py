@@ -10,7 +10,7 @@ from simulator.errors import PlanError
 from simulator.machine import Assumption
 from simulator.spec.quantity import Count
 from simulator.spec.validate import Spec
-from simulator.tp_overlap import DEFAULT_COMMUNICATION_SMS, Contention, TpOverlap
+from simulator.tp_overlap import DEFAULT_COMMUNICATION_SMS, DramSharing, TpOverlap
 
 
 class TpOverlapSpec(Spec):
@@ -19,11 +19,11 @@ class TpOverlapSpec(Spec):
     mode: Literal["none", "sm", "dma"]
     chunks: Count | None = None
     communication_sms: Count | None = None
-    contention: Contention | None = None
+    dram: DramSharing | None = None
 
     @model_validator(mode="after")
     def _keys_of_the_mode(self) -> Self:
-        for key, mode in (("communication_sms", "sm"), ("contention", "dma")):
+        for key, mode in (("communication_sms", "sm"), ("dram", "dma")):
             value = getattr(self, key)
             if value is not None and self.mode != mode:
                 raise PlanError(
@@ -45,7 +45,7 @@ class TpOverlapSpec(Spec):
             mode=self.mode,
             chunks=self.chunks,
             communication_sms=self.communication_sms or DEFAULT_COMMUNICATION_SMS,
-            contention=self.contention or "arbitrated",
+            dram=self.dram or "arbitrated",
         )
 
 
@@ -70,4 +70,4 @@ def tp_overlap_data(overlap: TpOverlap) -> dict[str, object]:
     data: dict[str, object] = {"mode": overlap.mode, "chunks": overlap.chunks}
     if overlap.mode == "sm":
         return data | {"communication_sms": overlap.communication_sms}
-    return data | {"contention": overlap.contention}
+    return data | {"dram": overlap.dram}

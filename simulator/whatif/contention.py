@@ -12,11 +12,13 @@ from simulator.errors import PlanError
 from simulator.fabric.cluster import Routing, network_of
 from simulator.fabric.fat_tree import Spreading
 from simulator.fabric.links import Fabric
+from simulator.machine import Cluster
 from simulator.numeric import ceil_div
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
 from simulator.step import build_step
 from simulator.unfolded import Unfolded, build_unfolded, without_contention
+from simulator.wiring import TreeWiring
 
 Placing: TypeAlias = Literal["in order", "shuffled"]
 """``in order``: neighbouring ranks on neighbouring nodes; ``shuffled``: the nodes of the job in an
@@ -29,7 +31,8 @@ class Shared:
 
     Attributes:
         placing: where its nodes are.
-        spreading: how messages are spread over parallel links.
+        spreading: how messages are spread over parallel links; other networks than trees route
+            each by hash among its shortest ways, adaptive ones too.
         seed: of hashes, and of the order drawn.
         step_s: step time.
         asked: of the fullest link, what all messages at once would take of it at full speed, as a
@@ -98,7 +101,7 @@ def contention(
     quiet = replace(scenario, cluster=without_contention(scenario.cluster))
     shared: list[Shared] = []
     links = 0
-    for placing, spreading, seed in _ways(num_seeds):
+    for placing, spreading, seed in _ways(num_seeds, is_tree=_is_tree(scenario.cluster)):
         if tell is not None:
             tell(f"{placing}, {spreading}, seed {seed}")
         nodes = np.arange(used)
@@ -118,12 +121,22 @@ def contention(
     )
 
 
-def _ways(num_seeds: int) -> list[tuple[Placing, Spreading, int]]:
+def _is_tree(cluster: Cluster) -> bool:
+    """Whether the network has parallel links over which packets can be sprayed."""
+    return cluster.fabric is None or isinstance(cluster.fabric, TreeWiring)
+
+
+def _ways(num_seeds: int, *, is_tree: bool) -> list[tuple[Placing, Spreading, int]]:
     seeds = range(num_seeds)
+    placings: tuple[Placing, ...] = ("in order", "shuffled")
+    spreadings: tuple[Spreading, ...] = ("sprayed", "ecmp") if is_tree else ("ecmp",)
     return [
-        ("in order", "sprayed", 0),
-        *(("in order", "ecmp", seed) for seed in seeds),
-        *(("shuffled", spreading, seed) for spreading in ("sprayed", "ecmp") for seed in seeds),
+        (placing, spreading, seed)
+        for placing in placings
+        for spreading in spreadings
+        for seed in seeds
+        # In order and over all paths nothing is drawn.
+        if seed == 0 or (placing, spreading) != ("in order", "sprayed")
     ]
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from simulator.machine import PathLink
 from simulator.numeric import IntArray
 from simulator.schedule.action import Phase, Schedule
-from simulator.workload.contention import piece_slowed_s
 from simulator.workload.op import OpPhase
 from simulator.workload.replica import Replica
+from simulator.workload.slowed import piece_slowed_s
 from simulator.workload.step_costs import StepCosts
 
 _FIRST, _MIDDLE, _LAST, _WHOLE = range(4)

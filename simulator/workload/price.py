@@ -247,10 +247,10 @@ def _chunked_cost(kernel: Overlapped, how: TpOverlap, context: PriceContext) -> 
         rate = accelerator.gemm.bandwidth_fraction * accelerator.memory_bandwidth_bytes_per_s
         moved_s = moved / rate
         dram_s = matmul_dram_s(_shape(kernel.compute, context), accelerator) + moved_s
-        if how.contention == "shared":
+        if how.dram == "shared":
             product_s = product_s + moved_s
         together = chunked_s(product_s, scatter_s, chunks)
-        if how.contention == "arbitrated":
+        if how.dram == "arbitrated":
             together = np.maximum(together, dram_s)
     if collective.kind == "all_reduce":
         together = together + collective_s("all_gather", collective.payload_bytes, link)

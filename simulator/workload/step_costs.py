@@ -93,7 +93,7 @@ class StepCosts(HeldParameters):
             send: path of a blocking send after it, None where nothing is sent.
             piece: which piece; the first takes memory, the last sends and gives memory back.
             num_pieces: pieces the phase is cut into.
-            slowed_s: what data-parallel collectives beside it add (``contention``).
+            slowed_s: what data-parallel collectives beside it add (``slowed``).
         """
         cost = self.stage_cost(stage, phase)
         last = piece == num_pieces - 1

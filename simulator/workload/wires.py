@@ -5,7 +5,8 @@ ranks there to its fellow. All its hops go at one pace, so a ring is one flow ov
 its hops; a link that carries two of them is loaded twice.
 
 Assumes: trees and hierarchical collectives load the links as rings do; messages take their
-bandwidth from the first byte to the last, start-up included.
+bandwidth from the first byte to the last, start-up included. What the faster of collectives and
+messages reaches of a NIC is what any link can carry: the rest is taken to be headers.
 """
 
 from __future__ import annotations
@@ -44,15 +45,16 @@ class Routes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Fabric:
+class JobFabric:
     """A fabric as the ranks of a job use it.
 
     Attributes:
         routes: its links; port = node * NICs of a node + NIC.
         num_nics: of a node.
         nics: [devices of a node, NICs of each], over which a device spreads what it sends.
-        rate_bytes_per_s: [devices of a node], what one sends between nodes at full speed.
-        fraction: of a link's capacity that messages reach.
+        ring_bytes_per_s: [devices of a node], what a collective lets one send between nodes.
+        message_bytes_per_s: [devices of a node], the same of a message.
+        fraction: of a link's capacity that traffic of the faster kind reaches.
         nodes: [nodes of the job], which node of the fabric each is.
         connections: over which a NIC spreads what it sends to another, each on a way of its own.
     """
@@ -60,7 +62,8 @@ class Fabric:
     routes: Routes
     num_nics: int
     nics: IntArray
-    rate_bytes_per_s: FloatArray
+    ring_bytes_per_s: FloatArray
+    message_bytes_per_s: FloatArray
     fraction: float
     nodes: IntArray
     connections: int = 1
@@ -105,31 +108,32 @@ def ring_hops(ranks: IntArray, devices_per_node: int) -> IntArray:
     return np.stack((members, np.roll(members, -1, axis=0)), axis=-1).reshape(-1, 2)
 
 
-def load(fabric: Fabric, hops: IntArray) -> Flow:
+def load(fabric: JobFabric, hops: IntArray, bytes_per_s: FloatArray) -> Flow:
     """Links of all hops, and the share of each that they take together at full speed.
 
     Args:
         fabric: over which they go.
         hops: [hops, 2] devices (from, to).
+        bytes_per_s: [devices of a node], what each sends at full speed.
     """
     if not hops.size:
         return ()
     node, place = np.divmod(hops, fabric.devices_per_node)
     parts = fabric.nics.shape[1] * fabric.connections
-    rate = np.repeat(fabric.rate_bytes_per_s[place].min(axis=1) / parts, parts)
+    rate = np.repeat(bytes_per_s[place].min(axis=1) / parts, parts)
     ports = fabric.nodes[node][..., None] * fabric.num_nics + fabric.nics[place]
     source, target = (np.repeat(ports[:, end], fabric.connections) for end in (0, 1))
     key = np.tile(np.arange(fabric.connections), source.size // fabric.connections)
     routes = fabric.routes.routes(source, target, key)
     taken = routes >= 0
     links, place = np.unique(routes[taken], return_inverse=True)
-    bytes_per_s = np.bincount(place, np.broadcast_to(rate[:, None], routes.shape)[taken])
-    shares = bytes_per_s / (fabric.fraction * fabric.routes.capacity_bytes_per_s[links])
+    carried = np.bincount(place, np.broadcast_to(rate[:, None], routes.shape)[taken])
+    shares = carried / (fabric.fraction * fabric.routes.capacity_bytes_per_s[links])
     return tuple(zip(links.tolist(), shares.tolist(), strict=True))
 
 
 def fabric_load(
-    fabric: Fabric, ranks: IntArray, tp: int, sends: Sequence[tuple[int, int]]
+    fabric: JobFabric, ranks: IntArray, tp: int, sends: Sequence[tuple[int, int]]
 ) -> FabricLoad:
     """What every device loads, without the links that can never be full.
 
@@ -142,13 +146,22 @@ def fabric_load(
     devices = ranks.reshape(-1, ranks.shape[-1])
     rings = [
         {
-            rank: load(fabric, ring_hops(devices[first::tp, rank], fabric.devices_per_node))
+            rank: load(
+                fabric,
+                ring_hops(devices[first::tp, rank], fabric.devices_per_node),
+                fabric.ring_bytes_per_s,
+            )
             for rank in range(devices.shape[1])
         }
         for first in range(tp)
     ]
     messages = [
-        {pair: load(fabric, _between_nodes(device[list(pair)], fabric)) for pair in sends}
+        {
+            pair: load(
+                fabric, _between_nodes(device[list(pair)], fabric), fabric.message_bytes_per_s
+            )
+            for pair in sends
+        }
         for device in devices
     ]
     number, asked = _links_that_fill(flow for own in (*rings, *messages) for flow in own.values())
@@ -163,7 +176,7 @@ def fabric_load(
     )
 
 
-def _between_nodes(ranks: IntArray, fabric: Fabric) -> IntArray:
+def _between_nodes(ranks: IntArray, fabric: JobFabric) -> IntArray:
     """The hop from one rank to another, none within a node. [0 or 1, 2]."""
     source, target = ranks // fabric.devices_per_node
     return ranks.reshape(-1, 2)[: int(source != target)]

@@ -1,4 +1,7 @@
-"""T3's overlap of products with their reductions: nothing is fitted on its results.
+"""T3's overlap of products with their reductions.
+
+How an exchange on few SMs slows down is fitted on the paper's figures for 8 and 16 of them; the
+rows near memory are fitted on nothing.
 
 Pati et al. 2024 (arXiv 2401.16677). The machine is the one it simulates
 (``hardware/clusters/t3-ring-8`` and ``-16``): compute units, clock, memory and links. It prints
@@ -32,9 +35,9 @@ WIDTHS: Final = {"OP": 1, "FC2": 4, "FC1": 4, "IP": 3}
 linear, backward of the first one and of the input projection."""
 RANKS: Final = (8, 16)
 
-IDEAL: Final = TpOverlap("dma", chunks=10**6, contention="none")
-ARBITRATED: Final = TpOverlap("dma", contention="arbitrated")
-SHARED: Final = TpOverlap("dma", contention="shared")
+IDEAL: Final = TpOverlap("dma", chunks=10**6, dram="none")
+ARBITRATED: Final = TpOverlap("dma", dram="arbitrated")
+SHARED: Final = TpOverlap("dma", dram="shared")
 
 
 @cache

@@ -35,7 +35,7 @@ def test_it_replaces_what_the_stack_does() -> None:
     ("change", "problem"),
     [
         ("plan.tp_overlap={mode: dma, communication_sms: 8}", "communication_sms 8 has no meaning"),
-        ("plan.tp_overlap={mode: sm, contention: shared}", "contention shared has no meaning"),
+        ("plan.tp_overlap={mode: sm, dram: shared}", "dram shared has no meaning"),
         ("plan.tp_overlap={mode: none, chunks: 4}", "chunks 4 have no meaning"),
         ("plan.overlap={tp: true}", "two ways to overlap"),
         ("plan.tp_overlap={mode: sm, communication_sms: 80}", "leaves no SM of the 80"),

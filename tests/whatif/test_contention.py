@@ -35,9 +35,7 @@ def _job(oversubscription: float = 1.0, *, nodes: int = 8, tp: int = 8) -> Scena
 
 def _steps(found: Contention, placing: str, spreading: str) -> list[float]:
     return [
-        one.step_s
-        for one in found.shared
-        if (one.placing, one.spreading) == (placing, spreading)
+        one.step_s for one in found.shared if (one.placing, one.spreading) == (placing, spreading)
     ]
 
 
@@ -62,7 +60,7 @@ def test_connections_even_out_what_hashes_do() -> None:
 
 
 def test_oversubscription_slows_what_crosses_it() -> None:
-    """With 8 to 1 the rings of 8 ranks have 4 links out of each leaf of 4 nodes: half of what 8 need.
+    """With 8 to 1 a leaf of 4 nodes has 4 links out, half of what the rings of 8 ranks need.
 
     In order one hop of each ring leaves a leaf: 8 NICs' worth on 4 links' worth doubles the
     reduction, packet by packet.

@@ -18,7 +18,7 @@ TOKENS, HIDDEN, RANKS = 8192.0, 4096.0, 8
 PRODUCT = Matmul("fc2", TOKENS, HIDDEN, 2 * HIDDEN)
 REDUCE = Collective("fc2.all_reduce", "all_reduce", TOKENS * HIDDEN * 2.0)
 SPLIT = Split(8.0, 1024, RANKS, False, False, False, 2.0, True)
-DMA = TpOverlap("dma", contention="none")
+DMA = TpOverlap("dma", dram="none")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_dma_by_hand(context: PriceContext) -> None:
 def test_what_dram_costs(context: PriceContext) -> None:
     """The bytes that move delay the product; arbitrated, nothing, as DRAM has room for both."""
     none, arbitrated, shared = (
-        seconds(Overlapped(REDUCE, PRODUCT, how=replace(DMA, contention=how)), context)
+        seconds(Overlapped(REDUCE, PRODUCT, how=replace(DMA, dram=how)), context)
         for how in ("none", "arbitrated", "shared")
     )
     moved_s = 2 * TOKENS * HIDDEN * 2.0 * 7 / 8 / (0.7593 * 1e12)
@@ -63,7 +63,7 @@ def test_dram_that_is_too_slow(context: PriceContext) -> None:
     read = 2.0 * (TOKENS * 512 + 512 * HIDDEN + TOKENS * HIDDEN)
     dram_s = (read + 2 * TOKENS * HIDDEN * 2.0 * 7 / 8) / (0.7593 * 1e11)
     gather_s = float(collective_s("all_gather", REDUCE.payload_bytes, poor.links["tp"]))
-    how = TpOverlap("dma", contention="arbitrated")
+    how = TpOverlap("dma", dram="arbitrated")
     assert seconds(Overlapped(REDUCE, product, how=how), poor) == pytest.approx(dram_s + gather_s)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.numeric import FloatArray, IntArray
-from simulator.workload.wires import Fabric, fabric_load, load, ring_hops
+from simulator.workload.wires import JobFabric, fabric_load, load, ring_hops
 
 
 class OneUplink:
@@ -22,11 +22,13 @@ class OneUplink:
         return np.stack((source, up, down, 8 + target), axis=-1)
 
 
-FABRIC = Fabric(
+RATE = np.array([8.0, 8.0])
+FABRIC = JobFabric(
     routes=OneUplink(),
     num_nics=2,
     nics=np.array([[0], [1]]),
-    rate_bytes_per_s=np.array([8.0, 8.0]),
+    ring_bytes_per_s=RATE,
+    message_bytes_per_s=RATE,
     fraction=0.8,
     nodes=np.arange(4),
 )
@@ -41,16 +43,18 @@ def test_rings_go_from_node_to_node_and_back() -> None:
 
 def test_a_group_in_one_node_has_no_hops() -> None:
     assert ring_hops(np.array([2, 3]), 2).size == 0
-    assert load(FABRIC, ring_hops(np.array([2, 3]), 2)) == ()
+    assert load(FABRIC, ring_hops(np.array([2, 3]), 2), RATE) == ()
 
 
 def test_a_hop_at_the_rate_of_its_nic_fills_its_links() -> None:
     # 8 B/s of 0.8 * 10 B/s on the sender, up, down and the receiver.
-    assert dict(load(FABRIC, np.array([[0, 4]]))) == pytest.approx({0: 1, 16: 1, 19: 1, 12: 1})
+    assert dict(load(FABRIC, np.array([[0, 4]]), RATE)) == pytest.approx(
+        {0: 1, 16: 1, 19: 1, 12: 1}
+    )
 
 
 def test_two_hops_over_one_link_load_it_twice() -> None:
-    assert dict(load(FABRIC, np.array([[0, 4], [1, 5]])))[16] == pytest.approx(2)
+    assert dict(load(FABRIC, np.array([[0, 4], [1, 5]]), RATE))[16] == pytest.approx(2)
 
 
 def test_only_links_that_can_fill_are_kept_and_equal_ones_once() -> None:
@@ -73,9 +77,9 @@ def test_sends_load_the_links_between_their_nodes() -> None:
 
 def test_a_device_spreads_what_it_sends_over_its_nics() -> None:
     # One device per node with both NICs: half of its 16 B/s on each.
-    both = replace(FABRIC, nics=np.array([[0, 1]]), rate_bytes_per_s=np.array([16.0]))
+    both = replace(FABRIC, nics=np.array([[0, 1]]))
     # From node 0 to node 2: both halves over the same link up and down.
-    assert dict(load(both, np.array([[0, 2]]))) == pytest.approx(
+    assert dict(load(both, np.array([[0, 2]]), np.array([16.0]))) == pytest.approx(
         {0: 1, 1: 1, 16: 2, 19: 2, 12: 1, 13: 1}
     )
 
@@ -83,7 +87,7 @@ def test_a_device_spreads_what_it_sends_over_its_nics() -> None:
 def test_a_job_may_lie_on_other_nodes_of_the_fabric() -> None:
     # Nodes 0 and 1 of the job are nodes 0 and 2 of the fabric, under different leaves.
     scattered = replace(FABRIC, nodes=np.array([0, 2]))
-    assert load(scattered, np.array([[0, 2]])) == load(FABRIC, np.array([[0, 4]]))
+    assert load(scattered, np.array([[0, 2]]), RATE) == load(FABRIC, np.array([[0, 4]]), RATE)
 
 
 class TwoUplinks(OneUplink):
@@ -100,6 +104,6 @@ class TwoUplinks(OneUplink):
 def test_connections_spread_a_message_over_ways() -> None:
     # Half of 8 B/s of 0.8 * 10 B/s on either uplink, all of it on what both ways share.
     spread = replace(FABRIC, routes=TwoUplinks(), connections=2)
-    assert dict(load(spread, np.array([[0, 4]]))) == pytest.approx(
+    assert dict(load(spread, np.array([[0, 4]]), RATE)) == pytest.approx(
         {0: 1, 16: 0.5, 20: 0.5, 19: 1, 12: 1}
     )

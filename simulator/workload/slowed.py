@@ -4,8 +4,9 @@ A collective that hides behind compute is not free: its kernels hold multiproces
 bandwidth, and the compute beside it takes longer (``price.slowed_s``). The passes bear these
 seconds as data-parallel communication, evenly over their pieces.
 
-Assumes: gathers that open a step, and reductions of whole microbatches beside the next one, slow
-    nothing: of both only a small part lies beside passes of the same step.
+Assumes: gathers that open a step, reductions of whole microbatches beside the next one, and, where
+    weights are gathered before use, reductions beside passes of weight gradients (W) slow nothing:
+    of all three only a small part lies beside passes of the same step.
 """
 
 from __future__ import annotations
