@@ -75,8 +75,12 @@ def collective(
     known = _kind(kind)
     groups = option_value("--ranks", ranks, parse_range)
     several = groups is not None and len(groups) > 1
-    text = sizes or (ONE_SIZE if several else DEFAULT_SIZES)
+    text = (ONE_SIZE if several else DEFAULT_SIZES) if sizes is None else sizes
     payloads = option_value("--bytes", text, _payloads)
+    if compare and algorithm is not None:
+        raise SpecError(
+            "--compare shows every algorithm", where="--algorithm", hint="leave one of both out"
+        )
     forced = option_value("--algorithm", algorithm, lambda t: known_algorithms(parse_words(t)))
     name, found = _runs(cluster, known, groups, stride, payloads, forced or ())
     records = [collective_record(one) for one in found]
@@ -108,7 +112,9 @@ def _payloads(text: str) -> list[float]:
         ends = part.split(":")
         if len(ends) not in (1, 3):
             raise SpecError(f"'{part[:40]}' is no size", hint="write 1GiB, or 1KiB:1GiB:x4")
-        first, *more = (parse_quantity(end, "bytes", example="1GiB") for end in ends[:2])
+        # As in nccl-tests, a plain number is one of bytes.
+        named = (f"{end} B" if end.strip().isdigit() else end for end in ends[:2])
+        first, *more = (parse_quantity(end, "bytes", example="1GiB") for end in named)
         factor = ends[2].strip().removeprefix("x") if more else "2"
         if first < 1 or not factor.isdigit() or int(factor) < 2 or (more and more[0] < first):
             raise SpecError(
@@ -138,6 +144,10 @@ def _runs(
     whole = load_cluster(name)
     per_node = whole.node.num_devices
     chosen = groups or (per_node,)
+    if min(chosen) < 2:
+        raise SpecError(
+            f"a group of {min(chosen)}: a collective needs two ranks or more", where="--ranks"
+        )
     if len(chosen) * len(payloads) > MAX_LINES:
         raise SpecError(
             f"{len(chosen)} numbers of ranks and {len(payloads)} sizes are more than "

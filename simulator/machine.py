@@ -248,7 +248,7 @@ class FabricTier:
 
     Attributes:
         nodes_per_group: nodes that reach one another without going above this tier.
-        oversubscription: downlink over uplink bandwidth for traffic that crosses this tier.
+        oversubscription: bandwidth of the NICs below over that of the links into this tier.
         hop_s: latency added by crossing it.
     """
 

@@ -12,6 +12,7 @@ from simulator.plan import (
     num_microbatches,
     reduces_every_microbatch,
 )
+from simulator.units import percent
 
 
 def check_offload(
@@ -81,10 +82,11 @@ def _check_weights(offload: Offload, plan: ParallelismPlan) -> None:
         return
     tier = offload.weights.tier
     if offload.optimizer.away < offload.weights.away:
+        weights = percent(offload.weights.away, digits=0)
+        optimizer = percent(offload.optimizer.away, digits=0)
         raise PlanError(
-            f"{offload.weights.away:g} of the weights live on the {tier}, but only "
-            f"{offload.optimizer.away:g} of the optimizer off the device: copying updated weights "
-            "back is not modelled",
+            f"{weights} of the weights live on the {tier}, but only {optimizer} of the optimizer "
+            "off the device: copying updated weights back is not modelled",
             where="plan.offload.weights",
             hint="give plan.offload.optimizer a home off the device, too",
         )

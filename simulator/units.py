@@ -65,7 +65,7 @@ def parse_quantity(text: object, dimension: str, *, example: str = "") -> float:
     match = _QUANTITY.match(text)
     if match is None:
         raise SpecError(
-            f"'{text[:80]}' is not a {dimension}",
+            f"'{text[:80]}' is no quantity of {dimension}",
             hint=f"write it as a number and a unit, for example '{example}'",
         )
     number, unit = match.groups()
@@ -90,7 +90,7 @@ def format_si(value: float, unit: str, *, digits: int = 3) -> str:
 
 def format_seconds(value: float, *, digits: int = 3) -> str:
     """A duration in the unit in which it reads best: ``format_seconds(0.002) == '2 ms'``."""
-    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
         if abs(value) >= factor:
             return f"{value / factor:.{digits}g} {unit}"
     return f"{value:.{digits}g} s"

@@ -23,7 +23,7 @@ def contention_view(found: Contention) -> RenderableType:
         ("as 'run' counts", "-", *_against(found.by_number_s, found), "-", "-"),
         *(_row(one, found) for one in found.shared),
     ]
-    headers = ("nodes", "paths", "step time", "vs alone", "fullest link", "asked of it")
+    headers = ("nodes", "paths", "step time", "vs alone", "fullest link", "if all met")
     return Group(
         Text(f"{found.name}   {found.devices:,} devices on {found.links:,} links", "bold"),
         table(rows, headers),
@@ -49,12 +49,14 @@ def _against(step_s: float, found: Contention) -> tuple[str, str]:
 
 def _verdict(found: Contention) -> str:
     worst = max(found.shared, key=lambda one: one.step_s)
-    lost = worst.step_s / found.alone_s - 1
-    if lost < 5e-4:
+    longer = worst.step_s / found.alone_s - 1
+    if longer < 5e-4:
         return "Its messages do not slow one another: the network is wide enough for this job."
-    where = "in order" if worst.placing == "in order" else "in no order"
     how = "hashed to single paths" if worst.spreading == "ecmp" else "spread over all paths"
-    return f"At worst {percent(lost)} of a step is lost, with nodes {where} and messages {how}."
+    return (
+        f"At worst a step is {percent(longer)} longer, with nodes {worst.placing} and messages {how}."
+        "\n'if all met': what all messages at once would ask of the fullest link; many never meet."
+    )
 
 
 def contention_record(found: Contention) -> dict[str, object]:

@@ -56,12 +56,14 @@ def test_files(tmp_path: Path) -> None:
         (("all_reduce", "--cluster", "dgx-h100-superpot"), "dgx-h100-superpod"),
         (("all_reduce", *POD, "--ranks", "0"), "at --ranks"),
         (("all_reduce", *POD, "--ranks", "1000000"), "nodes asked of cluster"),
-        (("all_reduce", *POD, "--bytes", "10"), "at --bytes"),
+        (("all_reduce", *POD, "--bytes", "ten"), "at --bytes"),
+        (("all_reduce", *POD, "--ranks", "1"), "two ranks or more"),
+        (("all_reduce", *POD, "--compare", "--algorithm", "ring"), "leave one of both out"),
         (("all_reduce", *POD, "--bytes", "1GiB:1KiB:x2"), "no range of sizes"),
         (("all_reduce", *POD, "--bytes", "1KiB:1GiB:x1"), "no range of sizes"),
         (("all_reduce", *POD, "--algorithm", "rings"), "did you mean ring"),
         (("all_reduce", *POD, "--algorithm", "tree"), "does not run all_reduce"),
-        (("all_reduce", *POD, "--ranks", "1:900:+1", "--bytes", "1B:2B:x2"), "more than 1000"),
+        (("all_reduce", *POD, "--ranks", "2:901:+1", "--bytes", "1B:2B:x2"), "more than 1000"),
     ],
 )
 def test_wrong_input(arguments: tuple[str, ...], words: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypeVar, cast, get_args
+from typing import Final, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -60,6 +60,17 @@ def _as_spec_error(
             return SpecError(f"unknown key '{name}'", where=place, hint=_near(name, known))
         case "missing":
             return SpecError(f"'{name}' is missing", where=place, hint=f"add the key '{name}'")
+        case "union_tag_invalid":
+            key, expected = str(context["discriminator"]).strip("'"), str(context["expected_tags"])
+            near = _nearest(str(context["tag"]), re.findall(r"'([^']*)'", expected))
+            return SpecError(
+                f"'{context['tag']}' is not one of {expected}", where=f"{place}.{key}", hint=near
+            )
+        case "union_tag_not_found":
+            key = str(context["discriminator"]).strip("'")
+            return SpecError(f"'{key}' is missing", where=place, hint=_instead(key, data, path))
+        case "tuple_type":
+            return SpecError(f"{value} is not a list", where=place, hint="write [one, another]")
         case "model_type" | "dict_type" | "model_attributes_type":
             return SpecError(
                 f"{value} is not a mapping", where=place, hint="write keys and values, 'key: value'"
@@ -85,6 +96,17 @@ def _as_spec_error(
 def _shown(value: object) -> str:
     text = f"'{value}'" if isinstance(value, str) else repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _instead(key: str, data: object, path: str) -> str:
+    """A hint with the key that may be meant for one that is missing at a path."""
+    for part in path.split("."):
+        data = _descend(data, part)[1]
+    keys = (
+        [str(k) for k in cast("Mapping[object, object]", data)] if isinstance(data, Mapping) else []
+    )
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+    return f"is '{near[0]}' meant to be '{key}'?" if near else f"add the key '{key}'"
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -119,12 +141,21 @@ def _descend(data: object, part: int | str) -> tuple[bool, object]:
 
 
 def _known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """Keys of the schema at a location; a part that is no field (index, tag) stays in place."""
+    """Keys of the schema at a location; a tag chooses among schemas, an index stays in place."""
     schemas = [schema]
     for part in location:
         fields = [s.model_fields[str(part)] for s in schemas if str(part) in s.model_fields]
-        schemas = [s for f in fields for s in _schemas(f.annotation)] or schemas
+        chosen = [s for s in schemas if not fields and _has_tag(s, part)]
+        schemas = [s for f in fields for s in _schemas(f.annotation)] or chosen or schemas
     return sorted({name for s in schemas for name in s.model_fields})
+
+
+def _has_tag(schema: type[BaseModel], tag: int | str) -> bool:
+    """Whether one of a schema's fields can only be this word or a few others."""
+    return any(
+        get_origin(field.annotation) is Literal and tag in get_args(field.annotation)
+        for field in schema.model_fields.values()
+    )
 
 
 def _schemas(annotation: object) -> Iterator[type[BaseModel]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from simulator.fabric.fat_tree import Spreading
 from simulator.fabric.links import Fabric
 from simulator.machine import Cluster
 from simulator.numeric import ceil_div
+from simulator.plan import num_microbatches
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
 from simulator.step import build_step
@@ -23,6 +24,10 @@ from simulator.wiring import TreeWiring
 Placing: TypeAlias = Literal["in order", "shuffled"]
 """``in order``: neighbouring ranks on neighbouring nodes; ``shuffled``: the nodes of the job in an
 order drawn at random, as when a scheduler knows nothing of the network."""
+
+
+MAX_PASSES: Final = 1_000_000
+"""Forwards and backwards of all devices; more take minutes for every row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ def contention(
         tell: hears what is being simulated.
 
     Raises:
-        PlanError: if the job uses one node, or has messages whose links are not known one by one.
+        PlanError: if the job uses one node, is too large, or has messages whose links are not known one by one.
     """
     used = ceil_div(scenario.plan.num_devices, scenario.cluster.node.num_devices)
     if used == 1:
@@ -97,6 +102,7 @@ def contention(
             where="cluster.nodes",
             hint="take a job of several nodes",
         )
+    _check_size(scenario)
     own_nodes = replace(scenario.cluster, num_nodes=used)
     quiet = replace(scenario, cluster=without_contention(scenario.cluster))
     shared: list[Shared] = []
@@ -119,6 +125,18 @@ def contention(
         by_number_s=run_step(build_step(scenario))[0].makespan_s,
         shared=tuple(shared),
     )
+
+
+def _check_size(scenario: Scenario) -> None:
+    plan, microbatches = scenario.plan, num_microbatches(scenario.training, scenario.plan)
+    passes = 2 * plan.virtual_stages * microbatches * plan.num_devices
+    if passes > MAX_PASSES:
+        raise PlanError(
+            f"{plan.num_devices:,} devices with {2 * plan.virtual_stages * microbatches} passes each "
+            f"are {passes:,} passes, more than {MAX_PASSES:,}",
+            where="plan",
+            hint="take fewer microbatches or devices: plan.dp and training.global_batch_size alike",
+        )
 
 
 def _is_tree(cluster: Cluster) -> bool:

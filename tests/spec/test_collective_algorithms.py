@@ -51,7 +51,7 @@ def test_left_out_nothing_is_echoed():
         ("[rings]", UnknownNameError, "unknown collective algorithm 'rings'"),
         ("[]", SpecError, "is no choice of algorithms"),
         ("[ring, ring]", SpecError, "is no choice of algorithms"),
-        ("3", SpecError, "valid tuple"),
+        ("3", SpecError, "not a list"),
     ],
 )
 def test_wrong_choices_are_refused(value, error, words):

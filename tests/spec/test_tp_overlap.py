@@ -52,6 +52,18 @@ def test_what_is_written_back_reads_as_the_same(how: str) -> None:
     assert parse_scenario(dict(scenario.normalised)).plan == scenario.plan
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (["plan.tp=1", "plan.dp=null"], "nothing to overlap"),
+        (["cluster={preset: tpu-v4-pod, nodes: 16}", "plan.dp=null"], "take no multiprocessors"),
+    ],
+)
+def test_there_must_be_something_to_overlap_and_with_what(changes: list[str], problem: str) -> None:
+    with pytest.raises(PlanError, match=problem):
+        load_scenario(JOB, ["plan.tp_overlap={mode: sm}", *changes])
+
+
 def test_a_search_refuses_it() -> None:
     with pytest.raises(PlanError, match="cannot be searched over yet"):
         check_searchable(load_scenario(JOB))

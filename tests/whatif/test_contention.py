@@ -79,6 +79,11 @@ def test_a_job_in_one_node_meets_nobody() -> None:
         contention(load_scenario("gpt2-xl-one-gpu"), num_seeds=1)
 
 
+def test_a_job_that_would_take_minutes_is_refused() -> None:
+    with pytest.raises(PlanError, match="passes, more than"):
+        contention(load_scenario("llama3-405b-16384"), num_seeds=1)
+
+
 def test_the_record_has_a_row_per_way() -> None:
     record = contention_record(contention(_job(), num_seeds=2))
     shared = record["shared"]
