@@ -54,8 +54,8 @@ def _verdict(found: Contention) -> str:
         return "Its messages do not slow one another: the network is wide enough for this job."
     how = "hashed to single paths" if worst.spreading == "ecmp" else "spread over all paths"
     return (
-        f"At worst a step is {percent(longer)} longer, with nodes {worst.placing} and messages {how}."
-        "\n'if all met': what all messages at once would ask of the fullest link; many never meet."
+        f"At worst a step is {percent(longer)} longer, with nodes {worst.placing} and messages "
+        f"{how}.\n'if all met': what all messages at once would ask of the fullest link; many never meet."
     )
 
 

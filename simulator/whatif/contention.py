@@ -92,7 +92,8 @@ def contention(
         tell: hears what is being simulated.
 
     Raises:
-        PlanError: if the job uses one node, is too large, or has messages whose links are not known one by one.
+        PlanError: if the job uses one node, is too large, or has messages whose links are not known
+            one by one.
     """
     used = ceil_div(scenario.plan.num_devices, scenario.cluster.node.num_devices)
     if used == 1:
@@ -129,11 +130,11 @@ def contention(
 
 def _check_size(scenario: Scenario) -> None:
     plan, microbatches = scenario.plan, num_microbatches(scenario.training, scenario.plan)
-    passes = 2 * plan.virtual_stages * microbatches * plan.num_devices
+    each = 2 * plan.virtual_stages * microbatches
+    passes = each * plan.num_devices
     if passes > MAX_PASSES:
         raise PlanError(
-            f"{plan.num_devices:,} devices with {2 * plan.virtual_stages * microbatches} passes each "
-            f"are {passes:,} passes, more than {MAX_PASSES:,}",
+            f"{plan.num_devices:,} devices with {each} passes each are {passes:,} passes, more than {MAX_PASSES:,}",
             where="plan",
             hint="take fewer microbatches or devices: plan.dp and training.global_batch_size alike",
         )

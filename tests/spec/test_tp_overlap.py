@@ -55,8 +55,11 @@ def test_what_is_written_back_reads_as_the_same(how: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        (["plan.tp=1", "plan.dp=null"], "nothing to overlap"),
-        (["cluster={preset: tpu-v4-pod, nodes: 16}", "plan.dp=null"], "take no multiprocessors"),
+        (["plan.tp=1", "plan.dp=1"], "nothing to overlap"),
+        (
+            ["cluster={preset: tpu-v4-pod, nodes: 16}", "training.precision=bf16"],
+            "take no multiprocessors",
+        ),
     ],
 )
 def test_there_must_be_something_to_overlap_and_with_what(changes: list[str], problem: str) -> None:
