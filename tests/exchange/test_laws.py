@@ -48,9 +48,31 @@ def programs(draw: st.DrawFn, layers: int) -> Program:
 
 
 @st.composite
+def long_overlaps(draw: st.DrawFn) -> tuple[InnerStep, Program]:
+    """Fragments of a long period that are waited for many steps later, near what the link takes."""
+    inner = InnerStep.of_compute(draw(SECONDS), 6)
+    period = draw(st.sampled_from([20, 60]))
+    count = draw(st.integers(1, 6))
+    overlap_steps = draw(st.integers(0, period))
+    link_s = draw(st.floats(0.8, 1.5)) * inner.seconds * period / count
+    sent = tuple(
+        Transfer(
+            step=(index + 1) * period // count - 1,
+            layers=tuple(range(index, 6, count)),
+            link_s=link_s,
+            overlap_steps=overlap_steps,
+        )
+        for index in range(count)
+    )
+    return inner, Program(period, sent, draw(st.booleans()))
+
+
+@st.composite
 def cases(draw: st.DrawFn) -> tuple[InnerStep, Program]:
     """A step and a program on its layers."""
     inner = draw(STEPS)
+    if draw(st.booleans()):
+        return draw(long_overlaps())
     return inner, draw(programs(inner.num_layers))
 
 
@@ -82,6 +104,29 @@ def test_exposure_is_between_nothing_and_the_whole_exchange(
 def test_no_period_is_shorter_than_what_passes_the_link(case: tuple[InnerStep, Program]) -> None:
     inner, program = case
     assert _mean_s(inner, program) >= _link_s(program) * (1 - ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("load", "fragments", "overlap_steps"),
+    [(1.2, 4, 100), (1.1, 4, 60), (1.1, 10, 50), (1.0005, 4, 100), (0.9995, 4, 100)],
+)
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_exchanges_that_pile_up_beside_a_long_overlap_are_no_steady_state(
+    load: float, fragments: int, overlap_steps: int, *, by_layer: bool
+) -> None:
+    # 100 steps of 1 s, and so many seconds on the link for each: fragments leave at even distances
+    # and overlap more than one of them, so that nothing but the link itself can hold steps up.
+    inner = InnerStep.of_compute(1.0, fragments)
+    sent = tuple(
+        Transfer(
+            step=(index + 1) * 100 // fragments - 1,
+            layers=(index,),
+            link_s=100 * load / fragments,
+            overlap_steps=overlap_steps,
+        )
+        for index in range(fragments)
+    )
+    assert _mean_s(inner, Program(100, sent, by_layer)) == pytest.approx(max(load, 1.0))
 
 
 @given(cases(), st.floats(1.0, 10.0))
