@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from simulator.exchange.program import InnerStep, Program, Transfer
 from simulator.exchange.steady import steady_steps_s
-from simulator.exchange.volumes import all_reduce_bytes
 from simulator.report.report import Report
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
+from tests.exchange.closed_forms import all_reduce_bytes
 
 SECONDS = st.floats(0.01, 10.0)
 STEPS = st.builds(
@@ -212,6 +212,8 @@ def test_bytes_of_local_updates_are_the_closed_form(workers: int) -> None:
         "{policy: async_local, every: 4}",
         "{policy: streaming, every: 8, workers: 8, fragments: 4}",
         "one_bit",
+        "{policy: one_bit, warm_up_share: 0.15}",
+        "{policy: one_bit, warm_up_share: 0.99}",
         "low_rank",
         "{policy: top_k, share: 0.01}",
         "scalar",
@@ -221,6 +223,8 @@ def test_bytes_of_local_updates_are_the_closed_form(workers: int) -> None:
 def test_every_policy_reports_a_whole(exchange: str) -> None:
     report = _run(exchange)
     assert report.pattern is not None
+    assert min(report.time.values()) >= 0.0
+    assert report.mfu <= report.hfu * 1.02  # PaLM's count has embeddings and all pairs of tokens
     assert sum(report.time.values()) == pytest.approx(report.step_time_s)
     assert report.tokens_per_s == pytest.approx(512 * 128 / report.step_time_s)
     assert report.memory.rank_classes[0].num_ranks == 32
@@ -235,3 +239,32 @@ def test_a_higher_rank_sends_more(rank: int, more: int) -> None:
     assert low is not None
     assert high is not None
     assert low.sent_bytes < high.sent_bytes < all_reduce_bytes(335.2e6 * 4, 32)
+
+
+@pytest.mark.parametrize("exchange", ["one_bit", "{policy: local, every: 2, workers: 8}", "scalar"])
+def test_a_pattern_adds_up(exchange: str) -> None:
+    """A worker by itself, kernels around the exchange and what is waited for are the mean step."""
+    report = _run(exchange)
+    pattern = report.pattern
+    assert pattern is not None
+    whole_s = pattern.inner_step_s + pattern.kernels_s + pattern.exposed_s
+    assert report.step_time_s == pytest.approx(whole_s)
+
+
+def test_a_warm_up_is_a_mixture_of_two_kinds_of_steps() -> None:
+    full, packed = _run("every_step").time, _run("one_bit").time
+    warm = _run("{policy: one_bit, warm_up_share: 0.25}").time
+    assert list(warm) == list(packed)
+    for term, seconds in warm.items():
+        assert seconds == pytest.approx(0.25 * full[term] + 0.75 * packed[term])
+
+
+def test_more_servers_never_take_longer_and_workers_send_all_they_have() -> None:
+    # 4 ranks send their gradients through the NIC of a node, and its weights come in once.
+    runs = [_run(f"{{policy: parameter_server, servers: {n}}}") for n in (1, 2, 4, 8, 16, 64, 1024)]
+    seconds = [run.step_time_s for run in runs]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[0] > seconds[1]
+    bound_s = (4 + 1) * 4 * 335.2e6 / 0.5125e9
+    assert runs[-1].pattern is not None
+    assert runs[-1].pattern.exposed_s == pytest.approx(bound_s, rel=0.01)
