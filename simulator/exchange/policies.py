@@ -102,13 +102,15 @@ def _local(setting: Setting) -> Program:
 
 
 def _local_states(setting: Setting) -> float:
-    """Outer parameters and Nesterov momentum, fp32; those of a fragment if the rest is elsewhere.
+    """Outer parameters and Nesterov momentum, fp32; those under way if the rest is elsewhere.
 
     Source: Streaming DiLoCo (arXiv 2501.18512), section 3.5 (memory overhead): only the fragment
-        that is exchanged is needed on the device.
+        that is exchanged is needed on the device; of longer overlaps several are.
     """
-    on_host = setting.exchange.outer_home == "host"
-    share = 1 / setting.exchange.fragments if on_host else 1.0
+    exchange, share = setting.exchange, 1.0
+    if exchange.outer_home == "host":
+        under_way = 1 + exchange.overlap_steps * exchange.fragments // exchange.every
+        share = min(under_way / exchange.fragments, 1.0)
     return OUTER_BYTES * setting.parameters * setting.owned_share * share
 
 

@@ -27,6 +27,11 @@ def _term(exchange: str, *overrides: str) -> float:
         ("{policy: local, every: 4, workers: 8}", 8),  # outer parameters and Nesterov momentum
         ("{policy: async_local, every: 4, wire: fp16}", 10),  # old ones, momentum, 2 on the way
         ("{policy: streaming, every: 8, workers: 8, fragments: 4, outer_home: host}", 2),
+        (  # a fragment every 2 steps, waited for 4 steps later: 3 of 4 are on the device
+            "{policy: streaming, every: 8, workers: 8, fragments: 4, overlap_steps: 4, "
+            "outer_home: host}",
+            6,
+        ),
         ("parameter_server", 0),
     ],
 )

@@ -268,3 +268,15 @@ def test_more_servers_never_take_longer_and_workers_send_all_they_have() -> None
     bound_s = (4 + 1) * 4 * 335.2e6 / 0.5125e9
     assert runs[-1].pattern is not None
     assert runs[-1].pattern.exposed_s == pytest.approx(bound_s, rel=0.01)
+
+
+def test_a_link_that_does_not_keep_up_shows_however_long_exchanges_overlap() -> None:
+    # 24 layers in 4 bits take longer than 100 steps of 1.07 s on 46 Mb/s.
+    wan = "plan.exchange.wan.bandwidth=46 Mbps"
+    pattern = simulate(
+        load_scenario("diloco-1b-two-sites", [wan, "plan.exchange.overlap_steps=100"])
+    ).pattern
+    assert pattern is not None
+    link_s = pattern.sent_bytes / 46e6 * 8
+    assert link_s > pattern.inner_step_s
+    assert pattern.exposed_s >= link_s - pattern.inner_step_s - pattern.kernels_s
