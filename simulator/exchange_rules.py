@@ -73,13 +73,20 @@ def _check_combination(
 
 
 def _check_workers(exchange: Exchange, plan: ParallelismPlan) -> None:
-    alone = exchange.workers < 2 and exchange.policy != "scalar"
-    if alone or plan.dp % exchange.workers:
-        fitting = [str(number) for number in divisors(plan.dp) if number > 1]
+    fitting = [str(number) for number in divisors(plan.dp) if number > 1]
+    hint = f"take {', '.join(fitting)}" if fitting else "raise plan.dp"
+    if exchange.workers < 2 and exchange.policy != "scalar":
+        raise PlanError(
+            f"policy {exchange.policy} with {exchange.workers} worker of dp = {plan.dp}: there is "
+            "no other to exchange with",
+            where="plan.exchange.workers",
+            hint=hint,
+        )
+    if plan.dp % exchange.workers:
         raise PlanError(
             f"{exchange.workers} workers do not divide dp = {plan.dp} into groups of replicas",
             where="plan.exchange.workers",
-            hint=f"take {', '.join(fitting)}" if fitting else "raise plan.dp",
+            hint=hint,
         )
 
 

@@ -16,7 +16,10 @@ from simulator.spec.load import load_scenario, parse_scenario
             ["plan.exchange={policy: local, every: 4, workers: 5}"],
             "5 workers do not divide dp",
         ),
-        (["plan.exchange={policy: local, every: 4, workers: 1}"], "1 workers"),
+        (
+            ["plan.exchange={policy: local, every: 4, workers: 1}"],
+            "policy local with 1 worker of dp = 32: there is no other",
+        ),
         (["plan.sharding=zero1"], "sharding zero1"),
         (["stragglers=[{rank: 0, speed: 0.5}]"], "stragglers"),
         (
@@ -43,6 +46,7 @@ def test_combinations(overrides: list[str], problem: str) -> None:
     ("exchange", "problem"),
     [
         ("{policy: local, every: 4, fragments: 2}", "unknown key 'fragments'"),
+        ("{policy: local, every: 4, outer_home: host}", "unknown key 'outer_home'"),
         ("{policy: one_bit, rank: 4}", "unknown key 'rank'"),
         ("{policy: local}", "'every' is missing"),
         ("{policy: top_k, share: 2.0}", "share"),

@@ -25,16 +25,22 @@ from simulator.exchange.setting import Setting
 from simulator.exchange.volumes import (
     INDEX_BYTES,
     factor_elements,
-    server_bytes,
     uncompressed_elements,
 )
 from simulator.exchange_policy import PolicyName
 
 FP32_BYTES: Final = 4.0
+OUTER_BYTES: Final = 2 * FP32_BYTES
+"""Outer parameter and Nesterov momentum. Source: DiLoCo (arXiv 2311.08105), algorithm 1."""
 Rule: TypeAlias = Callable[[Setting], Program]
 """What a policy adds to the steps of one worker."""
 StateRule: TypeAlias = Callable[[Setting], float]
 """Bytes that a rank keeps for a policy, all the time."""
+
+
+def _nothing(setting: Setting) -> float:
+    del setting  # the table's common signature
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +49,17 @@ class Policy:
 
     Attributes:
         program: what is exchanged when.
-        state_bytes: what a rank keeps for it.
-        each_rank: every data-parallel rank is a worker of its own: what is compressed is its own
-            gradient.
+        state_bytes: what a rank keeps for it on its device.
         source: where it is described.
+        updates_elsewhere: a worker takes weights in instead of updating its own.
+        host_bytes: what a rank keeps for it in host memory.
     """
 
     program: Rule
     state_bytes: StateRule
-    each_rank: bool
     source: str
+    updates_elsewhere: bool = False
+    host_bytes: StateRule = _nothing
 
 
 def _fragments(setting: Setting) -> list[tuple[int, ...]]:
@@ -65,14 +72,19 @@ def _fragments(setting: Setting) -> list[tuple[int, ...]]:
 
 
 def _local(setting: Setting) -> Program:
-    """Differences of fragments, each once in ``every`` steps, evenly spread over them."""
+    """Differences of fragments, each once in ``every`` steps, evenly spread over them.
+
+    Assumes: where the outer optimizer's states are at home on the host, the device waits for those
+        of a fragment to come before the difference is taken, and to go after the outer step.
+    """
     exchange, inner = setting.exchange, setting.inner
-    fragments = _fragments(setting)
+    fragments, on_host = _fragments(setting), exchange.outer_home == "host"
     transfers: list[Transfer] = []
     for index, layers in enumerate(fragments):
         parameters = setting.parameters * len(layers) / inner.num_layers
         owned = parameters * setting.owned_share
         sent = setting.between.all_reduce(parameters * exchange.wire_bytes)
+        copied_s = on_host * OUTER_BYTES * owned / setting.host_bytes_per_s
         # Of one fragment the exchange ends the period, as Local SGD's does.
         place = (index + 1) * exchange.every // len(fragments) - 1
         transfers.append(
@@ -80,8 +92,8 @@ def _local(setting: Setting) -> Program:
                 step=max(place, 0),
                 layers=layers,
                 link_s=sent.seconds,
-                before_s=kernel_s(setting, owned * (DELTA_BYTES + exchange.wire_bytes)),
-                after_s=kernel_s(setting, owned * NESTEROV_BYTES, "adam_fused"),
+                before_s=kernel_s(setting, owned * (DELTA_BYTES + exchange.wire_bytes)) + copied_s,
+                after_s=kernel_s(setting, owned * NESTEROV_BYTES, "adam_fused") + copied_s,
                 overlap_steps=exchange.overlap_steps,
                 sent_bytes=sent.bytes,
             )
@@ -90,14 +102,22 @@ def _local(setting: Setting) -> Program:
 
 
 def _local_states(setting: Setting) -> float:
-    """Outer parameters and Nesterov momentum, fp32; those of a fragment if the rest is elsewhere.
+    """Outer parameters and Nesterov momentum, fp32; those under way if the rest is elsewhere.
 
     Source: Streaming DiLoCo (arXiv 2501.18512), section 3.5 (memory overhead): only the fragment
-        that is exchanged is needed on the device.
+        that is exchanged is needed on the device; of longer overlaps several are.
     """
-    owned = setting.parameters * setting.owned_share
-    share = 1 / setting.exchange.fragments if setting.exchange.outer_home == "host" else 1.0
-    return 2 * FP32_BYTES * owned * share
+    exchange, share = setting.exchange, 1.0
+    if exchange.outer_home == "host":
+        under_way = 1 + exchange.overlap_steps * exchange.fragments // exchange.every
+        share = min(under_way / exchange.fragments, 1.0)
+    return OUTER_BYTES * setting.parameters * setting.owned_share * share
+
+
+def _states_at_home(setting: Setting) -> float:
+    """The same of all fragments, in host memory."""
+    on_host = setting.exchange.outer_home == "host"
+    return OUTER_BYTES * setting.parameters * setting.owned_share * on_host
 
 
 def _async_local(setting: Setting) -> Program:
@@ -216,18 +236,24 @@ def _error_states(setting: Setting) -> float:
 def _parameter_server(setting: Setting) -> Program:
     """All workers send gradients into the servers, which send the new weights to all at once.
 
-    n X / (S W) in, X / W out: what goes in is as many times as large as there are workers.
+    In: n X / S through the NICs of each of S servers, and what its ranks send through those of a
+    node of workers. Out: X / S, and the weights of a node's ranks.
     Source: Li et al. 2014, "Scaling Distributed Machine Learning with the Parameter Server"
         (OSDI), section 3.
-    Assumes: servers update while gradients arrive; weights go out down a tree.
+    Assumes: servers are nodes, or sites, of their own, with the same NICs; they update while
+        gradients arrive; weights go out down a tree, once into a node; a worker reads and writes
+        what its NICs carry as it is, so that no kernel is left of its optimizer.
     """
-    between, exchange = setting.between, setting.exchange
-    whole = setting.parameters * between.ranks_per_worker
-    into = server_bytes(whole, exchange.wire_bytes, between.workers) / exchange.servers
-    out = whole * exchange.wire_bytes
+    between, servers = setting.between, setting.exchange.servers
+    each = setting.parameters * setting.exchange.wire_bytes
+    whole = each * between.ranks_per_worker
+    ranks = between.ranks_per_worker if between.wan else between.ranks_per_node
+    sent = each * ranks
+    into = max(between.workers * whole / servers, sent)
+    out = max(whole / servers, min(whole, sent))
     rate = between.server_bytes_per_s if between.wan is None else between.wan.bytes_per_s
     latency_s = 2 * between.wan.latency_s if between.wan else 2 * _message_s(setting)
-    transfer = Transfer(0, (), latency_s + (into + out) / rate, sent_bytes=out)
+    transfer = Transfer(0, (), latency_s + (into + out) / rate, sent_bytes=sent)
     return Program(1, (transfer,))
 
 
@@ -235,20 +261,15 @@ def _message_s(setting: Setting) -> float:
     return float(setting.between.across.network_message_s)
 
 
-def _nothing(setting: Setting) -> float:
-    del setting  # the table's common signature
-    return 0.0
-
-
 POLICIES: Final[Mapping[PolicyName, Policy]] = {
-    "local": Policy(_local, _local_states, each_rank=False, source="arXiv 2311.08105"),
-    "async_local": Policy(_async_local, _async_states, each_rank=False, source="arXiv 2401.16265"),
-    "streaming": Policy(_local, _local_states, each_rank=False, source="arXiv 2501.18512"),
-    "one_bit": Policy(_one_bit, _one_bit_states, each_rank=True, source="arXiv 2102.02888"),
-    "low_rank": Policy(_low_rank, _low_rank_states, each_rank=True, source="arXiv 1905.13727"),
-    "top_k": Policy(_top_k, _error_states, each_rank=True, source="arXiv 1809.07599"),
+    "local": Policy(_local, _local_states, "arXiv 2311.08105"),
+    "async_local": Policy(_async_local, _async_states, "arXiv 2401.16265"),
+    "streaming": Policy(_local, _local_states, "arXiv 2501.18512", host_bytes=_states_at_home),
+    "one_bit": Policy(_one_bit, _one_bit_states, "arXiv 2102.02888"),
+    "low_rank": Policy(_low_rank, _low_rank_states, "arXiv 1905.13727"),
+    "top_k": Policy(_top_k, _error_states, "arXiv 1809.07599"),
     "parameter_server": Policy(
-        _parameter_server, _nothing, each_rank=True, source="Li et al. 2014, OSDI"
+        _parameter_server, _nothing, "Li et al. 2014, OSDI", updates_elsewhere=True
     ),
 }
 """All policies but ``scalar``, which changes what a worker does in a step (``scalar.py``)."""

@@ -9,6 +9,7 @@ Sources: MeZO (Malladi et al. 2023, arXiv 2305.17333), algorithm 1; Just One Byt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +23,7 @@ from simulator.exchange.setting import Setting
 from simulator.machine import BYTES_PER_ELEMENT
 from simulator.numeric import as_float
 from simulator.plan import Recompute
-from simulator.report.report import RankMemory
+from simulator.report.report import FlopsRates, RankMemory
 from simulator.scenario import Scenario
 from simulator.step import microbatch_shape
 from simulator.workload.op import OpPhase
@@ -33,20 +34,27 @@ PASSES_OVER_WEIGHTS: Final = 3.0
 """w + eps z, then w - eps z, then back to w: in place. Source: MeZO (arXiv 2305.17333),
 algorithm 1; princeton-nlp/MeZO, large_models/trainer.py (``zo_perturb_parameters``)."""
 
+FORWARDS: Final = 2
+"""Per direction: at w + eps z and at w - eps z. Source: the same."""
+PASSES: Final = 3
+"""Forwards whose work a forward and a backward are under the conventions of ``flops.py``."""
+WITHOUT_RECOMPUTE: Final[Mapping[str, str]] = {"megatron_hardware": "megatron_model", "8n": "6n"}
+"""Convention that counts recomputation -> the same without; nothing is recomputed here."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScalarStep:
     """Where the time of one step goes.
 
     Attributes:
-        forward_s: two forwards per direction and microbatch.
+        forward_s: two forwards per direction and microbatch, by term of time.
         perturb_s: of the weights along own directions.
         replay_s: of the updates along the directions of all workers.
         exchange_s: of the scalars.
-        sent_bytes: that leave a rank.
+        sent_bytes: that leave a node.
     """
 
-    forward_s: float
+    forward_s: Mapping[str, float]
     perturb_s: float
     replay_s: float
     exchange_s: float
@@ -55,7 +63,17 @@ class ScalarStep:
     @property
     def seconds(self) -> float:
         """The whole step."""
-        return self.forward_s + self.perturb_s + self.replay_s + self.exchange_s
+        return self.forwards_s + self.kernels_s + self.exchange_s
+
+    @property
+    def forwards_s(self) -> float:
+        """All terms of the forwards."""
+        return sum(self.forward_s.values())
+
+    @property
+    def kernels_s(self) -> float:
+        """Kernels that change weights."""
+        return self.perturb_s + self.replay_s
 
 
 def forward_s(timeline: Timeline) -> float:
@@ -73,22 +91,24 @@ def scalar_step(setting: Setting, passes_s: float, weight_bytes: float) -> Scala
 
     Args:
         setting: the worker.
-        passes_s: forwards of its microbatches, once.
+        passes_s: forwards of its microbatches, once; split as the kernels of a forward are.
         weight_bytes: of one weight, and of one number of a direction.
 
     Assumes: random numbers are drawn as fast as they are written.
     """
+    terms = setting.forward_terms_s
+    once = sum(terms.values())
     directions = setting.exchange.perturbations
     workers = setting.between.workers
     one_pass = kernel_s(setting, 4 * weight_bytes * setting.parameters, "add")
     payload = workers * directions * SCALAR_BYTES
     sent = setting.between.collective("all_gather", payload)
     return ScalarStep(
-        forward_s=2 * directions * passes_s,
+        forward_s={t: FORWARDS * directions * passes_s * s / once for t, s in terms.items()},
         perturb_s=PASSES_OVER_WEIGHTS * directions * one_pass,
         replay_s=workers * directions * one_pass,
         exchange_s=sent.seconds,
-        sent_bytes=directions * SCALAR_BYTES * (workers - 1),
+        sent_bytes=sent.bytes,
     )
 
 
@@ -117,3 +137,29 @@ def scalar_memory(scenario: Scenario, worker: RankMemory, parameters: float) -> 
         "framework": worker.terms.get("framework", 0.0),
         "communicators": worker.terms.get("communicators", 0.0),
     }
+
+
+def scalar_flops(rates: Mapping[str, FlopsRates], setting: Setting) -> dict[str, FlopsRates]:
+    """Rates of a worker that would train, without its backward.
+
+    Forwards alone run, ``FORWARDS`` per direction: 2 N FLOPs per parameter, token and forward.
+
+    Args:
+        rates: by convention, ``hardware`` among them.
+        setting: the worker.
+    """
+    forwards = FORWARDS * setting.exchange.perturbations
+    executed = setting.forward_flops / rates["hardware"].flops_per_step
+    return {
+        name: _scaled(
+            rates[WITHOUT_RECOMPUTE.get(name, name)],
+            forwards * (executed if name == "hardware" else 1 / PASSES),
+        )
+        for name in rates
+    }
+
+
+def _scaled(rate: FlopsRates, by: float) -> FlopsRates:
+    return FlopsRates(
+        rate.flops_per_step * by, rate.flops_per_s_per_device * by, rate.utilisation * by
+    )

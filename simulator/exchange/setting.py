@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from simulator.exchange.between import Between
 from simulator.exchange.program import InnerStep
 from simulator.exchange_policy import Exchange
+from simulator.host_share import host_share
 from simulator.model import TransformerConfig
 from simulator.numeric import as_float
 from simulator.plan import ProcessGroup, num_microbatches
@@ -17,6 +19,7 @@ from simulator.schedule.action import Phase
 from simulator.schedule.table import build_schedule
 from simulator.step import step_costs
 from simulator.topology import Topology
+from simulator.workload.step_costs import StepCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,9 @@ class Setting:
         tp: tensor-parallel ranks, for shapes of matrices.
         num_layers: of the fullest pipeline rank.
         forward_flops: of all forwards of a worker's step.
+        forward_terms_s: what they take on its first rank, by term.
         owned_share: of the parameters that a rank's optimizer owns inside its worker.
+        host_bytes_per_s: of a copy to or from host memory while all ranks of a node copy.
     """
 
     exchange: Exchange
@@ -39,7 +44,9 @@ class Setting:
     tp: int
     num_layers: int
     forward_flops: float
+    forward_terms_s: Mapping[str, float]
     owned_share: float
+    host_bytes_per_s: float
     between: Between
 
 
@@ -81,6 +88,7 @@ def setting_of(scenario: Scenario, step: InnerStep) -> Setting:
     exchange, total = policy_of(scenario), scenario.plan.num_devices
     across = ProcessGroup("dp", exchange.workers, plan.num_devices)
     network, node = cluster.network, cluster.node
+    host = host_share(node, total)
     between = Between(
         workers=exchange.workers,
         across=topology.group_link(across, num_ranks=total),
@@ -102,6 +110,18 @@ def setting_of(scenario: Scenario, step: InnerStep) -> Setting:
             as_float(costs.stage_cost(stage, Phase.F).flops) * count * plan.tp * plan.dp
             for stage in range(schedule.num_stages)
         ),
+        forward_terms_s=_forward_terms_s(costs, stages[0], count),
         owned_share=1 / plan.shard_size if plan.sharding.shard_optimizer else 1.0,
+        host_bytes_per_s=as_float(min(host.link_bytes_per_s, host.tree_bytes_per_s)),
         between=between,
     )
+
+
+def _forward_terms_s(costs: StepCosts, stages: Sequence[int], count: int) -> dict[str, float]:
+    """Seconds of all forwards of a rank by term."""
+    forwards = [costs.stage_cost(stage, Phase.F) for stage in stages]
+    return {
+        "compute": count * sum(as_float(one.compute_s) for one in forwards),
+        "tp_comm": count * sum(as_float(one.tp_comm_s) for one in forwards),
+        "overhead": count * sum(as_float(one.overhead_s) for one in forwards),
+    }

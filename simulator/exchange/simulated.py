@@ -11,15 +11,27 @@ import numpy as np
 
 from simulator.engine.breakdown import ROUNDING, compute_ops
 from simulator.engine.timeline import Timeline
-from simulator.exchange.memory import inference_only, of_all_workers, with_states
+from simulator.exchange.memory import (
+    inference_only,
+    of_all_workers,
+    with_states,
+    without_optimizer,
+)
 from simulator.exchange.policies import POLICIES
 from simulator.exchange.program import InnerStep, Program
-from simulator.exchange.scalar import forward_s, scalar_memory, scalar_step
+from simulator.exchange.scalar import forward_s, scalar_flops, scalar_memory, scalar_step
 from simulator.exchange.setting import Setting, inner_scenario, policy_of, setting_of
 from simulator.exchange.steady import steady_steps_s
 from simulator.machine import BYTES_PER_ELEMENT, Assumption
-from simulator.numeric import FloatArray
-from simulator.report.report import FlopsRates, MemoryReport, Report, StepPattern
+from simulator.numeric import FloatArray, as_float
+from simulator.report.report import (
+    TIME_TERMS,
+    FlopsRates,
+    MemoryReport,
+    Report,
+    StepPattern,
+    TierMemory,
+)
 from simulator.scenario import Scenario
 from simulator.workload.op import OpPhase
 
@@ -41,22 +53,21 @@ def simulate_exchange(scenario: Scenario, plain: Plain) -> Report:
     worker = plain(inner_scenario(scenario))
     if policy_of(scenario).policy == "scalar":
         return _scalar_report(scenario, worker)
-    inner = inner_step(worker, scenario.model.num_layers)
+    row = POLICIES[policy_of(scenario).policy]
+    alone = _without_update(worker) if row.updates_elsewhere else worker
+    inner = inner_step(alone, scenario.model.num_layers)
     setting = setting_of(scenario, inner)
-    row = POLICIES[setting.exchange.policy]
     program = row.program(setting)
     pattern = _pattern(setting, program, steady_steps_s(inner, program)[0])
-    mean_s = _mean_s(pattern)
-    if setting.exchange.warm_up_share:
+    time = _plus(alone.time, {"dp_comm": pattern.exposed_s, "optimizer": pattern.kernels_s})
+    share = setting.exchange.warm_up_share
+    if share:
         full = plain(replace(scenario, plan=replace(scenario.plan, exchange=None)))
-        share = setting.exchange.warm_up_share
         pattern = replace(pattern, warm_up_share=share, warm_up_step_s=full.step_time_s)
-        mean_s = share * full.step_time_s + (1 - share) * mean_s
-    waited_s = mean_s - worker.step_time_s - pattern.kernels_s
-    added = {"dp_comm": waited_s if waited_s > ROUNDING * mean_s else 0.0}
-    time = _plus(worker.time, added | {"optimizer": pattern.kernels_s})
-    memory = with_states(worker.memory, row.state_bytes(setting))
-    return _joined(scenario, worker, replace(worker, time=time, memory=memory), pattern, mean_s)
+        time = _mixed(share, full.time, time)
+    memory = _with_states(alone.memory, scenario, setting)
+    changed = replace(worker, time=time, memory=memory)
+    return _joined(scenario, worker, changed, pattern, _mean_s(pattern))
 
 
 def memory_of_exchange(scenario: Scenario, plain: PlainMemory) -> MemoryReport:
@@ -72,8 +83,30 @@ def memory_of_exchange(scenario: Scenario, plain: PlainMemory) -> MemoryReport:
     if setting.exchange.policy == "scalar":
         terms = scalar_memory(inner, memory.rank_classes[0], setting.parameters)
         return inference_only(memory, terms, scenario.plan.num_devices)
-    state_bytes = POLICIES[setting.exchange.policy].state_bytes(setting)
-    return of_all_workers(with_states(memory, state_bytes), setting.exchange.workers)
+    if POLICIES[setting.exchange.policy].updates_elsewhere:
+        memory = without_optimizer(memory)
+    return of_all_workers(_with_states(memory, scenario, setting), setting.exchange.workers)
+
+
+def _without_update(worker: Report) -> Report:
+    """A worker's step up to its gradients, without the optimizer and what it keeps."""
+    return replace(
+        worker,
+        step_time_s=worker.step_time_s - worker.time["optimizer"],
+        time=dict(worker.time) | {"optimizer": 0.0},
+        memory=without_optimizer(worker.memory),
+        timeline=None,
+    )
+
+
+def _with_states(memory: MemoryReport, scenario: Scenario, setting: Setting) -> MemoryReport:
+    """The memory of a worker's ranks with what the policy keeps, on the device and on the host."""
+    row, node = POLICIES[setting.exchange.policy], scenario.cluster.node
+    each = row.host_bytes(setting)
+    whole = each * setting.between.ranks_per_node
+    capacity = node.host_memory.capacity_bytes if node.host_memory else 0.0
+    host = TierMemory("host", whole, capacity, {"exchange": whole})
+    return with_states(memory, row.state_bytes(setting), each, host)
 
 
 def inner_step(worker: Report, layers: int) -> InnerStep:
@@ -125,8 +158,10 @@ def _pattern(setting: Setting, program: Program, steps_s: FloatArray) -> StepPat
 
 
 def _mean_s(pattern: StepPattern) -> float:
+    """Of all steps, those of the warm-up among them."""
     total = sum(number * each for number, each in pattern.steps)
-    return total / sum(number for number, _ in pattern.steps)
+    mean_s = total / sum(number for number, _ in pattern.steps)
+    return pattern.warm_up_share * pattern.warm_up_step_s + (1 - pattern.warm_up_share) * mean_s
 
 
 def _scalar_report(scenario: Scenario, worker: Report) -> Report:
@@ -135,42 +170,38 @@ def _scalar_report(scenario: Scenario, worker: Report) -> Report:
     setting = setting_of(scenario, InnerStep.of_compute(1.0, scenario.model.num_layers))
     weight = BYTES_PER_ELEMENT[scenario.training.precision]
     step = scalar_step(setting, forward_s(worker.timeline), weight)
-    overhead_s = worker.time.get("overhead", 0.0)
-    kernels_s = step.perturb_s + step.replay_s
+    # What a step costs beside the model; the forwards bring their own.
+    overhead_s = as_float(scenario.stack.step_overhead_s)
     mean_s = step.seconds + overhead_s
     pattern = StepPattern(
         policy="scalar",
         workers=setting.exchange.workers,
         steps=((1, mean_s),),
-        inner_step_s=step.forward_s + step.perturb_s + overhead_s,
+        inner_step_s=step.forwards_s + overhead_s,
         exposed_s=step.exchange_s,
-        kernels_s=kernels_s,
+        kernels_s=step.kernels_s,
         sent_bytes=step.sent_bytes,
     )
-    time = dict.fromkeys(worker.time, 0.0) | {
-        "compute": step.forward_s,
-        "dp_comm": step.exchange_s,
-        "optimizer": kernels_s,
-        "overhead": overhead_s,
-    }
+    time = dict.fromkeys(worker.time, 0.0) | dict(step.forward_s)
+    added = {"dp_comm": step.exchange_s, "optimizer": step.kernels_s, "overhead": overhead_s}
     terms = scalar_memory(inner, worker.memory.rank_classes[0], setting.parameters)
     memory = inference_only(worker.memory, terms, inner.plan.num_devices)
-    executed = 2 * setting.exchange.perturbations * setting.forward_flops
-    hardware = worker.flops["hardware"]
-    rate = executed / worker.step_time_s / inner.plan.num_devices
-    shown = replace(
-        hardware,
-        flops_per_step=executed,
-        flops_per_s_per_device=rate,
-        utilisation=rate / (hardware.flops_per_s_per_device / hardware.utilisation),
-    )
-    flops = {**worker.flops, "hardware": shown}
-    changed = replace(worker, time=time, memory=memory, kernels=(), flops=flops)
+    flops = scalar_flops(worker.flops, setting)
+    changed = replace(worker, time=_plus(time, added), memory=memory, kernels=(), flops=flops)
     return _joined(scenario, worker, changed, pattern, mean_s)
 
 
 def _plus(terms: Mapping[str, float], added: Mapping[str, float]) -> dict[str, float]:
     return {name: value + added.get(name, 0.0) for name, value in terms.items()}
+
+
+def _mixed(share: float, full: Mapping[str, float], terms: Mapping[str, float]) -> dict[str, float]:
+    """Terms of a mean step, of which ``share`` reduce gradients in full."""
+    return {
+        name: share * full.get(name, 0.0) + (1 - share) * terms.get(name, 0.0)
+        for name in TIME_TERMS
+        if name in full or name in terms
+    }
 
 
 def _joined(
@@ -214,4 +245,6 @@ def _note(scenario: Scenario) -> Assumption:
     exchange = policy_of(scenario)
     source = POLICIES[exchange.policy].source if exchange.policy in POLICIES else "arXiv 2305.17333"
     what = f"{exchange.workers} workers in step; the timeline shows one worker by itself"
+    if exchange.policy == "scalar":
+        what += "; every convention of FLOPs counts the forwards alone"
     return Assumption(f"exchange policy {exchange.policy}", what, source)

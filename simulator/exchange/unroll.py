@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from simulator.numeric import FloatArray, IntArray
 from simulator.workload.draft import GraphDraft
 from simulator.workload.op import OpGraph, OpPhase, Stream
 
+_EXCHANGE: Final = "exchange"
+_BEHIND: Final = "behind"
+
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
@@ -25,31 +29,42 @@ class Unrolled:
 
     Attributes:
         graph: op classes index ``class_s``.
-        class_s: [classes], seconds.
+        class_s: [classes], seconds; the first is that of the op which keeps the link busy at the
+            start.
         on_link: [classes], whether a class is an exchange on the wire.
         last_op: [steps], the op with which every step ends.
+        link_op: [exchanges], what passes the link, in order.
     """
 
     graph: OpGraph
     class_s: FloatArray
     on_link: FloatArray
     last_op: IntArray
+    link_op: IntArray
 
     def step_times_s(self, link_scale: Sequence[float] | FloatArray = (1.0,)) -> FloatArray:
-        """Seconds of every step, from the end of the one before.
+        """``run``, of which only the steps are wanted, from a link at rest."""
+        scale = np.asarray(link_scale, dtype=np.float64)
+        return self.run(scale, np.zeros_like(scale))[0]
+
+    def run(self, link_scale: FloatArray, behind_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Seconds of every step, and how far the link is behind compute.
 
         Args:
             link_scale: [batch], factors on the time of all exchanges.
+            behind_s: [batch], what the link still has to do when the first step begins.
 
         Returns:
-            [batch, steps].
+            [batch, steps], from the end of the step before, and [batch, exchanges], from the end of
+            the step in which an exchange leaves to its arrival.
         """
-        scale = np.asarray(link_scale, dtype=np.float64)[:, None]
-        seconds = self.class_s * np.where(self.on_link, scale, 1.0)
+        seconds = self.class_s * np.where(self.on_link, link_scale[:, None], 1.0)
+        seconds[:, 0] = behind_s
         end_s = solve_batch(self.graph, seconds[:, self.graph.op_class])
         # An op graph is sorted; ends of steps are read at their labels.
         ends = end_s[:, self.last_op]
-        return np.diff(ends, axis=1, prepend=0.0)
+        lag_s = end_s[:, self.link_op] - ends[:, self.graph.microbatch[self.link_op]]
+        return np.diff(ends, axis=1, prepend=0.0), lag_s
 
 
 def unroll(inner: InnerStep, program: Program, num_steps: int) -> Unrolled:
@@ -85,6 +100,7 @@ class _Unroller:
     def run(self, num_steps: int) -> Unrolled:
         self.compute = self.draft.add_stream(Stream("compute", 0))
         self.link = self.draft.add_stream(Stream("exchange", 0))
+        self._op(_BEHIND, 0.0, 0, OpPhase.REDUCE_GRADIENTS)
         for step in range(num_steps):
             leaving = [t for t in self.program.transfers if t.step == step % self.program.period]
             if self.program.by_layer:
@@ -95,17 +111,19 @@ class _Unroller:
             self._op("end", 0.0, step, OpPhase.JOIN)
         graph = self.draft.build([name for name, _ in self.classes])
         ends = np.flatnonzero(graph.phase == OpPhase.JOIN)
+        on_link = np.array([name == _EXCHANGE for name, _ in self.classes])
         return Unrolled(
             graph=graph,
             class_s=np.array([seconds for _, seconds in self.classes]),
-            on_link=np.array([name == "exchange" for name, _ in self.classes]),
+            on_link=on_link,
             last_op=ends[np.argsort(graph.microbatch[ends])],
+            link_op=np.flatnonzero(on_link[graph.op_class]),
         )
 
     def _op(self, name: str, seconds: float, step: int, phase: OpPhase) -> int:
         """Adds the next op of a stream; the label ``microbatch`` holds the step."""
         row = self.classes.setdefault((name, seconds), len(self.classes))
-        stream = self.link if name == "exchange" else self.compute
+        stream = self.link if name in (_EXCHANGE, _BEHIND) else self.compute
         return int(self.draft.add_ops(row, stream, phase=int(phase), microbatch=step)[0])
 
     def _send(self, transfer: Transfer, step: int, after: dict[int, int]) -> None:
@@ -113,7 +131,7 @@ class _Unroller:
         ops: dict[int, int] = {}
         for layer, ready in after.items():
             ops[layer] = self._op(
-                "exchange", transfer.link_s / len(after), step, OpPhase.REDUCE_GRADIENTS
+                _EXCHANGE, transfer.link_s / len(after), step, OpPhase.REDUCE_GRADIENTS
             )
             self.draft.add_edges(ready, ops[layer])
         self.waiting.append(_Waiting(transfer, ops, step + 1 + transfer.overlap_steps))

@@ -48,7 +48,6 @@ class LocalSpec(_WorkersSpec):
     every: Steps
     wire: WireName = "bf16"
     by_layer: StrictBool = False
-    outer_home: OuterHome = "device"
 
 
 class AsyncLocalSpec(_WorkersSpec):

@@ -1,7 +1,10 @@
 """What policies keep on every rank, by hand."""
 
+from dataclasses import replace
+
 import pytest
 
+from simulator.machine import MemoryTier
 from simulator.simulate import memory_of, simulate
 from simulator.spec.load import load_scenario
 
@@ -24,6 +27,11 @@ def _term(exchange: str, *overrides: str) -> float:
         ("{policy: local, every: 4, workers: 8}", 8),  # outer parameters and Nesterov momentum
         ("{policy: async_local, every: 4, wire: fp16}", 10),  # old ones, momentum, 2 on the way
         ("{policy: streaming, every: 8, workers: 8, fragments: 4, outer_home: host}", 2),
+        (  # a fragment every 2 steps, waited for 4 steps later: 3 of 4 are on the device
+            "{policy: streaming, every: 8, workers: 8, fragments: 4, overlap_steps: 4, "
+            "outer_home: host}",
+            6,
+        ),
         ("parameter_server", 0),
     ],
 )
@@ -35,6 +43,25 @@ def test_a_sharded_optimizer_shards_the_outer_one() -> None:
     # 8 workers of 4 ranks with ZeRO-1: 8 bytes of a quarter of the parameters.
     sharded = _term("{policy: local, every: 4, workers: 8}", "plan.sharding=zero1")
     assert sharded == pytest.approx(2 * PARAMETERS, rel=0.005)
+
+
+def test_a_home_on_the_host_takes_room_there() -> None:
+    exchange = "plan.exchange={policy: streaming, every: 8, workers: 8, fragments: 4, outer_home: "
+    scenario = load_scenario("bert-large-one-bit", [exchange + "host}"])
+    memory = memory_of(scenario)
+    (tier,) = memory.tiers
+    # 8 bytes of every parameter for each of the 4 ranks of a node.
+    assert tier.name == "host"
+    assert tier.demand_bytes == pytest.approx(4 * 8 * PARAMETERS, rel=0.005)
+    assert memory.rank_classes[0].elsewhere["host"]["exchange"] == tier.demand_bytes / 4
+    assert memory.fits
+    assert memory_of(load_scenario("bert-large-one-bit", [exchange + "device}"])).tiers == ()
+    small = MemoryTier(1e9, 1e9, 1e9)
+    node = replace(scenario.cluster.node, host_memory=small)
+    short = memory_of(replace(scenario, cluster=replace(scenario.cluster, node=node)))
+    assert not short.fits
+    assert short.out_of_memory is not None
+    assert short.out_of_memory.level == "host"
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -14,6 +14,8 @@ from simulator.exchange.scalar import scalar_step
 from simulator.exchange.setting import Setting, inner_scenario, setting_of
 from simulator.exchange_policy import Wan
 from simulator.numeric import as_float
+from simulator.report.report import Report
+from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
 
 STEP = InnerStep.of_compute(1.0, 24)
@@ -117,13 +119,29 @@ def test_the_largest_elements_come_from_all_workers() -> None:
     assert transfer.sent_bytes == pytest.approx(31 * 0.01 * 8 * setting.parameters)
 
 
-@pytest.mark.parametrize(("servers", "expected"), [(1, 33.0), (4, 9.0)])
+@pytest.mark.parametrize(("servers", "expected"), [(1, 33.0), (4, 9.0), (16, 5.0), (64, 5.0)])
 def test_servers_share_what_comes_in(servers: int, expected: float) -> None:
-    # In: 32 times 4 bytes over the servers; out: once.
+    # In: 32 times 4 bytes over the servers, or what the 4 ranks of a node send; out: once.
     setting = _setting(f"{{policy: parameter_server, servers: {servers}}}")
     (transfer,) = _program(setting).transfers
     seconds = expected * 4 * setting.parameters / 0.5125e9
     assert transfer.link_s == pytest.approx(seconds, rel=1e-3)
+    assert transfer.sent_bytes == pytest.approx(4 * 4 * setting.parameters)
+
+
+def test_servers_update_instead_of_workers() -> None:
+    served = simulate(load_scenario("bert-large-one-bit", ["plan.exchange=parameter_server"]))
+    alone = simulate(load_scenario("bert-large-one-bit", ["plan.exchange=every_step"]))
+    assert alone.time["optimizer"] > 0.0
+    assert served.time["optimizer"] == 0.0
+    assert served.pattern is not None
+    (before,), (rank,) = alone.memory.rank_classes, served.memory.rank_classes
+    # Adam's moments and fp32 weights: 12 bytes per parameter.
+    states = before.terms["optimizer"] + before.terms["master_weights"]
+    assert states == pytest.approx(12 * 336.3e6, rel=0.005)
+    # A worker of one rank has no communicator either.
+    gone = states + before.terms["communicators"]
+    assert rank.peak_bytes == pytest.approx(before.peak_bytes - gone, rel=1e-9)
 
 
 def test_a_server_over_a_wan() -> None:
@@ -131,15 +149,59 @@ def test_a_server_over_a_wan() -> None:
     assert setting.between.wan == Wan(1e9, 1.0)
     (transfer,) = _program(setting).transfers
     assert transfer.link_s == pytest.approx(2.0 + 33 * 4 * setting.parameters / 1e9)
+    assert transfer.sent_bytes == pytest.approx(4 * setting.parameters)
+
+
+def test_states_at_home_on_the_host_are_copied_both_ways() -> None:
+    # 8 bytes of every parameter of a fragment of 6 of 24 layers come before it is sent, and go
+    # after the outer step.
+    fragment = "{policy: streaming, every: 8, workers: 8, fragments: 4, outer_home: %s}"
+    host, device = (_setting(fragment % home) for home in ("host", "device"))
+    copied_s = 8 * host.parameters / 4 / host.host_bytes_per_s
+    for at_home, near in zip(_program(host).transfers, _program(device).transfers, strict=True):
+        assert at_home.before_s - near.before_s == pytest.approx(copied_s)
+        assert at_home.after_s - near.after_s == pytest.approx(copied_s)
+    assert 1e9 < host.host_bytes_per_s < 32e9  # PCIe 3, 16 lanes
 
 
 def test_scalars_cost_forwards_and_replays() -> None:
     setting = _setting("{policy: scalar, perturbations: 2}")
     step = scalar_step(setting, 0.1, 2.0)
     one_pass = kernel_s(setting, 8 * setting.parameters, "add")
-    assert step.forward_s == pytest.approx(0.4)  # 2 directions, 2 forwards each
+    assert step.forwards_s == pytest.approx(0.4)  # 2 directions, 2 forwards each
     assert step.perturb_s == pytest.approx(3 * 2 * one_pass)
     assert step.replay_s == pytest.approx(32 * 2 * one_pass)
-    assert step.sent_bytes == 2 * 31
+    # The ring carries 31 of 32 workers' two bytes through the NIC of a node, once.
+    assert step.sent_bytes == pytest.approx(2 * 31)
     alone = replace(setting, exchange=replace(setting.exchange, perturbations=1))
     assert scalar_step(alone, 0.1, 2.0).seconds < step.seconds
+
+
+def _scalar(*overrides: str) -> Report:
+    return simulate(load_scenario("opt-30b-mezo", ["model=opt-13b", *overrides]))
+
+
+def test_scalars_count_forwards_alone() -> None:
+    report = _scalar()
+    tokens, parameters = 512, 12.85e9
+    # Two forwards of 2 N each; no convention counts a backward, nor one that runs again.
+    expected = 2 * 2 * parameters * tokens
+    assert report.flops["6n"].flops_per_step == pytest.approx(expected, rel=0.01)
+    assert report.flops["8n"] == report.flops["6n"]
+    assert report.flops["megatron_hardware"] == report.flops["megatron_model"]
+    assert report.flops["hardware"].flops_per_step == pytest.approx(expected, rel=0.03)
+    assert report.mfu == pytest.approx(report.hfu, rel=0.02)
+
+
+def test_forwards_across_tensor_parallel_ranks_wait_for_them() -> None:
+    alone, split = _scalar(), _scalar("plan.tp=4", "plan.dp=1")
+    assert alone.time["tp_comm"] == 0.0
+    assert split.time["tp_comm"] > 0.0
+    assert sum(split.time.values()) == pytest.approx(split.step_time_s)
+
+
+def test_scalars_inside_a_node_send_nothing() -> None:
+    inside = _scalar("plan.dp=8", "training.global_batch_size=8")
+    assert inside.pattern is not None
+    assert inside.pattern.workers == 8
+    assert inside.pattern.sent_bytes == 0.0

@@ -4,17 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator.exchange.volumes import (
-    all_reduce_bytes,
-    factor_elements,
-    mean_saving,
-    one_bit_node_bytes,
-    server_bytes,
-    uncompressed_elements,
-)
+from simulator.exchange.volumes import factor_elements, uncompressed_elements
 from simulator.model import num_parameters
 from simulator.spec.models import ModelInput, load_model
 from simulator.spec.validate import validate
+from tests.exchange.closed_forms import all_reduce_bytes, mean_saving, one_bit_node_bytes
 
 
 def test_an_all_reduce_of_two_sends_each_byte_once() -> None:
@@ -32,10 +26,6 @@ def test_a_share_of_the_steps_saves_nothing() -> None:
     assert mean_saving(16.0, 0.0) == 16.0
     assert mean_saving(16.0, 1.0) == 1.0
     assert mean_saving(2.0, 0.5) == pytest.approx(1 / 0.75)
-
-
-def test_a_server_takes_in_what_all_workers_send() -> None:
-    assert server_bytes(1e9, 4.0, 16) == 64e9
 
 
 def test_factors_of_a_layer() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from simulator.exchange.program import InnerStep, Program, Transfer
 from simulator.exchange.steady import steady_steps_s
-from simulator.exchange.volumes import all_reduce_bytes, mean_saving, one_bit_node_bytes
 from simulator.numeric import FloatArray
 from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
+from tests.exchange.closed_forms import all_reduce_bytes, mean_saving, one_bit_node_bytes
 
 # Streaming DiLoCo (arXiv 2501.18512), table 4: Gbit/s at which compute utilisation reaches 50, 80,
 # 90, 95 and 99 %, on a grid of 50 bandwidths from 0.1 to 1000 Gbit/s, each 1.21 times the last.
@@ -136,9 +136,9 @@ def test_co2_speed_up_on_128_gpus() -> None:
     adamw = _co2(16, "every_step").tokens_per_s
     # The network's bandwidth is calibrated on this figure (hardware/clusters).
     assert adamw == pytest.approx(22_810, rel=0.01)
-    # 304,736 / 22,810 words/s; ours is 12.2. Issue: within 15 %.
+    # 304,736 / 22,810 words/s; ours is 12.4. Issue: within 15 %.
     assert _tau(48) / adamw == pytest.approx(13.4, rel=0.15)
-    # Not fitted: 278,000 of 304,736, as a step on one node takes 6 % more than measured.
+    # Not fitted: 283,000 of 304,736, as a step on one node takes 4 % more than measured.
     assert _tau(48) == pytest.approx(304_736, rel=0.10)
 
 
@@ -156,7 +156,7 @@ def test_co2_knee() -> None:
 
 def test_co2_collapse_of_adamw_on_two_nodes() -> None:
     one, two = _co2(1, "every_step").tokens_per_s, _co2(2, "every_step").tokens_per_s
-    # 18,444 to 3,488 words/s: 5.3 times less; ours 5.8. 20 %: one bandwidth for 2 and 16 nodes.
+    # 18,444 to 3,488 words/s: 5.3 times less; ours 5.9. 20 %: one bandwidth for 2 and 16 nodes.
     assert one / two == pytest.approx(18_444 / 3_488, rel=0.20)
     assert one == pytest.approx(18_444, rel=0.10)
 
@@ -166,8 +166,13 @@ def test_co2_collapse_of_adamw_on_two_nodes() -> None:
 ONE_BIT = {
     ("ib", "every_step"): {8: 286, 16: 544, 32: 848},
     ("ib", "one_bit"): {8: 430, 16: 918, 32: 1704},
-    ("tcp", "every_step"): {16: 86},
+    ("tcp", "every_step"): {8: 44, 16: 86, 32: 131},
     ("tcp", "one_bit"): {8: 248, 16: 456, 32: 865},
+}
+SOCKETS = "NCCL's sockets reach less of the link than iperf: 0.43, 0.44, 0.34 GB/s on 2, 4, 8 nodes"
+MISSED = {
+    ("tcp", "every_step", 8): f"52 samples/s, 19 % too fast; {SOCKETS}",
+    ("tcp", "every_step", 32): f"190 samples/s, 45 % too fast; {SOCKETS}",
 }
 
 
@@ -183,12 +188,20 @@ def _samples_per_s(network: str, policy: str, gpus: int, micro_batch_size: int =
     return micro_batch_size * gpus / report.step_time_s
 
 
+def _marks(row: tuple[str, str, int]) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.xfail(strict=True, reason=MISSED[row])] if row in MISSED else []
+
+
 @pytest.mark.parametrize(
     ("network", "policy", "gpus", "published"),
-    [(*key, gpus, rate) for key, rates in ONE_BIT.items() for gpus, rate in rates.items()],
+    [
+        pytest.param(*key, gpus, rate, marks=_marks((*key, gpus)))
+        for key, rates in ONE_BIT.items()
+        for gpus, rate in rates.items()
+    ],
 )
 def test_one_bit_adam_rows(network: str, policy: str, gpus: int, published: float) -> None:
-    # Issue: within 15 %; the worst are Adam on TCP (+14 %) and on InfiniBand (-11 to +11 %).
+    # Issue: within 15 %; the worst that keep it are Adam on TCP (+14 %) and InfiniBand (+-11 %).
     assert _samples_per_s(network, policy, gpus) == pytest.approx(published, rel=0.15)
 
 
@@ -199,14 +212,6 @@ def test_one_bit_adam_ratios() -> None:
     # Published 6.6: Adam's all-reduce over sockets reached 0.35 GB/s of the 0.51 that iperf
     # measures, which ours reaches.
     assert 4 < tcp < 7
-
-
-@pytest.mark.parametrize(("gpus", "published"), [(8, 44), (32, 131)])
-def test_adam_over_sockets_is_slower_than_iperf(gpus: int, published: float) -> None:
-    # A known miss: 19 % and 45 % too fast. NCCL's sockets reach less of the link than iperf, and
-    # the figures do not agree on how much: 0.43, 0.44 and 0.34 GB/s on 2, 4 and 8 nodes.
-    ours = _samples_per_s("tcp", "every_step", gpus)
-    assert 1.1 * published < ours < 1.5 * published
 
 
 def test_one_bit_adam_saves_six_times_at_the_nic_not_sixteen() -> None:
