@@ -131,11 +131,10 @@ def _tiers(cluster: Cluster) -> list[Tier]:
 def _dragonfly(cluster: Cluster, wiring: DragonflyWiring, seed: int) -> Fabric:
     """Groups are those of the lowest tier, global links cross the highest."""
     node, bottom, top = cluster.node, cluster.tiers[0], cluster.tiers[-1]
-    in_group = bottom.nodes_per_group * node.num_nics
     shape = DragonflyShape(
         groups=ceil_div(cluster.num_nodes, bottom.nodes_per_group),
         switches=wiring.switches_per_group,
-        ports=ceil_div(in_group, wiring.switches_per_group),
+        endpoints=bottom.nodes_per_group * node.num_nics,
         global_links=wiring.global_links,
     )
     lane = Lane(node.nic_bytes_per_s, bottom.hop_s / 2)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from docs import console
 from simulator.cli import app
 from simulator.errors import PlanError, SpecError
-from simulator.fabric.cluster import Routing, fabric_of, node_unit, twists_of
+from simulator.fabric.cluster import Routing, fabric_of, network_of, node_unit, twists_of
 from simulator.fabric.torus import Twist
 from simulator.report.network import levels
 from simulator.report.network_svg import MAX_BOXES, network_drawing, node_drawing
@@ -72,6 +72,41 @@ def test_pods_are_joined_by_their_hosts() -> None:
     assert all("axis" in fabric.link_name(link) for link in inside)
     assert fabric.path_bytes_per_s(np.array([between]))[0] == 25e9  # the host's way out
     assert [level.count for level in levels(cluster)] == [1, 2, 32]
+
+
+def test_hosts_of_a_pod_may_have_fewer_devices_than_others() -> None:
+    """4 pods of 27 devices: 6 hosts of 4 and one of 3 each. Devices 0 and 26 have unlike hosts."""
+    fabric = fabric_of(wired("tpu-v4-pod", 27, kind="pods", shape=sourced([3, 3, 3])))
+    assert fabric.num_endpoints == 108
+    names = [fabric.link_name(link) for link in fabric.route(26, 27 + 26)]
+    assert "devices to gateway 6" in names[0]
+    assert "gateway 6 to devices" in names[-1]
+    assert fabric.path_bytes_per_s(np.array([fabric.route(26, 27)]))[0] > 0
+
+
+def test_nics_of_a_group_need_not_divide_over_its_switches() -> None:
+    """Frontier nodes of 4 NICs in groups of 8, 5 switches each: NIC 32 is the first of group 1."""
+    words = {"switches_per_group": 5, "global_links": 1, "routing": "minimal"}
+    fabric: dict[str, object] = {"kind": "dragonfly", **{k: sourced(v) for k, v in words.items()}}
+    groups = [("group", 8), ("global", 9408)]
+    tiers = [
+        {"name": name, "nodes_per_group": nodes, "oversubscription": 1, "hop": "500 ns"}
+        for name, nodes in groups
+    ]
+    cluster = load_cluster(
+        {
+            "extends": "frontier",
+            "fabric": fabric,
+            "tiers": [{**tier, "source": SOURCE} for tier in tiers],
+        },
+        num_nodes=32,
+    )
+    network = network_of(cluster, Routing())
+    for other, crosses in ((31, False), (32, True)):
+        names = [network.link_name(link) for link in network.route(0, other)]
+        assert any(name.startswith("groups 0") for name in names) == crosses
+    # 32 over 5: switches of 7, 6, 7, 6 and 6; the other six of the first are two links away.
+    assert sum(len(network.route(0, other)) == 2 for other in range(32)) == 6
 
 
 def test_sites_share_their_way_out() -> None:

@@ -88,7 +88,7 @@ def test_numbers_without_sense_are_refused(wrong: dict[str, Any], words: str) ->
 
 TREE = fat_tree(8, [Tier(2, name="leaf"), Tier(4, 2, name="spine"), Tier(8, 3, name="core")], 6.0)
 DRAGONFLY = dragonfly(
-    DragonflyShape(4, 2, 1, 1), Lane(6.0, 0.1), Lane(4.0, 0.1), Lane(3.0, 0.2), routing="adaptive"
+    DragonflyShape(4, 2, 2, 1), Lane(6.0, 0.1), Lane(4.0, 0.1), Lane(3.0, 0.2), routing="adaptive"
 )
 flows_of_eight = st.lists(
     st.builds(
@@ -163,7 +163,7 @@ def test_adaptive_routes_avoid_the_link_that_is_taken() -> None:
 
     Minimal, both share it: 30 B take 20 s. Adaptive, the second goes over another group: 10 s.
     """
-    shape, fast, slow = DragonflyShape(4, 2, 2, 1), Lane(100.0, 0.0), Lane(3.0, 0.0)
+    shape, fast, slow = DragonflyShape(4, 2, 4, 1), Lane(100.0, 0.0), Lane(3.0, 0.0)
     flows = [Flow(0, 4, 30.0), Flow(1, 5, 30.0)]
     minimal = run_flows(dragonfly(shape, fast, fast, slow), flows)
     adaptive = run_flows(dragonfly(shape, fast, fast, slow, routing="adaptive"), flows)

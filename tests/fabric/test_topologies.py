@@ -48,9 +48,10 @@ FABRICS: dict[str, tuple[Callable[[], Fabric], int]] = {
     "two tiers": (lambda: fat_tree(8, THREE_TIERS[1:], 10.0), 4),
     "three tiers": (lambda: fat_tree(8, THREE_TIERS, 10.0, num_rails=2), 6),
     "rails": (lambda: fat_tree(8, THREE_TIERS, 10.0, num_rails=4, rail_optimised=True), 6),
-    "minimal dragonfly": (lambda: dragonfly(DragonflyShape(5, 4, 2, 3), LANE, LANE, LANE), 5),
+    "minimal dragonfly": (lambda: dragonfly(DragonflyShape(5, 4, 8, 3), LANE, LANE, LANE), 5),
+    "uneven dragonfly": (lambda: dragonfly(DragonflyShape(3, 5, 8, 1), LANE, LANE, LANE), 5),
     "valiant dragonfly": (
-        lambda: dragonfly(DragonflyShape(5, 4, 2, 3), LANE, LANE, LANE, routing="valiant"),
+        lambda: dragonfly(DragonflyShape(5, 4, 8, 3), LANE, LANE, LANE, routing="valiant"),
         7,
     ),
     "2D torus": (lambda: torus((3, 4), 10.0, 1.0), 3),
