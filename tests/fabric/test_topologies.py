@@ -197,6 +197,15 @@ def test_a_graph_spreads_over_equal_paths() -> None:
     assert len({fabric.route(0, 1, key) for key in range(20)}) == 1
 
 
+@pytest.mark.parametrize("make", [linked_parts, graph_fabric])
+def test_parallel_links_act_as_one(make: Callable[..., Fabric]) -> None:
+    """Two links of 10 and one of 5, listed from either end: 25, as late as the latest."""
+    edges = [Edge("a", "b", 10.0, 1.0), Edge("b", "a", 10.0, 3.0), Edge("a", "b", 5.0, 1.0)]
+    fabric = make("two parts", edges, ["a", "b"])
+    assert fabric.capacity_bytes_per_s.tolist() == [25.0, 25.0]
+    assert fabric.latency_s.tolist() == [3.0, 3.0]
+
+
 def test_parts_take_the_widest_of_the_shortest_ways() -> None:
     edges = [Edge("gpu0", "a", 1.0, 0.0), Edge("a", "gpu1", 9.0, 0.0)]
     edges += [Edge("gpu0", "b", 5.0, 0.0), Edge("b", "gpu1", 5.0, 0.0)]
