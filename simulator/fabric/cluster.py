@@ -17,6 +17,7 @@ from simulator.fabric.graph import graph_fabric
 from simulator.fabric.joined import Unit, joined, with_gateways
 from simulator.fabric.links import Fabric, Lane
 from simulator.fabric.parts import linked_parts
+from simulator.fabric.sites import joined_sites
 from simulator.fabric.torus import Twist, torus
 from simulator.machine import Cluster, Edge, FabricTier, Node, Torus
 from simulator.numeric import ceil_div
@@ -69,8 +70,6 @@ def fabric_of(
     unit = node_unit(cluster.node)
     if count == 1:
         return _alone(cluster.node, unit)
-    if isinstance(wiring, WanWiring):
-        return _sites(whole, wiring, how)
     outer = network_of(whole, how)
     return joined(
         f"{count} nodes of {cluster.name}",
@@ -99,9 +98,26 @@ def _alone(node: Node, unit: Unit) -> Fabric:
 
 
 def network_of(cluster: Cluster, how: Routing) -> Fabric:
-    """The network between the NICs of a cluster without a torus: port = node * NICs + NIC."""
+    """The network between the NICs of a cluster: port = node * NICs + NIC.
+
+    Args:
+        cluster: whose ``fabric``, or else a fat tree of its tiers, joins its nodes.
+        how: flows choose among paths.
+
+    Raises:
+        PlanError: if its devices are joined by a torus, so that NICs do not say how; if the links
+            of a graph leave a node out.
+    """
     node, wiring = cluster.node, cluster.fabric
+    if cluster.torus is not None and isinstance(wiring, TorusWiring | PodsWiring | None):
+        raise PlanError(
+            f"devices of {cluster.name} are joined by a torus, not by their NICs alone",
+            where="cluster",
+            hint="the links of the torus are in fabric_of(cluster)",
+        )
     match wiring:
+        case WanWiring():
+            return _sites(cluster, wiring, how)
         case DragonflyWiring():
             return _dragonfly(cluster, wiring, how.seed)
         case GraphWiring():
@@ -131,11 +147,10 @@ def _tiers(cluster: Cluster) -> list[Tier]:
 def _dragonfly(cluster: Cluster, wiring: DragonflyWiring, seed: int) -> Fabric:
     """Groups are those of the lowest tier, global links cross the highest."""
     node, bottom, top = cluster.node, cluster.tiers[0], cluster.tiers[-1]
-    in_group = bottom.nodes_per_group * node.num_nics
     shape = DragonflyShape(
         groups=ceil_div(cluster.num_nodes, bottom.nodes_per_group),
         switches=wiring.switches_per_group,
-        ports=ceil_div(in_group, wiring.switches_per_group),
+        endpoints=bottom.nodes_per_group * node.num_nics,
         global_links=wiring.global_links,
     )
     lane = Lane(node.nic_bytes_per_s, bottom.hop_s / 2)
@@ -153,26 +168,35 @@ def _graph(cluster: Cluster, wiring: GraphWiring, seed: int) -> Fabric:
 
 
 def _sites(cluster: Cluster, wiring: WanWiring, how: Routing) -> Fabric:
-    """Whole sites, each pair joined by the ways out of both and the latency between them."""
+    """Whole sites, the last may be part empty; within one the cluster's tiers hold.
+
+    Args:
+        cluster: of all sites.
+        wiring: between them.
+        how: flows choose among paths within a site.
+    """
     sites = ceil_div(cluster.num_nodes, wiring.nodes_per_site)
-    inside = replace(cluster, fabric=None)
-    site = fabric_of(inside, min(wiring.nodes_per_site, cluster.num_nodes), how)
-    unit = with_gateways(site, site.num_endpoints, wiring.bytes_per_s, 0.0)
-    names = [f"site{i}" for i in range(sites)]
-    edges = [
-        Edge(a, b, wiring.bytes_per_s, wiring.latency_s)
-        for i, a in enumerate(names)
-        for b in names[:i]
-    ]
-    outer = linked_parts("wide-area network", edges, names)
-    whole = joined(f"{sites} sites of {cluster.name}", unit, sites, outer, label="site")
-    return replace(whole, num_endpoints=cluster.num_devices)
+    nodes = min(wiring.nodes_per_site, cluster.num_nodes)
+    site = network_of(replace(cluster, fabric=None, num_nodes=nodes), how)
+    if sites == 1:
+        return site
+    return joined_sites(f"{sites} sites of {cluster.name}", site, sites, wiring)
 
 
 def _tori(
     cluster: Cluster, box: Torus, wiring: TorusWiring | PodsWiring | None, how: Routing
 ) -> Fabric:
-    """A torus, or several joined by the NICs of their hosts; always whole ones."""
+    """A torus, or several joined by the NICs of their hosts; always whole ones.
+
+    Args:
+        cluster: of all tori.
+        box: the torus, if there is one.
+        wiring: whether it is twisted, or the shape of one of several.
+        how: flows choose among paths between several.
+
+    Raises:
+        PlanError: if twists do not fit the shape.
+    """
     node = cluster.node
     shape = wiring.shape if isinstance(wiring, PodsWiring) else box.shape
     pod = torus(

@@ -24,13 +24,14 @@ class DragonflyShape:
     Attributes:
         groups: of switches.
         switches: of a group.
-        ports: endpoints of a switch.
+        endpoints: of a group, spread over its switches; some have one more where they do not
+            divide.
         global_links: between each two groups.
     """
 
     groups: int
     switches: int
-    ports: int
+    endpoints: int
     global_links: int
 
 
@@ -62,8 +63,8 @@ class _MinimalRouter:
 
     def place(self, endpoint: IntArray) -> tuple[IntArray, IntArray]:
         """Group and switch of endpoints."""
-        group, rest = np.divmod(endpoint, self.shape.switches * self.shape.ports)
-        return group, rest // self.shape.ports
+        group, place = np.divmod(endpoint, self.shape.endpoints)
+        return group, place * self.shape.switches // self.shape.endpoints
 
     def hop(
         self, at: tuple[IntArray, IntArray], group: IntArray, taken: IntArray
@@ -131,12 +132,15 @@ def dragonfly(
         over: one global link.
         routing: which ways flows take.
         seed: of the hashes.
+
+    Raises:
+        PlanError: if a count is below 1.
     """
-    if min(shape.groups, shape.switches, shape.ports, shape.global_links) < 1:
+    if min(shape.groups, shape.switches, shape.endpoints, shape.global_links) < 1:
         raise PlanError(f"{shape} has a count below 1")
     table = LinkTable()
     groups, switches = shape.groups, shape.switches
-    count = groups * switches * shape.ports
+    count = groups * shape.endpoints
     up = table.add("port {} to switch", (count,), port.bytes_per_s, port.latency_s)
     down = table.add("switch to port {}", (count,), port.bytes_per_s, port.latency_s)
     inside = np.full((groups, switches, switches), NO_LINK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -40,7 +41,7 @@ class Flow:
     weight: float = 1.0
     priority: int = 0
     after: tuple[int, ...] = ()
-    limit_bytes_per_s: float = float("inf")
+    limit_bytes_per_s: float = inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +77,36 @@ def run_flows(fabric: Fabric, flows: Sequence[Flow]) -> FluidRun:
     Assumes: rates adapt at once, as if windows were always right; queues and losses cost nothing.
 
     Raises:
-        PlanError: if flows wait for one another in a circle.
+        PlanError: if a number of a flow makes no sense, its ends are no endpoints of the fabric, or
+            flows wait for one another in a circle.
     """
+    for number, flow in enumerate(flows):
+        _check(number, flow, len(flows))
     return _Run(fabric, flows).run()
+
+
+def _check(number: int, flow: Flow, count: int) -> None:
+    """Raises if a flow cannot be run; no comparison holds for nan."""
+    for name, value in (("num_bytes", flow.num_bytes), ("start_s", flow.start_s)):
+        if not 0 <= value < inf:
+            raise PlanError(
+                f"flow {number} has {name} {value}", hint="give a finite number, 0 or more"
+            )
+    if not 0 < flow.weight < inf:
+        raise PlanError(
+            f"flow {number} has weight {flow.weight}", hint="give a finite number above 0"
+        )
+    if not flow.limit_bytes_per_s > 0:
+        raise PlanError(
+            f"flow {number} has limit_bytes_per_s {flow.limit_bytes_per_s}",
+            hint="give a rate above 0, or leave it out where links alone bound the flow",
+        )
+    unknown = [before for before in flow.after if not 0 <= before < count]
+    if unknown:
+        raise PlanError(
+            f"flow {number} waits for flow {unknown[0]}, which is none of the {count} flows",
+            hint="'after' holds places in the list of flows, from 0",
+        )
 
 
 class _Run:

@@ -80,16 +80,9 @@ def graph_fabric(
     Raises:
         PlanError: if an endpoint has no link or is cut off from the others.
     """
-    widths: dict[tuple[str, str], float] = {}
-    delays: dict[tuple[str, str], float] = {}
-    for edge in edges:
-        for way in ((edge.a, edge.b), (edge.b, edge.a)):
-            widths[way] = widths.get(way, 0.0) + edge.bandwidth_bytes_per_s
-            delays[way] = max(delays.get(way, 0.0), edge.latency_s)
     graph: nx.DiGraph[str] = nx.DiGraph()
     table = LinkTable()
-    for (a, b), width in widths.items():
-        link = int(table.add(f"{a} to {b}", (1,), width, delays[a, b])[0])
+    for (a, b), link in table.add_edges(edges).items():
         graph.add_edge(a, b, link=link)
     router = _GraphRouter(seed, graph, tuple(endpoints))
     for part in endpoints:

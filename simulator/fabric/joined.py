@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator.errors import PlanError
 from simulator.fabric.links import NO_LINK, Fabric, LinkGroup, LinkTable, Router
-from simulator.numeric import FloatArray, IntArray, Numeric
+from simulator.numeric import FloatArray, IntArray, Numeric, ceil_div
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +184,8 @@ def with_gateways(
         bytes_per_s: of the link between devices and gateway, each way.
         latency_s: of that link.
     """
-    count = fabric.num_endpoints // devices_per_gateway
+    # The last gateway may have fewer devices.
+    count = ceil_div(fabric.num_endpoints, devices_per_gateway)
     table = LinkTable()
     out = table.add("devices to gateway {}", (count,), bytes_per_s, latency_s)
     into = table.add("gateway {} to devices", (count,), bytes_per_s, latency_s)

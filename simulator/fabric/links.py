@@ -6,12 +6,14 @@ row of link numbers, ``NO_LINK`` where it has fewer links than the longest.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
 
 from simulator.errors import PlanError
+from simulator.machine import Edge
 from simulator.numeric import BoolArray, FloatArray, IntArray, Integral, Numeric
 
 NO_LINK: Final = -1
@@ -137,6 +139,11 @@ class LinkTable:
     _latency: list[FloatArray] = field(default_factory=list[FloatArray])
     _count: int = 0
 
+    @property
+    def capacity_bytes_per_s(self) -> FloatArray:
+        """[links]."""
+        return np.concatenate([np.empty(0), *self._capacity])
+
     def add(
         self, label: str, shape: tuple[int, ...], bytes_per_s: Numeric, latency_s: Numeric
     ) -> IntArray:
@@ -156,6 +163,25 @@ class LinkTable:
         self.groups.append(LinkGroup(label, ids))
         return ids
 
+    def add_edges(self, edges: Iterable[Edge]) -> dict[tuple[str, str], int]:
+        """Adds a link each way between joined parts; parallel edges act as one link.
+
+        Returns:
+            Number of the link from one part to another: widths summed, the longest latency.
+        """
+        lanes: dict[tuple[str, str], Lane] = {}
+        for edge in edges:
+            for way in ((edge.a, edge.b), (edge.b, edge.a)):
+                lane = lanes.get(way, Lane(0.0, 0.0))
+                lanes[way] = Lane(
+                    lane.bytes_per_s + edge.bandwidth_bytes_per_s,
+                    max(lane.latency_s, edge.latency_s),
+                )
+        return {
+            (a, b): int(self.add(f"{a} to {b}", (1,), lane.bytes_per_s, lane.latency_s)[0])
+            for (a, b), lane in lanes.items()
+        }
+
     def fabric(
         self, name: str, num_endpoints: int, router: Router, detour: Router | None = None
     ) -> Fabric:
@@ -164,7 +190,7 @@ class LinkTable:
             name=name,
             num_endpoints=num_endpoints,
             groups=tuple(self.groups),
-            capacity_bytes_per_s=np.concatenate([np.empty(0), *self._capacity]),
+            capacity_bytes_per_s=self.capacity_bytes_per_s,
             latency_s=np.concatenate([np.empty(0), *self._latency]),
             router=router,
             detour=detour,

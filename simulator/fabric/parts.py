@@ -28,7 +28,7 @@ class _TableRouter:
 
 
 def linked_parts(name: str, edges: Sequence[Edge], endpoints: Sequence[str]) -> Fabric:
-    """A fabric of links between parts, both ways each.
+    """A fabric of links between parts, both ways each; parallel links act as one.
 
     Args:
         name: of the fabric.
@@ -39,14 +39,10 @@ def linked_parts(name: str, edges: Sequence[Edge], endpoints: Sequence[str]) -> 
         PlanError: if an endpoint cannot be reached from another.
     """
     table = LinkTable()
-    ways = [pair for edge in edges for pair in ((edge.a, edge.b), (edge.b, edge.a))]
-    width = np.array([edge.bandwidth_bytes_per_s for edge in edges for _ in range(2)])
-    latency = np.array([edge.latency_s for edge in edges for _ in range(2)])
-    for way, one, delay in zip(ways, width.tolist(), latency.tolist(), strict=True):
-        table.add(f"{way[0]} to {way[1]}", (1,), one, delay)
     leaving: dict[str, list[tuple[str, int]]] = {}
-    for link, (a, b) in enumerate(ways):
+    for (a, b), link in table.add_edges(edges).items():
         leaving.setdefault(a, []).append((b, link))
+    width = table.capacity_bytes_per_s
     found = [_widest_of_shortest(part, leaving, width) for part in endpoints]
     for part, reached in zip(endpoints, found, strict=True):
         missing = [other for other in endpoints if other not in reached]
@@ -91,11 +87,7 @@ def mesh(num_devices: int, links: Sequence[tuple[int, int]], lane: Lane) -> Fabr
         links: pairs that are joined; a pair that occurs n times has n links, which act as one.
         lane: one link.
     """
-    pairs = [(min(pair), max(pair)) for pair in links]
-    edges = [
-        Edge(f"gpu{a}", f"gpu{b}", pairs.count((a, b)) * lane.bytes_per_s, lane.latency_s)
-        for a, b in dict.fromkeys(pairs)
-    ]
+    edges = [Edge(f"gpu{a}", f"gpu{b}", lane.bytes_per_s, lane.latency_s) for a, b in links]
     return linked_parts(f"mesh of {num_devices}", edges, _devices(num_devices))
 
 

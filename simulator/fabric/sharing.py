@@ -191,7 +191,8 @@ class Sharing:
         """
         unfair: set[int] = set()
         states: dict[int, _State] = {}
-        for link in {link for flow in rates for link, _ in self._flows[flow].loads} | self._touched:
+        left = {link for link in self._touched if self._on[link]}
+        for link in {link for flow in rates for link, _ in self._flows[flow].loads} | left:
             state = states[link] = self._state(link, rates)
             for number in self._on[link]:
                 flow = self._flows[number]

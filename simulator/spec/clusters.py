@@ -25,7 +25,7 @@ from simulator.spec.quantity import (
     assumptions,
 )
 from simulator.spec.validate import Spec
-from simulator.spec.wirings import WiringSpec
+from simulator.spec.wirings import WiringSpec, wiring_assumptions
 
 
 class FabricTierSpec(Spec):
@@ -151,6 +151,7 @@ class ClusterSpec(Spec):
                 hint="ask for 1 node, or give the node NICs",
             )
         torus = self.torus.build(count * node.num_devices) if self.torus else None
+        fabric = self.fabric.build(torus) if self.fabric else None
         return Cluster(
             name=self.name,
             node=node,
@@ -158,9 +159,9 @@ class ClusterSpec(Spec):
             tiers=self._tiers(count),
             network=self.network.curve(),
             torus=torus,
-            assumptions=assumptions(self.assumptions),
+            assumptions=assumptions(self.assumptions) + wiring_assumptions(fabric),
             slow_hosts=self._slow_hosts(),
-            fabric=self.fabric.build(torus) if self.fabric else None,
+            fabric=fabric,
             collective_algorithms=self.collective_algorithms,
         )
 

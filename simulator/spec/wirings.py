@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from simulator.errors import SpecError
-from simulator.machine import Torus
+from simulator.machine import Assumption, Torus
 from simulator.spec.quantity import BytesPerSecond, Count, Seconds, Sourced, Text
 from simulator.spec.validate import Spec
 from simulator.wiring import (
@@ -108,6 +108,21 @@ WiringSpec: TypeAlias = Annotated[
     TreeSpec | DragonflySpec | TorusWiringSpec | PodsSpec | WanSpec | GraphSpec,
     Field(discriminator="kind"),
 ]
+
+
+def wiring_assumptions(wiring: NetworkWiring | None) -> tuple[Assumption, ...]:
+    """What step times of folded ranks leave out of a wiring; reports list it."""
+    match wiring:
+        case WanWiring():
+            kind = "wan"
+        case GraphWiring():
+            kind = "graph"
+        case PodsWiring():
+            kind = "pods"
+        case _:
+            return ()
+    what = f"not in step times: ranks share the network by tiers and NICs, not by links of '{kind}'"
+    return (Assumption("fabric", what, "'trainsim contention' and fabric_of follow the links"),)
 
 
 def _needs_torus(kind: str, torus: Torus | None) -> Torus:

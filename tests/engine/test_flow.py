@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.engine import des, maxplus
-from simulator.engine.flow import fair_rates
+from simulator.numeric import TICK_S
 from simulator.workload.draft import GraphDraft
 from simulator.workload.op import Flow, OpGraph, Stream
 
@@ -23,63 +23,6 @@ flow_lists = st.lists(
 )
 
 
-def test_a_flow_alone_runs_at_full_speed() -> None:
-    assert fair_rates({7: ((0, 1.0), (1, 0.3))}) == {7: 1.0}
-
-
-def test_two_flows_halve_a_resource_that_both_fill() -> None:
-    assert fair_rates({0: ((0, 1.0),), 1: ((0, 1.0),)}) == {0: 0.5, 1: 0.5}
-
-
-def test_what_one_flow_cannot_use_the_other_gets() -> None:
-    # On resource 0 both load 1.0 at full speed. Flow 1 also shares resource 1 with two others, so
-    # that it runs at 1/3; flow 0 takes the 2/3 that are left of resource 0.
-    flows: dict[int, Flow] = {
-        0: ((0, 1.0),),
-        1: ((0, 1.0), (1, 1.0)),
-        2: ((1, 1.0),),
-        3: ((1, 1.0),),
-    }
-    rates = fair_rates(flows)
-    assert rates == pytest.approx({0: 2 / 3, 1: 1 / 3, 2: 1 / 3, 3: 1 / 3})
-
-
-@given(flow_lists)
-@settings(deadline=None)
-def test_no_resource_is_loaded_above_its_bandwidth(flows: list[Flow]) -> None:
-    rates = fair_rates(dict(enumerate(flows)))
-    for resource in range(4):
-        load = sum(
-            share * rates[key]
-            for key, flow in enumerate(flows)
-            for r, share in flow
-            if r == resource
-        )
-        assert load <= 1 + ROUNDING
-    assert all(0 < rate <= 1 for rate in rates.values())
-
-
-@given(flow_lists)
-@settings(deadline=None)
-def test_a_slowed_flow_meets_a_full_resource_on_which_no_flow_is_faster(flows: list[Flow]) -> None:
-    rates = fair_rates(dict(enumerate(flows)))
-    for key, flow in enumerate(flows):
-        if rates[key] >= 1 - ROUNDING:
-            continue
-        bottlenecks = [
-            resource
-            for resource, _ in flow
-            if sum(s * rates[k] for k, f in enumerate(flows) for r, s in f if r == resource)
-            > 1 - 1e-6
-            and all(
-                rates[k] <= rates[key] * (1 + 1e-6)
-                for k, f in enumerate(flows)
-                if any(r == resource for r, _ in f)
-            )
-        ]
-        assert bottlenecks
-
-
 def _side_by_side(flows: list[Flow]) -> OpGraph:
     draft = GraphDraft()
     for resource in range(4):
@@ -88,6 +31,17 @@ def _side_by_side(flows: list[Flow]) -> OpGraph:
         stream = draft.add_stream(Stream("copy", rank))
         draft.add_ops(np.array([rank, rank]), stream, flow=draft.add_flow(flow))
     return draft.build([f"copy {rank}" for rank in range(len(flows))])
+
+
+def test_what_one_copy_cannot_use_another_gets() -> None:
+    """Four copies of 1 s. Three fill resource 1, the first of them resource 0 with another, too.
+
+    The three run at 1/3 and take 3 s; the other has 2/3 of resource 0 and takes 1.5 s.
+    """
+    flows: list[Flow] = [((0, 1.0),), ((0, 1.0), (1, 1.0)), ((1, 1.0),), ((1, 1.0),)]
+    timeline = des.simulate(_side_by_side(flows), np.repeat([1.0, 0.0], 4))
+    # Ends are rounded up to whole ticks.
+    assert timeline.end_s[:4] == pytest.approx([1.5, 3, 3, 3], abs=2 * TICK_S)
 
 
 def test_two_copies_of_one_second_over_one_full_resource_take_two() -> None:

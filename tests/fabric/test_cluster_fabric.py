@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from docs import console
 from simulator.cli import app
 from simulator.errors import PlanError, SpecError
-from simulator.fabric.cluster import Routing, fabric_of, node_unit, twists_of
+from simulator.fabric.cluster import Routing, fabric_of, network_of, node_unit, twists_of
+from simulator.fabric.fluid import Flow, run_flows
 from simulator.fabric.torus import Twist
+from simulator.machine import Cluster
 from simulator.report.network import levels
 from simulator.report.network_svg import MAX_BOXES, network_drawing, node_drawing
 from simulator.spec.hardware import load_cluster
@@ -20,7 +22,7 @@ from simulator.spec.yaml_file import list_data
 SOURCE = "a test"
 
 
-def wired(base: str, nodes: int, **fabric: object) -> object:
+def wired(base: str, nodes: int, **fabric: object) -> Cluster:
     return load_cluster({"extends": base, "fabric": fabric}, num_nodes=nodes)
 
 
@@ -74,14 +76,78 @@ def test_pods_are_joined_by_their_hosts() -> None:
     assert [level.count for level in levels(cluster)] == [1, 2, 32]
 
 
-def test_sites_share_their_way_out() -> None:
+def test_hosts_of_a_pod_may_have_fewer_devices_than_others() -> None:
+    """4 pods of 27 devices: 6 hosts of 4 and one of 3 each. Devices 0 and 26 have unlike hosts."""
+    fabric = fabric_of(wired("tpu-v4-pod", 27, kind="pods", shape=sourced([3, 3, 3])))
+    assert fabric.num_endpoints == 108
+    names = [fabric.link_name(link) for link in fabric.route(26, 27 + 26)]
+    assert "devices to gateway 6" in names[0]
+    assert "gateway 6 to devices" in names[-1]
+    assert fabric.path_bytes_per_s(np.array([fabric.route(26, 27)]))[0] > 0
+
+
+def test_nics_of_a_group_need_not_divide_over_its_switches() -> None:
+    """Frontier nodes of 4 NICs in groups of 8, 5 switches each: NIC 32 is the first of group 1."""
+    words = {"switches_per_group": 5, "global_links": 1, "routing": "minimal"}
+    fabric: dict[str, object] = {"kind": "dragonfly", **{k: sourced(v) for k, v in words.items()}}
+    groups = [("group", 8), ("global", 9408)]
+    tiers = [
+        {"name": name, "nodes_per_group": nodes, "oversubscription": 1, "hop": "500 ns"}
+        for name, nodes in groups
+    ]
+    cluster = load_cluster(
+        {
+            "extends": "frontier",
+            "fabric": fabric,
+            "tiers": [{**tier, "source": SOURCE} for tier in tiers],
+        },
+        num_nodes=32,
+    )
+    network = network_of(cluster, Routing())
+    for other, crosses in ((31, False), (32, True)):
+        names = [network.link_name(link) for link in network.route(0, other)]
+        assert any(name.startswith("groups 0") for name in names) == crosses
+    # 32 over 5: switches of 7, 6, 7, 6 and 6; the other six of the first are two links away.
+    assert sum(len(network.route(0, other)) == 2 for other in range(32)) == 6
+
+
+def sites(nodes: int, each: int) -> Cluster:
     words = {"bandwidth": sourced("10 Gb/s"), "latency": sourced("30 ms")}
-    cluster = wired("dgx-h100-superpod", 8, kind="wan", nodes_per_site=sourced(4), **words)
-    fabric = fabric_of(cluster)
+    return wired("dgx-h100-superpod", nodes, kind="wan", nodes_per_site=sourced(each), **words)
+
+
+def test_sites_share_their_way_out() -> None:
+    fabric = fabric_of(sites(8, 4))
     far = np.array([fabric.route(0, 63)])
     assert fabric.path_bytes_per_s(far)[0] == 1.25e9
     assert fabric.path_latency_s(far)[0] == pytest.approx(30e-3, rel=1e-3)
     assert fabric.path_bytes_per_s(np.array([fabric.route(0, 31)]))[0] == 50e9
+    # Two devices of a site send to two of another: 1 GB each over one way of 1.25 GB/s.
+    run = run_flows(fabric, [Flow(0, 40, 1e9), Flow(9, 50, 1e9)])
+    assert run.makespan_s == pytest.approx(2 / 1.25 + 30e-3, rel=1e-3)
+
+
+def test_nics_of_sites_meet_at_the_way_out() -> None:
+    """7 nodes of 8 NICs on two sites of 4; port 4 * 8 is the first of the other site."""
+    network = network_of(sites(7, 4), Routing())
+    home, away = network.route(0, 31), network.route(0, 32)
+    names = [network.link_name(link) for link in away]
+    assert not any("way" in network.link_name(link) for link in home)
+    assert [name for name in names if "port" not in name] == [
+        "site 0: way out",
+        "site0 to site1",
+        "site 1: way in",
+    ]
+    assert sum("port" in name for name in names) == 2  # its NIC's and the other's
+    assert network.path_bytes_per_s(np.array([away]))[0] == 1.25e9
+    assert network_of(sites(4, 4), Routing()).name.startswith("fat tree")
+
+
+def test_nics_do_not_say_how_a_torus_is_wired() -> None:
+    pods = wired("tpu-v4-pod", 32, kind="pods", shape=sourced([4, 4, 4]))
+    for cluster in (pods, load_cluster("tpu-v4-pod", num_nodes=32)):
+        with pytest.raises(PlanError, match="joined by a torus"):
+            network_of(cluster, Routing())
 
 
 def test_a_graph_of_ones_own() -> None:

@@ -1,5 +1,9 @@
 """Runs of flows: by hand, work conserved, the order of the list without effect, counts of work."""
 
+import math
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,9 +63,32 @@ def test_a_circle_of_waiting_is_refused() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"num_bytes": -1.0}, "flow 1 has num_bytes -1.0"),
+        ({"num_bytes": math.nan}, "flow 1 has num_bytes nan"),
+        ({"num_bytes": math.inf}, "flow 1 has num_bytes inf"),
+        ({"start_s": -1.0}, "flow 1 has start_s -1.0"),
+        ({"start_s": math.nan}, "flow 1 has start_s nan"),
+        ({"weight": 0.0}, "flow 1 has weight 0.0"),
+        ({"weight": math.inf}, "flow 1 has weight inf"),
+        ({"limit_bytes_per_s": 0.0}, "flow 1 has limit_bytes_per_s 0.0"),
+        ({"limit_bytes_per_s": math.nan}, "flow 1 has limit_bytes_per_s nan"),
+        ({"after": (5,)}, "flow 1 waits for flow 5, which is none of the 2 flows"),
+        ({"after": (-1,)}, "flow 1 waits for flow -1"),
+        ({"target": 7}, "endpoint 7 is none of the 2"),
+    ],
+)
+def test_numbers_without_sense_are_refused(wrong: dict[str, Any], words: str) -> None:
+    flows = [Flow(0, 1, 1.0), replace(Flow(1, 0, 1.0), **wrong)]
+    with pytest.raises(PlanError, match=words):
+        run_flows(single_switch(2, 1.0, 0.0), flows)
+
+
 TREE = fat_tree(8, [Tier(2, name="leaf"), Tier(4, 2, name="spine"), Tier(8, 3, name="core")], 6.0)
 DRAGONFLY = dragonfly(
-    DragonflyShape(4, 2, 1, 1), Lane(6.0, 0.1), Lane(4.0, 0.1), Lane(3.0, 0.2), routing="adaptive"
+    DragonflyShape(4, 2, 2, 1), Lane(6.0, 0.1), Lane(4.0, 0.1), Lane(3.0, 0.2), routing="adaptive"
 )
 flows_of_eight = st.lists(
     st.builds(
@@ -136,7 +163,7 @@ def test_adaptive_routes_avoid_the_link_that_is_taken() -> None:
 
     Minimal, both share it: 30 B take 20 s. Adaptive, the second goes over another group: 10 s.
     """
-    shape, fast, slow = DragonflyShape(4, 2, 2, 1), Lane(100.0, 0.0), Lane(3.0, 0.0)
+    shape, fast, slow = DragonflyShape(4, 2, 4, 1), Lane(100.0, 0.0), Lane(3.0, 0.0)
     flows = [Flow(0, 4, 30.0), Flow(1, 5, 30.0)]
     minimal = run_flows(dragonfly(shape, fast, fast, slow), flows)
     adaptive = run_flows(dragonfly(shape, fast, fast, slow, routing="adaptive"), flows)

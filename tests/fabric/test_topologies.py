@@ -48,9 +48,10 @@ FABRICS: dict[str, tuple[Callable[[], Fabric], int]] = {
     "two tiers": (lambda: fat_tree(8, THREE_TIERS[1:], 10.0), 4),
     "three tiers": (lambda: fat_tree(8, THREE_TIERS, 10.0, num_rails=2), 6),
     "rails": (lambda: fat_tree(8, THREE_TIERS, 10.0, num_rails=4, rail_optimised=True), 6),
-    "minimal dragonfly": (lambda: dragonfly(DragonflyShape(5, 4, 2, 3), LANE, LANE, LANE), 5),
+    "minimal dragonfly": (lambda: dragonfly(DragonflyShape(5, 4, 8, 3), LANE, LANE, LANE), 5),
+    "uneven dragonfly": (lambda: dragonfly(DragonflyShape(3, 5, 8, 1), LANE, LANE, LANE), 5),
     "valiant dragonfly": (
-        lambda: dragonfly(DragonflyShape(5, 4, 2, 3), LANE, LANE, LANE, routing="valiant"),
+        lambda: dragonfly(DragonflyShape(5, 4, 8, 3), LANE, LANE, LANE, routing="valiant"),
         7,
     ),
     "2D torus": (lambda: torus((3, 4), 10.0, 1.0), 3),
@@ -194,6 +195,15 @@ def test_a_graph_spreads_over_equal_paths() -> None:
     fabric = ring_of_switches()
     assert len({fabric.route(0, 2, key) for key in range(20)}) == 2
     assert len({fabric.route(0, 1, key) for key in range(20)}) == 1
+
+
+@pytest.mark.parametrize("make", [linked_parts, graph_fabric])
+def test_parallel_links_act_as_one(make: Callable[..., Fabric]) -> None:
+    """Two links of 10 and one of 5, listed from either end: 25, as late as the latest."""
+    edges = [Edge("a", "b", 10.0, 1.0), Edge("b", "a", 10.0, 3.0), Edge("a", "b", 5.0, 1.0)]
+    fabric = make("two parts", edges, ["a", "b"])
+    assert fabric.capacity_bytes_per_s.tolist() == [25.0, 25.0]
+    assert fabric.latency_s.tolist() == [3.0, 3.0]
 
 
 def test_parts_take_the_widest_of_the_shortest_ways() -> None:
