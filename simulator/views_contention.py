@@ -55,7 +55,8 @@ def _verdict(found: Contention) -> str:
     how = "hashed to single paths" if worst.spreading == "ecmp" else "spread over all paths"
     return (
         f"At worst a step is {percent(longer)} longer, with nodes {worst.placing} and messages "
-        f"{how}.\n'if all met': what all messages at once would ask of the fullest link; many never meet."
+        f"{how}.\n"
+        "'if all met': what all messages at once would ask of the fullest link; many never meet."
     )
 
 

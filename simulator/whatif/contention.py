@@ -134,7 +134,8 @@ def _check_size(scenario: Scenario) -> None:
     passes = each * plan.num_devices
     if passes > MAX_PASSES:
         raise PlanError(
-            f"{plan.num_devices:,} devices with {each} passes each are {passes:,} passes, more than {MAX_PASSES:,}",
+            f"{plan.num_devices:,} devices with {each} passes each are {passes:,} passes, more "
+            f"than {MAX_PASSES:,}",
             where="plan",
             hint="take fewer microbatches or devices: plan.dp and training.global_batch_size alike",
         )
