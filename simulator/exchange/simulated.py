@@ -220,7 +220,6 @@ def _joined(
         for name, rate in changed.flops.items()
     }
     low, high = worker.step_time_low_s, worker.step_time_high_s
-    more = mean_s - worker.step_time_s
     return replace(
         changed,
         scenario=scenario.normalised,
@@ -235,8 +234,9 @@ def _joined(
         memory=of_all_workers(changed.memory, workers),
         devices=devices,
         assumptions=(*worker.assumptions, _note(scenario)),
-        step_time_low_s=None if low is None else max(low + more, 0.0),
-        step_time_high_s=None if high is None else max(high + more, 0.0),
+        # What a network takes is no better known than what a device does.
+        step_time_low_s=None if low is None else low / slower,
+        step_time_high_s=None if high is None else high / slower,
         pattern=pattern,
     )
 
