@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from simulator.fabric.fair import Incidence, Loads
 
-_NONE = -1
+_NONE: Final = -1
 
 
 class Entries:

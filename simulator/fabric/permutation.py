@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from simulator.fabric.fair import Incidence, fair_rates
-from simulator.fabric.fat_tree import Spreading, Tier, fat_tree
+from simulator.fabric.fat_tree import Spreading, Tree, fat_tree
 from simulator.fabric.links import Fabric
+from simulator.machine import FabricTier
 from simulator.numeric import FloatArray, IntArray
 
 
@@ -39,7 +41,7 @@ class PermutationLoss:
 
 def permutation_loss(
     num_nodes: int,
-    tiers: Sequence[Tier],
+    tiers: Sequence[FabricTier],
     *,
     flows_per_pair: int = 1,
     samples: int = 10,
@@ -66,7 +68,11 @@ def permutation_loss(
         target = rng.permutation(num_nodes)
         slow = {
             spreading: _slowdowns(
-                fat_tree(num_nodes, tiers, 1.0, spreading=spreading, seed=seed + 1000 * sample),
+                fat_tree(
+                    num_nodes,
+                    1.0,
+                    Tree(tuple(tiers), spreading=spreading, seed=seed + 1000 * sample),
+                ),
                 target,
                 flows_per_pair,
             )
@@ -80,7 +86,7 @@ def permutation_loss(
     return PermutationLoss(*np.mean(rows, axis=0).tolist())
 
 
-_SPREADINGS: tuple[Spreading, ...] = ("ecmp", "sprayed")
+_SPREADINGS: Final[tuple[Spreading, ...]] = ("ecmp", "sprayed")
 
 
 def _slowdowns(fabric: Fabric, target: IntArray, per_pair: int) -> tuple[FloatArray, int]:

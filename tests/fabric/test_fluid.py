@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from simulator.errors import PlanError
 from simulator.fabric.dragonfly import DragonflyShape, dragonfly
-from simulator.fabric.fat_tree import Tier, fat_tree
+from simulator.fabric.fat_tree import Tree, fat_tree
 from simulator.fabric.fluid import Flow, run_flows
 from simulator.fabric.links import Lane
 from simulator.fabric.permutation import permutation_loss
 from simulator.fabric.ring import ring_all_reduce, ring_steps
 from simulator.fabric.switch import single_switch
 from simulator.fabric.traffic import Traffic
+from simulator.machine import FabricTier
 from simulator.numeric import TICK_S
 
 ROUND_UP = 2 * TICK_S
@@ -86,7 +87,17 @@ def test_numbers_without_sense_are_refused(wrong: dict[str, Any], words: str) ->
         run_flows(single_switch(2, 1.0, 0.0), flows)
 
 
-TREE = fat_tree(8, [Tier(2, name="leaf"), Tier(4, 2, name="spine"), Tier(8, 3, name="core")], 6.0)
+TREE = fat_tree(
+    8,
+    6.0,
+    Tree(
+        (
+            FabricTier("leaf", 2, 1.0, 0.0),
+            FabricTier("spine", 4, 2.0, 0.0),
+            FabricTier("core", 8, 3.0, 0.0),
+        )
+    ),
+)
 DRAGONFLY = dragonfly(
     DragonflyShape(4, 2, 2, 1), Lane(6.0, 0.1), Lane(4.0, 0.1), Lane(3.0, 0.2), routing="adaptive"
 )
@@ -213,7 +224,8 @@ def test_a_ring_agrees_with_its_flows_one_by_one() -> None:
 
 def test_hashing_and_oversubscription_cost_what_balls_in_bins_say() -> None:
     """256 ports, leaves of 32: the fullest of hundreds of links holds 3 to 6 flows."""
-    full, narrow = [Tier(32), Tier(256)], [Tier(32), Tier(256, 4)]
+    leaf, spine = FabricTier("leaf", 32, 1.0, 0.0), FabricTier("spine", 256, 1.0, 0.0)
+    full, narrow = (leaf, spine), (leaf, replace(spine, oversubscription=4.0))
     loss = permutation_loss(256, full, samples=4)
     assert loss.ideal == pytest.approx(1.0)
     assert 3 <= loss.hashed <= 6
