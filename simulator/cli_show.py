@@ -8,7 +8,7 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile
 from simulator.console import as_json as json_text
-from simulator.console import examples, guarded, show
+from simulator.console import busy, examples, guarded, show
 from simulator.outputs import checked_outputs
 
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "show frontier",
             "show dgx-h100-superpod --nodes 64 --html network.html    with drawings",
+            "show meta-h100-roce-24k --nodes 512 --traffic    what hashing costs",
             "show my-cluster.yaml --json",
         ),
     )(show_cluster)
@@ -33,20 +34,34 @@ def show_cluster(
     nodes: Annotated[
         int | None, typer.Option(help="The first so many of its nodes; else all.", min=1)
     ] = None,
+    traffic: Annotated[
+        bool,
+        typer.Option(
+            "--traffic", help="Slowdown when every node sends to another: hashed and sprayed."
+        ),
+    ] = False,
     html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a cluster is wired: tiers, groups, and the links inside a node."""
     from simulator.report.network import network_record, network_rows
+    from simulator.report.network_traffic import traffic_losses, traffic_record, traffic_rows
     from simulator.spec.hardware import load_cluster
     from simulator.views import table
 
     outputs = checked_outputs(None, html, cluster)
     loaded = load_cluster(cluster, num_nodes=nodes)
+    with busy("sending"):
+        losses = traffic_losses(loaded) if traffic else {}
     if as_json:
-        typer.echo(json_text(network_record(loaded)))
+        record = {"traffic": traffic_record(losses)} if losses else {}
+        typer.echo(json_text({**network_record(loaded), **record}))
     else:
         show(table(network_rows(loaded), (loaded.name, "number", "holds", "links")))
+        if losses:
+            columns = ("each node to another", "slowest pair", "mean pair")
+            typer.echo()
+            show(table(traffic_rows(losses), columns))
     if outputs.html is not None:
         from simulator.pages.network import network_page
 

@@ -18,7 +18,7 @@ OPTIONS = {
     "validate": {"--rows", "--page", "--bar", "--stack", "--json"},
     "list": {"--json"},
     "check": {"--json"},
-    "show": {"--nodes", "--html", "--json"},
+    "show": {"--nodes", "--traffic", "--html", "--json"},
     "schema": set[str](),
     "calibrate": set[str](),
     "plan": {

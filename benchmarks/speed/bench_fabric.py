@@ -15,22 +15,25 @@ import time
 import numpy as np
 import pytest
 
-from simulator.fabric.fat_tree import Tier, fat_tree
+from simulator.fabric.fat_tree import Tree, fat_tree
 from simulator.fabric.fluid import Flow, FluidRun, run_flows
 from simulator.fabric.links import Fabric
 from simulator.fabric.ring import RingRun, ring_all_reduce
 from simulator.fabric.switch import single_switch
+from simulator.machine import FabricTier
 
 NODES, FLOWS, RANKS = 2000, 2048, 1024
-TIERS = [
-    Tier(32, 1, 0.5e-6, "leaf"),
-    Tier(256, 1, 0.5e-6, "spine"),
-    Tier(NODES, 2, 0.5e-6, "core"),
-]
+TREE = Tree(
+    (
+        FabricTier("leaf", 32, 1, 0.5e-6),
+        FabricTier("spine", 256, 1, 0.5e-6),
+        FabricTier("core", NODES, 2, 0.5e-6),
+    )
+)
 
 
 def tree() -> Fabric:
-    return fat_tree(NODES, TIERS, 50e9)
+    return fat_tree(NODES, 50e9, TREE)
 
 
 def traffic(kind: str) -> list[Flow]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.errors import PlanError
 from simulator.fabric.dragonfly import DragonflyShape, dragonfly
-from simulator.fabric.fat_tree import Spreading, Tier, fat_tree
+from simulator.fabric.fat_tree import Spreading, Tree, fat_tree
 from simulator.fabric.graph import graph_fabric
 from simulator.fabric.joined import Unit, joined, with_gateways
 from simulator.fabric.links import Fabric, Lane
@@ -123,25 +123,24 @@ def network_of(cluster: Cluster, how: Routing) -> Fabric:
         case GraphWiring():
             return _graph(cluster, wiring, how.seed)
         case _:
-            return fat_tree(
-                cluster.num_nodes,
+            tree = Tree(
                 _tiers(cluster),
-                node.nic_bytes_per_s,
                 num_rails=node.num_nics,
                 rail_optimised=isinstance(wiring, TreeWiring) and wiring.rail_optimised,
                 spreading=how.spreading,
                 seed=how.seed,
             )
+            return fat_tree(cluster.num_nodes, node.nic_bytes_per_s, tree)
 
 
-def _tiers(cluster: Cluster) -> list[Tier]:
+def _tiers(cluster: Cluster) -> tuple[FabricTier, ...]:
     """Tiers up to the first that spans all nodes."""
-    tiers = list(cluster.tiers)
+    tiers = cluster.tiers
     while len(tiers) > 1 and tiers[-2].nodes_per_group >= cluster.num_nodes:
-        tiers.pop()
+        tiers = tiers[:-1]
     if not tiers or tiers[-1].nodes_per_group < cluster.num_nodes:
-        tiers.append(FabricTier("network", cluster.num_nodes, 1.0, 0.0))
-    return [Tier(t.nodes_per_group, t.oversubscription, t.hop_s, t.name) for t in tiers]
+        tiers = (*tiers, FabricTier("network", cluster.num_nodes, 1.0, 0.0))
+    return tiers
 
 
 def _dragonfly(cluster: Cluster, wiring: DragonflyWiring, seed: int) -> Fabric:
@@ -213,8 +212,9 @@ def _tori(
     hosts = ceil_div(math.prod(shape), node.num_devices)
     way_out = node.num_nics * node.nic_bytes_per_s
     unit = with_gateways(pod, node.num_devices, way_out, 0.0)
-    every = replace(cluster, num_nodes=hosts * pods)
-    outer = fat_tree(hosts * pods, _tiers(every), way_out, spreading=how.spreading, seed=how.seed)
+    tiers = _tiers(replace(cluster, num_nodes=hosts * pods))
+    tree = Tree(tiers, spreading=how.spreading, seed=how.seed)
+    outer = fat_tree(hosts * pods, way_out, tree)
     whole = joined(f"{pods} pods of {cluster.name}", unit, pods, outer, label="pod")
     return replace(whole, num_endpoints=cluster.num_devices)
 

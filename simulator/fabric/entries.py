@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from simulator.fabric.fair import Incidence, Loads
 
-_NONE = -1
+_NONE: Final = -1
 
 
 class Entries:
@@ -22,6 +24,8 @@ class Entries:
 
     def add(self, row: int, loads: Loads) -> None:
         """The pairs of a flow."""
+        if self._used + len(loads) > len(self._row) and 2 * self._alive < self._used:
+            self._sweep()
         first, last = self._used, self._used + len(loads)
         while last > len(self._row):
             self._row = np.concatenate([self._row, np.full_like(self._row, _NONE)])
@@ -39,6 +43,11 @@ class Entries:
         first, last = self._place.pop(row)
         self._row[first:last] = _NONE
         self._alive -= last - first
+
+    @property
+    def capacity(self) -> int:
+        """Pairs for which there is room."""
+        return len(self._row)
 
     def incidence(self) -> Incidence:
         """All pairs."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from simulator.errors import PlanError
 from simulator.fabric.hashing import choice
 from simulator.fabric.links import Fabric, LinkTable, stacked
+from simulator.machine import FabricTier
 from simulator.numeric import BoolArray, IntArray, ceil_div
 
 Spreading = Literal["ecmp", "sprayed"]
@@ -27,20 +28,29 @@ the parallel links of a switch act as one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
-    """One level of switches.
+class Tree:
+    """What a fat tree is, whatever hangs below it.
 
     Attributes:
-        nodes_per_group: nodes that reach one another without going above this tier.
-        oversubscription: bandwidth of the NICs below over that of the links into this tier.
-        hop_s: latency of crossing it, half of it on the way up and half on the way down.
-        name: of its switches.
+        tiers: from the leaves up; the top one must span all nodes. Oversubscription is bandwidth of
+            the NICs below over that of the links into the tier; half of its latency is passed on
+            the way up, half on the way down.
+        num_rails: NICs of a node.
+        rail_optimised: a leaf for each NIC of a group's nodes, in place of one for all.
+        spreading: how flows are spread over parallel links.
+        seed: of the hash.
     """
 
-    nodes_per_group: int
-    oversubscription: float = 1.0
-    hop_s: float = 0.0
-    name: str = "switch"
+    tiers: tuple[FabricTier, ...]
+    num_rails: int = 1
+    rail_optimised: bool = False
+    spreading: Spreading = "ecmp"
+    seed: int = 0
+
+    @property
+    def leaves_per_group(self) -> int:
+        """Leaves that the nodes of a group of the lowest tier have."""
+        return self.num_rails if self.rail_optimised else 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,16 +92,7 @@ class _TreeRouter:
         return stacked([*rise, *reversed(fall)], [*used, *reversed(used)])
 
 
-def fat_tree(
-    num_nodes: int,
-    tiers: Sequence[Tier],
-    nic_bytes_per_s: float,
-    *,
-    num_rails: int = 1,
-    rail_optimised: bool = False,
-    spreading: Spreading = "ecmp",
-    seed: int = 0,
-) -> Fabric:
+def fat_tree(num_nodes: int, nic_bytes_per_s: float, tree: Tree) -> Fabric:
     """A fat tree over the NICs of nodes.
 
     Links between switches are as fast as a NIC; where that does not divide the bandwidth that the
@@ -99,66 +100,55 @@ def fat_tree(
 
     Source: Leiserson 1985, "Fat-trees"; Oehring et al. 1995, "On generalized fat trees" (the
         choices); a NIC per rail and leaf: NVIDIA DGX SuperPOD reference architectures.
+    Assumes: the rails of a single tier meet above their leaves, in spines that narrow nothing.
 
     Args:
         num_nodes: nodes below it; groups may be part full, their switches are not smaller for it.
-        tiers: from the leaves up; the top one must span all nodes.
         nic_bytes_per_s: of one NIC.
-        num_rails: NICs of a node.
-        rail_optimised: a leaf for each NIC of a group's nodes, in place of one for all.
-        spreading: how flows are spread over parallel links.
-        seed: of the hash.
+        tree: tiers, rails and routing.
 
     Raises:
         PlanError: if the top tier does not span all nodes, or tiers do not nest.
     """
-    _check(num_nodes, tiers)
-    if rail_optimised and len(tiers) == 1:
-        # Rails of one group of nodes meet above their leaves.
-        tiers = (tiers[0], Tier(num_nodes, 1.0, tiers[0].hop_s, "spine"))
+    _check(num_nodes, tree.tiers)
+    first = tree.tiers[0]
+    if tree.rail_optimised and len(tree.tiers) == 1:
+        tree = replace(tree, tiers=(first, FabricTier("spine", num_nodes, 1.0, first.hop_s)))
     table = LinkTable()
-    ports = num_nodes * num_rails
-    first = tiers[0]
+    ports = num_nodes * tree.num_rails
     nic = nic_bytes_per_s / first.oversubscription
     port_up = table.add(f"port {{}} to {first.name}", (ports,), nic, first.hop_s / 2)
     port_down = table.add(f"{first.name} to port {{}}", (ports,), nic, first.hop_s / 2)
-    node, rail = np.divmod(np.arange(ports), num_rails)
-    rails = num_rails if rail_optimised else 1
-    leaf = node // first.nodes_per_group * rails + (rail if rail_optimised else 0)
-    nodes_of_leaf = np.arange(int(leaf.max(initial=0)) + 1) // rails * first.nodes_per_group
-    widest = nic_bytes_per_s if spreading == "ecmp" else math.inf
-    node_bytes_per_s = num_rails * nic_bytes_per_s
-    up, down = _trunks(table, num_nodes, tiers, rails, node_bytes_per_s, widest)
-    blocks = tuple(nodes_of_leaf // tier.nodes_per_group for tier in tiers[1:])
-    router = _TreeRouter(seed, leaf, blocks, port_up, port_down, up, down)
-    return table.fabric(f"fat tree of {len(tiers)} tiers", ports, router)
+    node, rail = np.divmod(np.arange(ports), tree.num_rails)
+    leaves = tree.leaves_per_group
+    leaf = node // first.nodes_per_group * leaves + (rail if tree.rail_optimised else 0)
+    nodes_of_leaf = np.arange(int(leaf.max(initial=0)) + 1) // leaves * first.nodes_per_group
+    up, down = _trunks(table, num_nodes, nic_bytes_per_s, tree)
+    blocks = tuple(nodes_of_leaf // tier.nodes_per_group for tier in tree.tiers[1:])
+    router = _TreeRouter(tree.seed, leaf, blocks, port_up, port_down, up, down)
+    return table.fabric(f"fat tree of {len(tree.tiers)} tiers", ports, router)
 
 
 def _trunks(
-    table: LinkTable,
-    num_nodes: int,
-    tiers: Sequence[Tier],
-    rails: int,
-    node_bytes_per_s: float,
-    widest: float,
+    table: LinkTable, num_nodes: int, nic_bytes_per_s: float, tree: Tree
 ) -> tuple[tuple[IntArray, ...], tuple[IntArray, ...]]:
     """Links between switches, up and down, per tier above the leaves.
 
     Args:
         table: takes them.
         num_nodes: below all of them.
-        tiers: from the leaves up.
-        rails: leaves that each group of nodes has.
-        node_bytes_per_s: of all NICs of a node.
-        widest: bandwidth that parallel links have each, about; infinite for one wide link.
+        nic_bytes_per_s: of one NIC, and about of every link; sprayed, parallel links are one.
+        tree: tiers and rails.
     """
+    widest = nic_bytes_per_s if tree.spreading == "ecmp" else math.inf
+    node_bytes_per_s = tree.num_rails * nic_bytes_per_s
     up: list[IntArray] = []
     down: list[IntArray] = []
     planes = 1
-    for below, tier in itertools.pairwise(tiers):
-        rails_below = rails if below is tiers[0] else 1
-        switches = ceil_div(num_nodes, below.nodes_per_group) * rails_below
-        injected = below.nodes_per_group * node_bytes_per_s / rails_below
+    for below, tier in itertools.pairwise(tree.tiers):
+        each = tree.leaves_per_group if below is tree.tiers[0] else 1
+        switches = ceil_div(num_nodes, below.nodes_per_group) * each
+        injected = below.nodes_per_group * node_bytes_per_s / each
         width = injected / tier.oversubscription / planes
         links = max(1, round(width / widest))
         shape = (switches, planes, links)
@@ -170,7 +160,7 @@ def _trunks(
     return tuple(up), tuple(down)
 
 
-def _check(num_nodes: int, tiers: Sequence[Tier]) -> None:
+def _check(num_nodes: int, tiers: Sequence[FabricTier]) -> None:
     if not tiers or tiers[-1].nodes_per_group < num_nodes:
         spans = tiers[-1].nodes_per_group if tiers else 0
         raise PlanError(

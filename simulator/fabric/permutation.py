@@ -1,101 +1,87 @@
-"""What hashing and oversubscription cost: random permutations on a fat tree."""
+"""What hashing and oversubscription cost: random permutations of the nodes of a network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from simulator.fabric.fair import Incidence, fair_rates
-from simulator.fabric.fat_tree import Spreading, Tier, fat_tree
+from simulator.fabric.fat_tree import Spreading
 from simulator.fabric.links import Fabric
-from simulator.numeric import FloatArray, IntArray
+from simulator.numeric import FloatArray
+
+Networks: TypeAlias = Callable[[Spreading, int], Fabric]
+"""The network between NICs, however flows are spread, with hashes of any seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PermutationLoss:
-    """Slowdowns of permutation traffic, means over several permutations; 1 is a NIC's full rate.
+    """Slowdowns of permutation traffic, means over several permutations; 1 is that of a pair alone.
 
     Attributes:
-        hashed: until all are done, each flow on one path (ECMP).
-        hashed_mean: of a flow: full rate over its rate.
-        ideal: until all are done, packets spread over all paths.
-        ideal_mean: of a flow.
-        worst_collisions: flows on the fullest link between switches.
+        slowest: of the last pair to finish.
+        mean: of a pair.
     """
 
-    hashed: float
-    hashed_mean: float
-    ideal: float
-    ideal_mean: float
-    worst_collisions: float
-
-    @property
-    def ecmp(self) -> float:
-        """What the hash alone costs: hashed over ideal."""
-        return self.hashed / self.ideal
+    slowest: float
+    mean: float
 
 
 def permutation_loss(
-    num_nodes: int,
-    tiers: Sequence[Tier],
+    networks: Networks,
+    num_nics: int,
+    spreading: Spreading,
     *,
-    flows_per_pair: int = 1,
-    samples: int = 10,
+    connections: int = 1,
+    samples: int = 5,
     seed: int = 0,
 ) -> PermutationLoss:
-    """Expected slowdown when every node sends to another one, each to one and from one.
+    """Slowdown when every node sends to another one, each to one and from one, by all its NICs.
 
     With b balls in b bins the fullest bin holds about ln b / ln ln b of them: hashing costs a
     factor of 3 to 4 on hundreds of links, however much bandwidth there is in sum, and less where a
-    pair spreads its bytes over several flows.
+    pair spreads its bytes over several connections.
 
     Source: Raab & Steger 1998, "Balls into bins - a simple and tight analysis".
+    Assumes: rates as they are while all pairs send; a NIC sends to the one of its number.
 
     Args:
-        num_nodes: one port each.
-        tiers: of the tree.
-        flows_per_pair: connections over which a pair spreads its bytes.
+        networks: of two nodes or more; port = node * NICs + NIC.
+        num_nics: of a node.
+        spreading: ``ecmp``: by hash; ``sprayed``: packets over all parallel links.
+        connections: over which a pair of NICs spreads its bytes.
         samples: permutations.
         seed: of permutations and hashes.
     """
     rng = np.random.default_rng(seed)
-    rows: list[tuple[float, float, float, float, float]] = []
+    rows: list[tuple[float, float]] = []
     for sample in range(samples):
-        target = rng.permutation(num_nodes)
-        slow = {
-            spreading: _slowdowns(
-                fat_tree(num_nodes, tiers, 1.0, spreading=spreading, seed=seed + 1000 * sample),
-                target,
-                flows_per_pair,
-            )
-            for spreading in _SPREADINGS
-        }
-        hashed, crowd = slow["ecmp"]
-        ideal = slow["sprayed"][0]
-        rows.append(
-            (hashed.max(), hashed.mean(), ideal.max(), ideal.mean(), crowd / flows_per_pair)
-        )
+        fabric = networks(spreading, seed + 1000 * sample)
+        slow = _slowdowns(fabric, num_nics, connections, rng)
+        rows.append((float(slow.max()), float(slow.mean())))
     return PermutationLoss(*np.mean(rows, axis=0).tolist())
 
 
-_SPREADINGS: tuple[Spreading, ...] = ("ecmp", "sprayed")
-
-
-def _slowdowns(fabric: Fabric, target: IntArray, per_pair: int) -> tuple[FloatArray, int]:
-    """Slowdown of every pair, at the rates that all flows have at first; most flows on a link."""
-    source = np.repeat(np.flatnonzero(target != np.arange(len(target))), per_pair)
-    key = np.arange(len(source)) % per_pair
-    routes = fabric.routes(source, target[source], key)
+def _slowdowns(
+    fabric: Fabric, num_nics: int, connections: int, rng: np.random.Generator
+) -> FloatArray:
+    """What a pair alone would get over what it gets. [pairs of NICs]."""
+    # A circle through all nodes, so that none sends to itself.
+    nodes = rng.permutation(fabric.num_endpoints // num_nics)
+    ports = np.add.outer(nodes * num_nics, np.arange(num_nics))
+    source, target = (ends.ravel().repeat(connections) for ends in (ports, np.roll(ports, -1, 0)))
+    routes = fabric.routes(source, target, np.arange(len(source)) % connections)
     row, column = np.nonzero(routes >= 0)
-    entries = Incidence(row, routes[row, column], np.ones(len(row)))
-    count = len(source)
     rate = fair_rates(
-        entries, fabric.capacity_bytes_per_s, np.ones(count), np.full(count, np.inf)
-    ).rate
-    ports = 2 * fabric.num_endpoints  # links of ports come first
-    crowd = np.bincount(routes[routes >= 0], minlength=fabric.num_links)[ports:]
+        Incidence(row, routes[row, column], np.ones(len(row))),
+        fabric.capacity_bytes_per_s,
+        np.ones(len(source)),
+        np.full(len(source), np.inf),
+    ).rate.reshape(-1, connections)
+    alone = fabric.path_bytes_per_s(routes).reshape(-1, connections).max(axis=1)
     # A pair is done when its slowest connection is.
-    slowest = rate.reshape(-1, per_pair).min(axis=1)
-    return 1.0 / (slowest * per_pair), int(crowd.max(initial=0))
+    slowdown: FloatArray = alone / (rate.min(axis=1) * connections)
+    return slowdown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -39,8 +40,8 @@ def single_switch(num_endpoints: int, bytes_per_s: Numeric, latency_s: Numeric) 
     return table.fabric(f"switch of {num_endpoints}", num_endpoints, _SwitchRouter(up, down))
 
 
-NVL72_DEVICES = 72
-NVL72_BYTES_PER_S = 900e9
+NVL72_DEVICES: Final = 72
+NVL72_BYTES_PER_S: Final = 900e9
 """Of one GPU, each way. Source: NVIDIA GB200 NVL72: fifth-generation NVLink, 1.8 TB/s per GPU both
 ways together, 130 TB/s in a rack of 72."""
 

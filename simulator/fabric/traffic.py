@@ -68,11 +68,6 @@ class Traffic:
             heappush(self._ends, (self.now_s, flow))
         return flow
 
-    def stop(self, flow: int) -> None:
-        """Takes a flow away before its end."""
-        self._settle()
-        self._forget(flow)
-
     def rate_bytes_per_s(self, flow: int) -> float:
         """What a flow gets now."""
         self._settle()

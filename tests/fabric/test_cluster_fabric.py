@@ -205,6 +205,21 @@ def test_show_prints_and_draws(tmp_path: Path) -> None:
     assert wrong.exit_code == 2
 
 
+def test_show_sends_traffic() -> None:
+    """Hashed flows collide; four connections of a pair even that out to a part."""
+    command = ["show", "meta-h100-roce-24k", "--nodes", "512", "--traffic", "--json"]
+    done = CliRunner().invoke(app, command)
+    sprayed, hashed, split = json.loads(done.output)["traffic"]
+    assert 1 <= sprayed["slowest"] < split["slowest"] < hashed["slowest"]
+    words = CliRunner().invoke(app, ["show", "frontier", "--nodes", "256", "--traffic"]).output
+    assert "hashed, one connection" in words
+    assert "sprayed" not in words  # packets of a dragonfly are not
+    for cluster, problem in (("tpu-v4-pod", "torus"), ("dgx-h100-superpod --nodes 1", "one node")):
+        wrong = CliRunner().invoke(app, ["show", *cluster.split(), "--traffic"])
+        assert wrong.exit_code == 2
+        assert problem in wrong.output
+
+
 def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     root = Path(__file__).parents[2]
     (code,) = console.blocks((root / "docs" / "network.md").read_text(encoding="utf-8"), "python")

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from simulator.errors import PlanError
 from simulator.fabric.dragonfly import DragonflyShape, dragonfly
-from simulator.fabric.fat_tree import Tier, fat_tree
+from simulator.fabric.fat_tree import Spreading, Tree, fat_tree
 from simulator.fabric.fluid import Flow, run_flows
+from simulator.fabric.graph import graph_fabric
 from simulator.fabric.links import Lane
-from simulator.fabric.permutation import permutation_loss
+from simulator.fabric.permutation import PermutationLoss, permutation_loss
 from simulator.fabric.ring import ring_all_reduce, ring_steps
 from simulator.fabric.switch import single_switch
 from simulator.fabric.traffic import Traffic
+from simulator.machine import Edge, FabricTier
 from simulator.numeric import TICK_S
 
 ROUND_UP = 2 * TICK_S
@@ -86,7 +88,17 @@ def test_numbers_without_sense_are_refused(wrong: dict[str, Any], words: str) ->
         run_flows(single_switch(2, 1.0, 0.0), flows)
 
 
-TREE = fat_tree(8, [Tier(2, name="leaf"), Tier(4, 2, name="spine"), Tier(8, 3, name="core")], 6.0)
+TREE = fat_tree(
+    8,
+    6.0,
+    Tree(
+        (
+            FabricTier("leaf", 2, 1.0, 0.0),
+            FabricTier("spine", 4, 2.0, 0.0),
+            FabricTier("core", 8, 3.0, 0.0),
+        )
+    ),
+)
 DRAGONFLY = dragonfly(
     DragonflyShape(4, 2, 2, 1), Lane(6.0, 0.1), Lane(4.0, 0.1), Lane(3.0, 0.2), routing="adaptive"
 )
@@ -146,18 +158,6 @@ def test_bytes_are_conserved_and_no_link_is_ever_overloaded(flows) -> None:
     assert not moved
 
 
-def test_flows_can_be_stopped() -> None:
-    traffic = Traffic(np.array([10.0]))
-    first, second = traffic.start([(0, 1.0)], 100.0), traffic.start([(0, 1.0)], 100.0)
-    assert traffic.next_end_s == 20.0
-    traffic.advance(4.0)
-    traffic.stop(second)
-    assert traffic.rate_bytes_per_s(first) == 10.0
-    assert traffic.next_end_s == 4.0 + 8.0
-    assert list(traffic.advance(12.0)) == [first]
-    assert traffic.next_end_s == np.inf
-
-
 def test_adaptive_routes_avoid_the_link_that_is_taken() -> None:
     """Four groups, one global link of 3 between each two: two flows from group 0 to group 1.
 
@@ -213,12 +213,30 @@ def test_a_ring_agrees_with_its_flows_one_by_one() -> None:
 
 def test_hashing_and_oversubscription_cost_what_balls_in_bins_say() -> None:
     """256 ports, leaves of 32: the fullest of hundreds of links holds 3 to 6 flows."""
-    full, narrow = [Tier(32), Tier(256)], [Tier(32), Tier(256, 4)]
-    loss = permutation_loss(256, full, samples=4)
-    assert loss.ideal == pytest.approx(1.0)
-    assert 3 <= loss.hashed <= 6
-    assert 3 <= loss.worst_collisions <= 6
-    split = permutation_loss(256, full, flows_per_pair=8, samples=4)
-    assert 1.2 < split.hashed < loss.hashed
-    assert permutation_loss(256, narrow, samples=4).ideal == pytest.approx(4.0, rel=0.1)
-    assert loss == permutation_loss(256, full, samples=4)  # seeded
+    leaf, spine = FabricTier("leaf", 32, 1.0, 0.0), FabricTier("spine", 256, 1.0, 0.0)
+
+    def loss(spreading: Spreading, over: float = 1.0, connections: int = 1) -> PermutationLoss:
+        tiers = (leaf, replace(spine, oversubscription=over))
+        return permutation_loss(
+            lambda way, seed: fat_tree(256, 7.0, Tree(tiers, spreading=way, seed=seed)),
+            1,
+            spreading,
+            connections=connections,
+        )
+
+    hashed = loss("ecmp")
+    assert loss("sprayed") == PermutationLoss(pytest.approx(1.0), pytest.approx(1.0))
+    assert 3 <= hashed.slowest <= 6
+    assert 1 < hashed.mean < hashed.slowest
+    assert 1.2 < loss("ecmp", connections=8).slowest < hashed.slowest
+    assert loss("sprayed", 4.0).slowest == pytest.approx(4.0, rel=0.1)
+    assert hashed == loss("ecmp")  # seeded
+
+
+def test_rails_of_a_node_send_to_those_of_another() -> None:
+    """Two nodes swap over one wire of 10 each way; four NICs of 10 get a quarter of it each."""
+    edges = [Edge(f"node{i}/nic{k}", f"node{i}", 10.0, 0.0) for i in range(2) for k in range(4)]
+    nics = [edge.a for edge in edges]
+    fabric = graph_fabric("wire", [*edges, Edge("node0", "node1", 10.0, 0.0)], nics)
+    swaps = permutation_loss(lambda way, seed: fabric, 4, "ecmp", samples=2)
+    assert swaps == PermutationLoss(4.0, 4.0)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,17 +11,23 @@ from hypothesis import strategies as st
 
 from simulator.errors import PlanError
 from simulator.fabric.dragonfly import DragonflyShape, dragonfly
-from simulator.fabric.fat_tree import Tier, fat_tree
+from simulator.fabric.fat_tree import Tree, fat_tree
 from simulator.fabric.graph import graph_fabric
 from simulator.fabric.joined import joined, with_gateways
 from simulator.fabric.links import Fabric, Lane
 from simulator.fabric.parts import full_mesh, linked_parts, mesh, pcie_tree
 from simulator.fabric.switch import NVL72_BYTES_PER_S, nvl72_rack, single_switch
 from simulator.fabric.torus import Twist, torus
-from simulator.machine import Edge
+from simulator.machine import Edge, FabricTier
 
 LANE = Lane(10.0, 1.0)
-THREE_TIERS = (Tier(2, name="leaf"), Tier(4, name="spine"), Tier(8, name="core"))
+
+
+def tier(nodes: int, *, over: float = 1.0, hop_s: float = 0.0, name: str = "leaf") -> FabricTier:
+    return FabricTier(name, nodes, over, hop_s)
+
+
+THREE_TIERS = (tier(2), tier(4, name="spine"), tier(8, name="core"))
 
 
 def ring_of_switches() -> Fabric:
@@ -31,12 +38,12 @@ def ring_of_switches() -> Fabric:
 
 def two_pods() -> Fabric:
     pod = with_gateways(torus((2, 4), 10.0, 1.0), 4, 5.0, 1.0)
-    return joined("two pods", pod, 2, fat_tree(4, [Tier(4)], 5.0), label="pod")
+    return joined("two pods", pod, 2, fat_tree(4, 5.0, Tree((tier(4),))), label="pod")
 
 
 def racks() -> Fabric:
     unit = with_gateways(nvl72_rack(1e-6), 1, 50e9, 1e-6)
-    tree = fat_tree(3, [Tier(3)], 50e9, num_rails=72, rail_optimised=True)
+    tree = fat_tree(3, 50e9, Tree((tier(3),), num_rails=72, rail_optimised=True))
     return joined("three racks", unit, 3, tree, label="rack", rail_aware=True)
 
 
@@ -45,9 +52,9 @@ FABRICS: dict[str, tuple[Callable[[], Fabric], int]] = {
     "mesh": (lambda: mesh(4, [(0, 1), (1, 2), (2, 3), (0, 3), (0, 3)], LANE), 2),
     "full mesh": (lambda: full_mesh(5, LANE), 1),
     "PCIe tree": (lambda: pcie_tree(8, 4, 2, LANE, LANE), 5),
-    "two tiers": (lambda: fat_tree(8, THREE_TIERS[1:], 10.0), 4),
-    "three tiers": (lambda: fat_tree(8, THREE_TIERS, 10.0, num_rails=2), 6),
-    "rails": (lambda: fat_tree(8, THREE_TIERS, 10.0, num_rails=4, rail_optimised=True), 6),
+    "two tiers": (lambda: fat_tree(8, 10.0, Tree(THREE_TIERS[1:])), 4),
+    "three tiers": (lambda: fat_tree(8, 10.0, Tree(THREE_TIERS, num_rails=2)), 6),
+    "rails": (lambda: fat_tree(8, 10.0, Tree(THREE_TIERS, num_rails=4, rail_optimised=True)), 6),
     "minimal dragonfly": (lambda: dragonfly(DragonflyShape(5, 4, 8, 3), LANE, LANE, LANE), 5),
     "uneven dragonfly": (lambda: dragonfly(DragonflyShape(3, 5, 8, 1), LANE, LANE, LANE), 5),
     "valiant dragonfly": (
@@ -142,8 +149,8 @@ def test_a_torus_by_hand() -> None:
 
 def test_a_fat_tree_by_hand() -> None:
     """8 nodes of one NIC of 10: leaves of 2, spines over 4, oversubscribed 2 : 1 at the core."""
-    tiers = [Tier(2, hop_s=2.0, name="leaf"), Tier(4, 1, 2.0, "spine"), Tier(8, 2, 2.0, "core")]
-    fabric = fat_tree(8, tiers, 10.0)
+    leaf, spine = tier(2, hop_s=2.0), tier(4, hop_s=2.0, name="spine")
+    fabric = fat_tree(8, 10.0, Tree((leaf, spine, tier(8, over=2, hop_s=2.0, name="core"))))
     # 8 ports, 4 leaves with 2 spines each, 2 blocks of 2 spines with 1 core link each; both ways.
     assert fabric.num_links == 2 * (8 + 4 * 2 + 2 * 2 * 1)
     assert set(fabric.capacity_bytes_per_s.tolist()) == {10.0}
@@ -154,9 +161,9 @@ def test_a_fat_tree_by_hand() -> None:
 
 def test_oversubscription_narrows_what_leads_upwards() -> None:
     """64 NICs of 10 below a leaf and 4 : 1: 160 upwards; sprayed over one link as wide."""
-    tiers = [Tier(8, name="leaf"), Tier(16, 4, name="spine")]
-    hashed = fat_tree(16, tiers, 10.0, num_rails=8)
-    sprayed = fat_tree(16, tiers, 10.0, num_rails=8, spreading="sprayed")
+    tree = Tree((tier(8), tier(16, over=4, name="spine")), num_rails=8)
+    hashed = fat_tree(16, 10.0, tree)
+    sprayed = fat_tree(16, 10.0, replace(tree, spreading="sprayed"))
     assert len(hashed.route(0, 127)) == len(sprayed.route(0, 127)) == 4
     up = hashed.groups[2].ids
     assert up.shape == (2, 1, 16)
@@ -165,14 +172,14 @@ def test_oversubscription_narrows_what_leads_upwards() -> None:
 
 
 def test_rails_of_a_leaf_group_meet_above_it() -> None:
-    tree = fat_tree(4, [Tier(4, name="leaf")], 10.0, num_rails=2, rail_optimised=True)
+    tree = fat_tree(4, 10.0, Tree((tier(4),), num_rails=2, rail_optimised=True))
     assert len(tree.route(0, 2)) == 2  # the same rail of two nodes
     assert len(tree.route(0, 3)) == 4  # another rail: over a spine
 
 
 def test_rail_aware_routes_change_rails_inside_the_node() -> None:
     unit = with_gateways(single_switch(2, 100.0, 0.0), 1, 10.0, 0.0)
-    tree = fat_tree(4, [Tier(4, name="leaf")], 10.0, num_rails=2, rail_optimised=True)
+    tree = fat_tree(4, 10.0, Tree((tier(4),), num_rails=2, rail_optimised=True))
     near = joined("by own NIC", unit, 4, tree, label="node")
     aware = joined("by rail", unit, 4, tree, label="node", rail_aware=True)
     across = [near.link_name(link) for link in near.route(0, 3)]
@@ -183,12 +190,12 @@ def test_rail_aware_routes_change_rails_inside_the_node() -> None:
 
 
 def test_hashes_depend_on_key_and_seed_alone() -> None:
-    tiers = [Tier(32), Tier(64)]
-    one, again = fat_tree(64, tiers, 1.0), fat_tree(64, tiers, 1.0)
+    tree = Tree((tier(32), tier(64)))
+    one, again = fat_tree(64, 1.0, tree), fat_tree(64, 1.0, tree)
     assert one.route(0, 63, 5) == again.route(0, 63, 5)
     paths = {one.route(0, 63, key) for key in range(200)}
     assert len(paths) == 32  # 200 balls leave one of 32 bins empty once in 20 tries of seeds
-    assert fat_tree(64, tiers, 1.0, seed=7).route(0, 63, 5) != one.route(0, 63, 5)
+    assert fat_tree(64, 1.0, replace(tree, seed=7)).route(0, 63, 5) != one.route(0, 63, 5)
 
 
 def test_a_graph_spreads_over_equal_paths() -> None:
@@ -223,8 +230,11 @@ def test_a_rack_carries_130_terabytes_per_second() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: fat_tree(8, [Tier(4)], 1.0), "spans 4 of 8 nodes"),
-        (lambda: fat_tree(12, [Tier(4), Tier(6), Tier(12)], 1.0), "does not hold whole groups"),
+        (lambda: fat_tree(8, 1.0, Tree((tier(4),))), "spans 4 of 8 nodes"),
+        (
+            lambda: fat_tree(12, 1.0, Tree((tier(4), tier(6), tier(12)))),
+            "does not hold whole groups",
+        ),
         (lambda: torus((2, 2), 1.0, 1.0, twists=[Twist(0, 0, 1)]), "twist of axis 0 along 0"),
         (lambda: linked_parts("x", [Edge("a", "b", 1, 1)], ["a", "c"]), "no way from 'a' to 'c'"),
         (lambda: graph_fabric("x", [Edge("a", "b", 1, 1)], ["a", "c"]), "no way from 'a' to 'c'"),
