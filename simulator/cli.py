@@ -32,6 +32,7 @@ from simulator.console import busy as _busy
 from simulator.console import examples as _examples
 from simulator.console import exit_unless as _exit_unless
 from simulator.console import guarded as _guarded
+from simulator.console import note_fabric as _note_fabric
 from simulator.console import show as _print
 from simulator.console import write as _write
 from simulator.errors import SpecError
@@ -319,5 +320,6 @@ def _simulated(scenario: str, overrides: list[str] | None, engine: Engine) -> Re
     loaded = load_scenario(scenario, overrides or ())
     from simulator.simulate import simulate
 
+    _note_fabric(loaded.cluster.assumptions)
     with _busy(f"Simulating {loaded.plan.num_devices} devices"):
         return simulate(loaded, engine=engine.value)

@@ -8,7 +8,7 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile, TableFiles, option_value
 from simulator.console import as_json as json_text
-from simulator.console import examples, guarded, show
+from simulator.console import examples, guarded, note_fabric, show
 from simulator.errors import SpecError, UnknownNameError
 from simulator.outputs import checked_outputs
 
@@ -160,4 +160,5 @@ def _runs(
         cluster = load_cluster(name, num_nodes=nodes)
         group = ProcessGroup("dp", size, stride)
         found += collective_runs(cluster, kind, group, payloads, forced=forced)
+    note_fabric(whole.assumptions)
     return whole.name, found

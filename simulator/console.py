@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -17,6 +17,8 @@ from simulator.errors import NothingFitsError, TrainsimError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from simulator.machine import Assumption
 
 INTERNAL_ERROR: Final = 1
 BAD_INPUT: Final = 2
@@ -108,6 +110,13 @@ def counted() -> Generator[Callable[[str], None]]:
 
     with Console(stderr=True).status("Loading") as status:
         yield status.update
+
+
+def note_fabric(assumptions: Iterable[Assumption]) -> None:
+    """Says on stderr what a prediction leaves out of the machine's network, if anything."""
+    for taken in assumptions:
+        if taken.name == "fabric":
+            typer.echo(f"note: fabric {taken.value}; {taken.source}", err=True)
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -70,3 +70,18 @@ def test_wrong_input(arguments: tuple[str, ...], words: str) -> None:
     refused = run(*arguments)
     assert refused.exit_code == 2
     assert words in refused.output
+
+
+def test_a_network_whose_links_are_not_followed_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sites.yaml"
+    path.write_text(
+        "extends: dgx-h100-superpod\n"
+        "num_nodes: {value: 4, source: test}\n"
+        "fabric:\n"
+        "  kind: wan\n"
+        "  nodes_per_site: {value: 2, source: test}\n"
+        "  bandwidth: {value: 1 Gbps, source: test}\n"
+        "  latency: {value: 30 ms, source: test}\n"
+    )
+    shown = run("all_reduce", "--cluster", str(path), "--ranks", "32", "--bytes", "1GiB")
+    assert "note: fabric not in step times" in shown.stderr

@@ -89,3 +89,33 @@ def test_the_record_has_a_row_per_way() -> None:
     shared = record["shared"]
     assert isinstance(shared, tuple)
     assert len(shared) == 1 + 2 + 2 * 2
+
+
+def test_a_narrow_link_between_sites_slows_what_crosses_it() -> None:
+    """Two sites of 4 nodes joined by one NIC's worth: 8 rings of a NIC each cross it both ways."""
+    site = {"nodes_per_site": 4, "bandwidth": "400 Gbps", "latency": "5 ms"}
+    keys = ", ".join(f"{key}: {{value: {value}, source: test}}" for key, value in site.items())
+    scenario = _job()
+    apart = load_scenario(
+        "llama2-7b-fsdp",
+        [
+            "cluster={extends: dgx-h100-superpod, num_nodes: {value: 8, source: test}, "
+            f"fabric: {{kind: wan, {keys}}}}}",
+            "training.global_batch_size=64",
+            "plan.sharding=ddp",
+            "plan.overlap={dp: false}",
+            "plan.shard_group_size=null",
+            "plan.tp=8",
+            "plan.dp=null",
+        ],
+    )
+    found = contention(apart, num_seeds=1)
+    in_order = found.shared[0]
+    assert in_order.spreading == "ecmp"
+    assert in_order.asked == pytest.approx(8, rel=1e-6)
+    assert "site" in in_order.fullest
+    reduction_s = in_order.step_s - found.alone_s
+    assert reduction_s > 0
+    # Eight rings on one: each collective takes eight times as long.
+    whole = contention(scenario, num_seeds=1)
+    assert found.alone_s == pytest.approx(whole.alone_s, rel=1e-3)
