@@ -18,6 +18,7 @@ from simulator.cli_options import (
 )
 from simulator.console import as_json as json_text
 from simulator.console import counted, examples, exit_unless, guarded, show
+from simulator.errors import SpecError
 from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
@@ -184,6 +185,12 @@ def tradeoff(
     from simulator.spec.ranges import parse_range, parse_words
     from simulator.views_planning import tradeoff_view
 
+    if recompute is not None and recompute_layers:
+        raise SpecError(
+            "--recompute-layers varies how much is recomputed",
+            where="--recompute",
+            hint="leave one of both out",
+        )
     outputs = checked_outputs(tables, html, scenario)
     axes = Axes(
         option_value("--seq-length", seq_length, parse_range) or (),

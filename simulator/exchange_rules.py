@@ -39,6 +39,13 @@ def check_exchange(
             where="plan.exchange.by_layer",
             hint="take pp 1, or leave by_layer out",
         )
+    if exchange.policy == "low_rank" and exchange.rank > model.hidden_size:
+        raise PlanError(
+            f"factors of rank {exchange.rank} for matrices of {model.hidden_size} rows: they are "
+            "larger than the matrices",
+            where="plan.exchange.rank",
+            hint="take a small one, such as 4",
+        )
     if exchange.policy == "scalar" and plan.pp > 1:
         raise PlanError(
             f"policy scalar with pp = {plan.pp} is not modelled",

@@ -88,6 +88,12 @@ def test_plan_writes_csv(tmp_path: Path) -> None:
     assert "not divisible" in second["reason"]
 
 
+def test_tradeoff_takes_one_of_two_ways_to_vary_recomputation() -> None:
+    result = invoke("tradeoff", SCENARIO, "--recompute", "none", "--recompute-layers")
+    assert result.exit_code == 2
+    assert "leave one of both out" in result.stderr
+
+
 def test_tradeoff_table_json_and_csv(tmp_path: Path) -> None:
     file = tmp_path / "points.csv"
     axes = ("--seq-length", "4k:8k:x2", "--recompute", "none,full", "--sharding", "zero1,zero3")

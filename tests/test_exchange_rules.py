@@ -34,6 +34,7 @@ from simulator.spec.load import load_scenario, parse_scenario
             ["plan.exchange={policy: local, every: 4, by_layer: true}", "plan.pp=2", "plan.dp=16"],
             "by_layer with pp",
         ),
+        (["plan.exchange={policy: low_rank, rank: 2000}"], "rank 2000 for matrices of 1024 rows"),
         (["plan.exchange=scalar", "plan.pp=2", "plan.dp=16"], "scalar with pp = 2"),
     ],
 )
