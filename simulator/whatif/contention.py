@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from simulator.engine.breakdown import period_s
 from simulator.errors import PlanError
 from simulator.fabric.cluster import Routing, network_of
 from simulator.fabric.fat_tree import Spreading
@@ -17,7 +18,7 @@ from simulator.numeric import ceil_div
 from simulator.plan import num_microbatches
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
-from simulator.step import build_step
+from simulator.step import Step, build_step
 from simulator.unfolded import Unfolded, build_unfolded, without_contention
 from simulator.wiring import TreeWiring
 
@@ -122,8 +123,8 @@ def contention(
         name=scenario.name,
         devices=scenario.plan.num_devices,
         links=links,
-        alone_s=run_step(build_step(quiet))[0].makespan_s,
-        by_number_s=run_step(build_step(scenario))[0].makespan_s,
+        alone_s=_step_s(build_step(quiet)),
+        by_number_s=_step_s(build_step(scenario)),
         shared=tuple(shared),
     )
 
@@ -160,12 +161,17 @@ def _ways(num_seeds: int, *, is_tree: bool) -> list[tuple[Placing, Spreading, in
     ]
 
 
+def _step_s(step: Step) -> float:
+    """Step time as reports state it: without a barrier the period of steps, not the makespan."""
+    return period_s(run_step(step)[0], joined=step.schedule.joins_before_optimizer)
+
+
 def _shared(unfolded: Unfolded, fabric: Fabric, way: tuple[Placing, Spreading, int]) -> Shared:
     asked = unfolded.load.asked
     fullest = int(np.argmax(asked)) if asked else -1
     return Shared(
         *way,
-        step_s=run_step(unfolded.step)[0].makespan_s,
+        step_s=_step_s(unfolded.step),
         asked=asked[fullest] if asked else 0.0,
         fullest=fabric.link_name(unfolded.load.links[fullest]) if asked else "",
         num_full=len(asked),

@@ -39,10 +39,11 @@ from simulator.workload.kernel import (
 OVERLAP_SLOWDOWN: Final = 0.189
 """Share by which compute is slower while a collective runs beside it: it holds SMs and memory
 bandwidth. Source: mean over 4xA100, H100, MI250 and MI210 of arXiv 2507.03114 (abstract), GPT and
-LLaMA with collectives of tensor and of data parallelism beside compute.
+LLaMA.
 
-Assumes: as much for collectives that leave the node: they move less per second through device
-memory, but hold as many SMs (DeepSeek-V3 sets 20 of 132 aside, 15 %: arXiv 2412.19437, 3.2.2)."""
+Assumes: as much for every collective, of tensor and of data parallelism (that the mean is over both
+is from memory) and for those that leave the node: they move less per second through device memory,
+but hold as many SMs (DeepSeek-V3 sets 20 of 132 aside, 15 %: arXiv 2412.19437, 3.2.2)."""
 
 MISALIGNED_SLOWDOWN: Final = 3.0
 """Time of a product whose rows start at multiples of 2 bytes, over that of an aligned one.

@@ -5,13 +5,14 @@ import pytest
 from simulator.api import load_scenario
 from simulator.errors import PlanError
 from simulator.scenario import Scenario
+from simulator.simulate import simulate
 from simulator.views_contention import contention_record
 from simulator.whatif.contention import Contention, contention
 
 ROUNDING = 1e-9
 
 
-def _job(oversubscription: float = 1.0, *, nodes: int = 8, tp: int = 8) -> Scenario:
+def _job(oversubscription: float = 1.0, *more: str, nodes: int = 8, tp: int = 8) -> Scenario:
     """A small model on nodes of two leaves; a leaf of 4 nodes has 32 / oversubscription uplinks."""
     tiers = [
         "{name: leaf, nodes_per_group: 4, oversubscription: 1, hop: 0.5 us, source: test}",
@@ -29,6 +30,7 @@ def _job(oversubscription: float = 1.0, *, nodes: int = 8, tp: int = 8) -> Scena
             "plan.shard_group_size=null",
             f"plan.tp={tp}",
             "plan.dp=null",
+            *more,
         ],
     )
 
@@ -72,6 +74,12 @@ def test_oversubscription_slows_what_crosses_it() -> None:
     assert narrow.alone_s == pytest.approx(full.alone_s, rel=ROUNDING)
     # Folded ranks are slowed by the same rule: crossing fraction 1/4 times 8.
     assert narrow.by_number_s == pytest.approx(narrow_s, rel=1e-3)
+
+
+def test_steps_without_a_barrier_are_timed_as_reports_time_them() -> None:
+    job = _job(1.0, "plan.pp=2", "plan.schedule=zb-h1")
+    found = contention(job, num_seeds=1)
+    assert found.by_number_s == simulate(job, levers=False).step_time_s
 
 
 def test_a_job_in_one_node_meets_nobody() -> None:
