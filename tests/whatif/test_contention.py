@@ -5,7 +5,8 @@ import pytest
 from simulator.api import load_scenario
 from simulator.errors import PlanError
 from simulator.scenario import Scenario
-from simulator.simulate import simulate
+from simulator.simulate import run_step, simulate
+from simulator.step import build_step
 from simulator.views_contention import contention_record
 from simulator.whatif.contention import Contention, contention
 
@@ -77,7 +78,8 @@ def test_oversubscription_slows_what_crosses_it() -> None:
 
 
 def test_steps_without_a_barrier_are_timed_as_reports_time_them() -> None:
-    job = _job(1.0, "plan.pp=2", "plan.schedule=zb-h1")
+    job = _job(1.0, "plan.pp=2", "plan.schedule=zb-2p")
+    assert run_step(build_step(job))[0].makespan_s > simulate(job, levers=False).step_time_s
     found = contention(job, num_seeds=1)
     assert found.by_number_s == simulate(job, levers=False).step_time_s
 
