@@ -40,7 +40,7 @@ OFFLOADS = st.fixed_dictionaries(
         "gradients": HOMES,
         "optimizer": HOMES,
         "activations": HOMES,
-        "prefetch_depth": st.integers(0, 3),
+        "prefetch_depth": st.integers(0, 5),
         "pinned_buffer_bytes": st.sampled_from(["2 MB", "1 GB"]),
         "pinned_buffers": st.integers(1, 4),
         "transfer": st.sampled_from(["partitioned", "broadcast"]),
@@ -57,7 +57,7 @@ def _away(home: dict[str, object]) -> float:
 
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
-    dp, count = draw(st.sampled_from([1, 2, 4])), draw(st.integers(1, 2))
+    dp, count = draw(st.sampled_from([1, 2, 4])), draw(st.integers(1, 3))
     sharding = draw(st.sampled_from(["ddp", "zero1", "zero2", "zero3"]))
     offload = draw(OFFLOADS)
     adds_up = dp > 1 and count > 1 and sharding in ("ddp", "zero1")
@@ -89,7 +89,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             "plan": {
                 "dp": dp,
                 "sharding": sharding,
-                "prefetch_depth": draw(st.integers(1, 2)),
+                "prefetch_depth": draw(st.integers(1, 4)),
                 "overlap": {"dp": draw(st.booleans())},
                 "offload": offload,
             },

@@ -166,3 +166,23 @@ def test_a_delayed_update_reads_one_set_of_gradients_while_another_lands() -> No
     assert _with_delayed_update(4, "delayed") == 2 * _with_delayed_update(4, "after_step")
     assert _with_delayed_update(2, "delayed") == _with_delayed_update(2, "after_step")
     assert _with_delayed_update(2, "delayed") == 1.5 * _with_delayed_update(4, "after_step")
+
+
+@pytest.mark.parametrize(("home", "depth"), [("host", 1), ("nvme", 6)])
+def test_weights_asked_for_ahead_do_not_queue_behind_gradients_that_come_back(
+    home: str, depth: int
+) -> None:
+    """Else a gather waits for its copy, that for gradients, those for a reduction after the gather.
+
+    Found by the laws of offload; each home deadlocked on a stream of its own.
+    """
+    offload = f"{{weights: {home}, gradients: {home}, optimizer: {home}, prefetch_depth: {depth}}}"
+    shape = "num_layers: 2, hidden_size: 512, num_attention_heads: 8, vocab_size: 1024"
+    overrides = [
+        f"model={{{shape}}}",
+        "training.global_batch_size=8",
+        "training.micro_batch_size=1",
+        "cluster={preset: dgx-2-cluster, nodes: 1}",
+        f"plan={{dp: 2, sharding: zero3, prefetch_depth: {depth}, offload: {offload}}}",
+    ]
+    assert simulate(load_scenario(NAME, overrides)).step_time_s > 0

@@ -36,7 +36,7 @@ def add_copies(
     pieces: IntArray,
     *,
     what: Cargo,
-    offset: float,
+    place: FloatArray,
 ) -> IntArray:
     """One copy per piece on the stream of its way.
 
@@ -46,7 +46,8 @@ def add_copies(
         payload: [copies], bytes of each.
         pieces: [copies], the pieces of one rank's passes that they serve.
         what: is copied.
-        offset: place on the stream relative to that of the piece.
+        place: [copies], on the stream: that of the last piece that a copy waits for, or what is
+            asked for later could block it there.
 
     Returns:
         [copies] ids.
@@ -62,7 +63,7 @@ def add_copies(
     return replica.draft.add_ops(
         rows,
         replica.stream(STREAMS[way], rank),
-        order=replica.pieces.order[pieces] + offset,
+        order=place,
         phase=phase,
         stage=replica.pieces.stage[pieces],
         microbatch=replica.pieces.microbatch[pieces],
@@ -100,13 +101,17 @@ def _fetch_weights(replica: Replica, host: HostCosts, rank: int) -> None:
     )
     broadcast = offload.transfer == "broadcast" and host.weight_shards > 1
     way: Way = "h2d-broadcast" if broadcast else "h2d"
-    copies = add_copies(replica, way, payload, used, what="weights", offset=-0.4)
-    replica.draft.add_edges(copies, ids if gathers is None else gathers.entry)
     beside = gathers is not None and replica.plan.overlap_dp and offload.overlap
     ahead = offload.depth + (replica.plan.prefetch_depth if beside else 0)
+    place = pieces.order[used] - 0.4 - ahead
+    copies = add_copies(replica, way, payload, used, what="weights", place=place)
+    replica.draft.add_edges(copies, ids if gathers is None else gathers.entry)
     after(replica, ids, copies, ahead + 1)
     if offload.weights.on_nvme > 0:
-        reads = add_copies(replica, "nvme-read", payload, used, what="weights", offset=-0.4)
+        earlier = offload.depth + (1 if offload.overlap else -ahead)
+        reads = add_copies(
+            replica, "nvme-read", payload, used, what="weights", place=place - earlier
+        )
         replica.draft.add_edges(reads, copies)
         # A buffer in host memory is free again when its copy to the device has ended.
         after(replica, copies if offload.overlap else ids, reads, offload.depth + 1)
@@ -120,32 +125,32 @@ def _swap_activations(replica: Replica, host: HostCosts, rank: int) -> None:
     counts = np.array([kind.num_pieces for kind in replica.costs.kinds])
     swapped = np.array(host.swapped_bytes) / counts
     going, coming = swapped[pieces.stage[forward]], swapped[pieces.stage[backward]]
-    out = add_copies(replica, "d2h", going, forward, what="activations", offset=0.4)
-    back = add_copies(replica, "h2d", coming, backward, what="activations", offset=-0.3)
-    replica.draft.add_edges(replica.ids[forward], out)
-    replica.draft.add_edges(back, replica.ids[backward])
     window = offload.depth + 1
-    after(replica, out, replica.ids[forward], window)
-    used = np.flatnonzero((pieces.rank == rank) & (pieces.phase != Phase.W))
-    place = np.searchsorted(used, backward)
-    earlier = place - window
-    ok = earlier >= 0
-    replica.draft.add_edges(replica.ids[used[earlier[ok]]], back[ok])
-
     # Of backward piece j of a pass the layer is that of forward piece count - 1 - j.
     stage, microbatch = pieces.stage[backward], pieces.microbatch[backward]
     same = pieces.last[Phase.F, stage, microbatch] - pieces.index[backward]
-    stored = out[np.searchsorted(forward, same)]
+    gone, asked = pieces.order[forward] + 0.4, pieces.order[same] + 0.7
+    place = np.maximum(pieces.order[backward] - 0.3 - offload.depth, asked)
+    out = add_copies(replica, "d2h", going, forward, what="activations", place=gone)
+    back = add_copies(replica, "h2d", coming, backward, what="activations", place=place)
+    replica.draft.add_edges(replica.ids[forward], out)
+    replica.draft.add_edges(back, replica.ids[backward])
+    after(replica, out, replica.ids[forward], window)
+    used = np.flatnonzero((pieces.rank == rank) & (pieces.phase != Phase.W))
+    earlier = np.searchsorted(used, backward) - window
+    ok = earlier >= 0
+    replica.draft.add_edges(replica.ids[used[earlier[ok]]], back[ok])
     if offload.activations.on_nvme > 0:
-        kept = add_copies(replica, "nvme-write", going, forward, what="activations", offset=0.4)
-        reads = add_copies(replica, "nvme-read", coming, backward, what="activations", offset=-0.3)
+        kept = add_copies(replica, "nvme-write", going, forward, what="activations", place=gone)
+        place = np.append(asked[:window], np.maximum(asked[window:], place[:-window]))
+        reads = add_copies(replica, "nvme-read", coming, backward, what="activations", place=place)
         replica.draft.add_edges(out, kept)
         after(replica, kept, out, window)
         replica.draft.add_edges(kept[np.searchsorted(forward, same)], reads)
         replica.draft.add_edges(reads, back)
         after(replica, back, reads, window)
     else:
-        replica.draft.add_edges(stored, back)
+        replica.draft.add_edges(out[np.searchsorted(forward, same)], back)
 
 
 def _land_gradients(replica: Replica, host: HostCosts, rank: int) -> None:
@@ -164,8 +169,8 @@ def _land_gradients(replica: Replica, host: HostCosts, rank: int) -> None:
     each = piece_sizes(replica, done) * host.gradient_bytes / host.gradient_shards
     ready = np.array([replica.reduced.get(int(piece), -1) for piece in done])
     whole = replica.reduced_at_end.get(rank, -1)
-    offset = 0.5 if whole < 0 else pieces.end + 1.5
-    copies = add_copies(replica, "d2h", away * each, done, what="gradients", offset=offset)
+    place = pieces.order[done] + (0.5 if whole < 0 else pieces.end + 1.5)
+    copies = add_copies(replica, "d2h", away * each, done, what="gradients", place=place)
     ready = np.where(ready >= 0, ready, whole if whole >= 0 else replica.ids[done])
     replica.draft.add_edges(ready, copies)
     if whole < 0:
@@ -202,7 +207,8 @@ def _add_up_on_device(
     if not later.size:
         return
     own = done[later]
-    back = add_copies(replica, "h2d", payload[later], own, what="gradients", offset=0.45)
+    place = pieces.order[own] + 0.45
+    back = add_copies(replica, "h2d", payload[later], own, what="gradients", place=place)
     first = pieces.first[replica.last_phase, pieces.stage[own], pieces.microbatch[own] - 1]
     replica.draft.add_edges(ready[later], back)
     replica.draft.add_edges(landings[np.searchsorted(done, first + pieces.index[own])], back)
@@ -214,12 +220,13 @@ def _store_gradients(
 ) -> IntArray:
     """Gradients on NVMe: after the first microbatch they are read, added up and written again."""
     pieces = replica.pieces
-    writes = add_copies(replica, "nvme-write", payload, done, what="gradients", offset=0.5)
+    place = pieces.order[done] + 0.5
+    writes = add_copies(replica, "nvme-write", payload, done, what="gradients", place=place)
     replica.draft.add_edges(copies, writes)
     later = pieces.microbatch[done] > 0
     if later.any():
         reads = add_copies(
-            replica, "nvme-read", payload[later], done[later], what="gradients", offset=0.5
+            replica, "nvme-read", payload[later], done[later], what="gradients", place=place[later]
         )
         replica.draft.add_edges(reads, writes[later])
         before = pieces.first[
