@@ -169,6 +169,9 @@ def _observed(row: PublishedRow, stack: str) -> tuple[Case, float] | Skipped:
     if case.scenario.model.num_experts:
         # What routing costs the host would pass for the cost of every layer.
         return Skipped(row, "constants are fitted on models without experts")
+    if case.scenario.training.fine_tuning is not None:
+        # So would what adapters and frozen weights cost.
+        return Skipped(row, "constants are fitted on runs that train all weights")
     try:
         check(case.scenario)
         return case, contention(case.scenario)
