@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from simulator.cost.collective import ALGORITHMS, CollectiveKind, bus_bytes
+from simulator.cost.collective import ALGORITHMS, CollectiveKind, bus_bytes, weighs_rings
 from simulator.errors import PlanError
 from simulator.machine import USUAL_ALGORITHMS, Cluster, GroupLink
 from simulator.plan import ProcessGroup
@@ -21,7 +21,15 @@ KINDS: Final[tuple[CollectiveKind, ...]] = (
     "broadcast",
 )
 _NOTHING: Final = "-"
-_TIMES: Final = ("_base_s", "_hop_s", "_message_s", "_chunk_s", "_way_s", "_s_per_byte")
+_TIMES: Final = (
+    "_base_s",
+    "_hop_s",
+    "_message_s",
+    "_chunk_s",
+    "_way_s",
+    "_s_per_byte",
+    "_handshake_s",
+)
 """Endings of the fields of ``GroupLink`` that are start-ups and steps."""
 
 
@@ -85,7 +93,7 @@ def collective_runs(
     found: list[CollectiveRun] = []
     for payload in payloads:
         times_s = _times_s(kind, payload, link)
-        own = [name for name in forced or cluster.collective_algorithms if name in times_s]
+        own = [name for name in forced or _weighed(kind, link) if name in times_s]
         if forced and not own:
             raise _cannot(kind, link, forced, times_s)
         own = own or [name for name in USUAL_ALGORITHMS if name in times_s]
@@ -103,6 +111,12 @@ def collective_runs(
             )
         )
     return found
+
+
+def _weighed(kind: CollectiveKind, link: GroupLink) -> list[str]:
+    """The algorithms of the library, less rings where it does not consider them."""
+    rings = bool(weighs_rings(kind, link, link.algorithms))
+    return [name for name in link.algorithms if name != "ring" or rings]
 
 
 def _times_s(kind: CollectiveKind, payload: float, link: GroupLink) -> dict[str, float]:

@@ -87,6 +87,8 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         network_ring_hop_s=network.ring_hop_s + shape.extra_hop_s,
         network_message_s=network.message_s + shape.extra_hop_s,
         network_two_node_trees=float(network.two_node_trees),
+        network_eager_s_per_byte=network.eager_s_per_byte,
+        network_handshake_s=network.handshake_s,
         algorithms=cluster.collective_algorithms,
         all_to_all_ramp_base_s=ramp.base_s if ramp else math.inf,
         all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else math.inf,

@@ -171,10 +171,14 @@ class NetworkCurve:
             min(kappa * payload, C).
         ring_hop_s: one step of an inter-node ring.
         message_s: one point-to-point message.
-        two_node_trees: between two nodes the library takes a tree, which carries the payload once
-            where a ring carries it almost twice. NCCL's own tuner does so with NVLS only.
+        two_node_trees: between two nodes with several ranks each the library takes a tree, which
+            carries the payload once where a ring carries it almost twice. NCCL's own tuner does
+            so with NVLS only.
         message_fraction: fraction of a NIC's bandwidth that messages between two devices reach;
             that of collectives where it is None.
+        handshake_s: what a tree level waits before a message that is too long to be sent eagerly
+            may move. Sent eagerly it is copied on arrival, which costs ``eager_s_per_byte``; the
+            shorter of both counts.
     """
 
     bandwidth_fraction: float
@@ -186,6 +190,8 @@ class NetworkCurve:
     message_s: float
     two_node_trees: bool = False
     message_fraction: float | None = None
+    eager_s_per_byte: float = 0.0
+    handshake_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +378,8 @@ class GroupLink:
     torus_bucket_bytes_per_s: Numeric = 0.0
     torus_way_s: Numeric = 0.0
     algorithms: tuple[str, ...] = USUAL_ALGORITHMS
+    network_eager_s_per_byte: Numeric = 0.0
+    network_handshake_s: Numeric = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,6 +312,11 @@ def test_wrong_assignments(job: Path, assignment: str, words: list[str]) -> None
             "two_node_tree: false",
             ["key 'two_node_tree'", "two_node_trees"],
         ),
+        (
+            "two_node_trees: false",
+            "handshake: 20 us",
+            ["handshake is given without eager_bandwidth"],
+        ),
         ("value: 0.01", "value: 0", ["slow_hosts.share.value", "greater than 0"]),
         ("value: 0.01", "value: 1.01", ["slow_hosts.share.value", "equal to 1"]),
         ("value: 1.1", "value: 0.9", ["0.9 is below 1", "as fast as the others"]),

@@ -46,6 +46,18 @@ def test_the_choice_is_among_those_of_the_library():
     assert run.algorithm == "pat"
 
 
+def test_trees_between_two_nodes():
+    """Rings would be faster between two p5 at 4 MiB, but its tuner takes trees."""
+    (free,) = runs("all_reduce", 16, [2.0**22], cluster="aws-p5-cluster")
+    (ring,) = runs("all_reduce", 16, [2.0**22], cluster="aws-p5-cluster", forced=("ring",))
+    assert (free.algorithm, ring.algorithm) == ("tree", "ring")
+    assert ring.time_s < free.time_s
+    link = Topology.of(load_cluster("aws-p5-cluster", num_nodes=2)).group_link(
+        ProcessGroup("dp", 16, 1)
+    )
+    assert free.time_s == collective_s("all_reduce", 2.0**22, link)
+
+
 def test_forced_is_never_faster_than_the_best_of_all():
     (free,) = runs("all_reduce", 64, [1e6], forced=tuple(ALGORITHMS))
     for name in free.times_s:

@@ -208,49 +208,83 @@ class System:
 
 
 def network(
-    base_us: float, hop_us: float, fill_us_per_mb: float, fill_us: float, ring_us: float
+    base_us: float,
+    hop_us: float,
+    fill_us_per_mb: float,
+    fill_us: float,
+    ring_us: float,
+    eager_us_per_kb: float = 0.0,
+    handshake_us: float = 0.0,
 ) -> NetworkCurve:
-    """Constants between nodes, in microseconds (fill: per MB, and its cap)."""
+    """Constants between nodes, in microseconds (fill: per MB, and its cap; eager: per kB)."""
     return NetworkCurve(
         1.0, base_us * 1e-6, hop_us * 1e-6, fill_us_per_mb * 1e-12, fill_us * 1e-6, ring_us * 1e-6,
         ring_us * 1e-6,
+        eager_s_per_byte=eager_us_per_kb * 1e-9,
+        handshake_s=handshake_us * 1e-6,
+        two_node_trees=handshake_us > 0.0,  # both EFA systems
     )  # fmt: skip
 
 
 SYSTEMS = {
     "h100-nvlstree": System("h100-sxm5-80gb", 371e9, network(32.2, 19.7, 2.06, 23.1, 10.9)),
     "h100-default": System("h100-sxm5-80gb", 345e9, network(31.9, 20.3, 2.29, 25.8, 15.7)),
-    "p5": System("h100-sxm5-80gb", 376e9, network(82.7, 12.0, 4.05, 109.0, 15.0)),
-    "p4de": System(
-        "a100-sxm4-80gb",
-        42e9,
-        replace(network(147.0, 30.0, 27.6, 293.0, 15.0), two_node_trees=True),
-    ),
+    "p5": System("h100-sxm5-80gb", 360e9, network(45.7, 12.0, 3.48, 97.0, 25.0, 0.644, 23.0)),
+    "p4de": System("a100-sxm4-80gb", 41.1e9, network(106.9, 30.0, 38.3, 183.7, 30.0, 0.754, 24.7)),
     "p6-b200": System("b200-sxm-180gb", 387e9, network(274.0, 25.0, 1.19, 46.2, 15.0)),
 }
-"""The first two are fitted on rows of at most 32 nodes (fit_network.py), the others, of two and
-four nodes, on all their rows."""
+"""The first two are fitted on rows of at most 32 nodes, p5 and p4de on every second size
+(fit_network.py), p6-b200 on all its rows."""
 
 FITTED_NODES = 32
 
-SHIPPED = "h100-nvlstree, dgx-h100-superpod.yaml"
+SHIPPED = {
+    "h100-nvlstree": "dgx-h100-superpod",
+    "p5": "aws-p5-cluster",
+    "p4de": "aws-p4de-cluster",
+}
+"""Clusters whose constants were fitted on all rows of a system."""
 
 
-def shipped_system() -> System:
-    """The H100 system with the constants of the shipped cluster, fitted on all its rows."""
-    cluster = load_cluster("dgx-h100-superpod")
+def shipped(name: str) -> str:
+    """How the samples call the shipped cluster of a system."""
+    return f"{name}, {SHIPPED[name]}.yaml"
+
+
+def fitted_rows(name: str, nodes: FloatArray, payload: FloatArray) -> BoolArray:
+    """Rows on which the constants of ``SYSTEMS`` are fitted; the others are held out.
+
+    Up to ``FITTED_NODES`` nodes; of the two EFA systems 8 B and every second power of two from
+    2 KiB.
+    """
+    if name in ("p5", "p4de"):
+        return np.round(np.log2(payload)) % 2 == 1
+    return nodes <= FITTED_NODES
+
+
+def shipped_system(preset: str) -> System:
+    """A system with the constants of a shipped cluster."""
+    cluster = load_cluster(preset)
     rate = cluster.network.bandwidth_fraction * cluster.node.num_nics * cluster.node.nic_bytes_per_s
     return System(cluster.node.accelerator.name, rate, cluster.network)
 
 
 def network_collective_samples() -> list[Sample]:
-    """All-reduce between nodes; for the H100 systems the rows beyond 32 nodes are held out."""
+    """All-reduce between nodes: all rows of a system, by size, those held out, the repeat."""
     samples: list[Sample] = []
     tables = dict(Table.read("collective_network").split("system"))
     for name, system in SYSTEMS.items():
         samples += _network_samples(name, system, tables[(name,)])
-    shipped = _network_samples(SHIPPED, shipped_system(), tables[("h100-nvlstree",)])
-    return [*samples, *shipped[:2]]
+    for name, preset in SHIPPED.items():
+        every, *parts = _network_samples(name, shipped_system(preset), tables[(name,)])
+        large = next(part for part in parts if part.subset == LARGE)
+        samples += [replace(sample, subject=shipped(name)) for sample in (every, large)]
+    return samples
+
+
+LARGE = "64 MiB and more"
+MEASURED_APART = 256 * 2.0**10
+"""The first three rows of p6-b200, 32 to 128 KiB, are slower than 2 MiB: a start that shows."""
 
 
 def _network_samples(name: str, system: System, table: Table) -> list[Sample]:
@@ -263,11 +297,20 @@ def _network_samples(name: str, system: System, table: Table) -> list[Sample]:
     link = network_link(system, nodes, ranks)
     predicted = np.asarray(collective_s("all_reduce", payload, link))
     every = Sample(name, "all", measured, predicted)
-    samples = [every, every.where(payload >= 64 * MIB, "64 MiB and more")]
+    samples = [every, every.where(payload >= 64 * MIB, LARGE)]
     if nodes.max() > FITTED_NODES:
         beyond = f"extrapolated: over {FITTED_NODES} nodes"
         samples.append(every.where(nodes > FITTED_NODES, beyond))
-    return samples
+        return samples
+    samples.append(every.where((payload >= MIB) & (payload < 64 * MIB), "1 to 32 MiB"))
+    samples.append(every.where(payload < MIB, "up to 512 KiB"))
+    if name == "p6-b200":
+        return [*samples, every.where(payload >= MEASURED_APART, "256 KiB and more")]
+    samples.append(every.where(~fitted_rows(name, nodes, payload), "held out: every second size"))
+    repeat = Sample(
+        name, "the measured repeat, in place", measured, table.numbers("repeat_us") * 1e-6
+    )
+    return [*samples, repeat]
 
 
 def node_link(curve: CollectiveCurve, size: FloatArray) -> GroupLink:
@@ -324,6 +367,8 @@ def _link(
         network_ring_hop_s=between.ring_hop_s,
         network_message_s=between.message_s,
         network_two_node_trees=float(between.two_node_trees),
+        network_eager_s_per_byte=between.eager_s_per_byte,
+        network_handshake_s=between.handshake_s,
         all_to_all_ramp_base_s=ramp.base_s if ramp else np.inf,
         all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else np.inf,
     )

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 from simulator.cost.collective import ALGORITHMS
 from simulator.errors import SpecError, UnknownNameError
@@ -125,7 +132,8 @@ class NetworkSpec(Spec):
     """Constants of ``machine.NetworkCurve``.
 
     ``fill_bandwidth`` is the payload per second of pipeline fill at each tree level,
-    1 / kappa; ``fill_max`` is its cap C.
+    1 / kappa; ``fill_max`` is its cap C. ``eager_bandwidth``, 1 / epsilon, and ``handshake``, E,
+    are given together or not at all.
     """
 
     source: Text
@@ -138,6 +146,19 @@ class NetworkSpec(Spec):
     message: Seconds
     two_node_trees: StrictBool = False
     message_fraction: Fraction | None = None
+    eager_bandwidth: BytesPerSecond | None = None
+    handshake: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _eager_and_handshake(self) -> NetworkSpec:
+        if (self.eager_bandwidth is None) != (self.handshake is None):
+            given = "handshake" if self.eager_bandwidth is None else "eager_bandwidth"
+            missing = "eager_bandwidth" if given == "handshake" else "handshake"
+            raise SpecError(
+                f"{given} is given without {missing}",
+                hint="a network that sends short messages eagerly needs both",
+            )
+        return self
 
     def curve(self) -> NetworkCurve:
         """The frozen form."""
@@ -151,4 +172,6 @@ class NetworkSpec(Spec):
             message_s=self.message,
             two_node_trees=self.two_node_trees,
             message_fraction=self.message_fraction,
+            eager_s_per_byte=1 / self.eager_bandwidth if self.eager_bandwidth else 0.0,
+            handshake_s=self.handshake or 0.0,
         )

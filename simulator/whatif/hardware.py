@@ -154,6 +154,7 @@ def network_latency(scenario: Scenario, factor: float) -> Scenario:
         hop_s=cluster.network.hop_s * factor,
         ring_hop_s=cluster.network.ring_hop_s * factor,
         message_s=cluster.network.message_s * factor,
+        handshake_s=cluster.network.handshake_s * factor,
     )
     tiers = tuple(replace(tier, hop_s=tier.hop_s * factor) for tier in cluster.tiers)
     return _with_cluster(scenario, replace(cluster, network=network, tiers=tiers))

@@ -10,6 +10,7 @@ from simulator.host_share import host_share
 from simulator.machine import Torus
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
+from simulator.spec.hardware import load_cluster
 from simulator.spec.load import load_scenario
 from simulator.whatif.hardware import HARDWARE, OF_THE_HOST, levers_of
 from tests.strategies import scenarios
@@ -55,6 +56,13 @@ def test_what_the_levers_change() -> None:
     assert (
         pulled("kernel_launch").cluster.node.accelerator.gemm.launch_s == 2 * device.gemm.launch_s
     )
+
+
+def test_a_handshake_is_latency() -> None:
+    efa = replace(SELENE, cluster=load_cluster("aws-p5-cluster", num_nodes=128))
+    late = HARDWARE["network_latency"].pull(efa, 2.0).cluster.network
+    assert late.handshake_s == 2 * efa.cluster.network.handshake_s
+    assert late.eager_s_per_byte == efa.cluster.network.eager_s_per_byte
 
 
 def test_links_of_the_host_belong_to_the_nics_and_others_to_the_node() -> None:

@@ -74,13 +74,38 @@ def collective_s(
     if algorithms is not None:
         fastest_s = _fastest_s(kind, payload_bytes, link, algorithms.values())
     else:
-        own = [ALGORITHMS[name] for name in link.algorithms]
-        fastest_s = _fastest_s(kind, payload_bytes, link, own)
+        fastest_s = _library_s(kind, payload_bytes, link, link.algorithms)
         if link.algorithms != USUAL_ALGORITHMS:
-            usual = [ALGORITHMS[name] for name in USUAL_ALGORITHMS]
-            usual_s = _fastest_s(kind, payload_bytes, link, usual)
+            usual_s = _library_s(kind, payload_bytes, link, USUAL_ALGORITHMS)
             fastest_s = np.where(np.isfinite(fastest_s), fastest_s, usual_s)
     return np.where(link.size > 1.0, fastest_s, 0.0)[()]
+
+
+def weighs_rings(kind: CollectiveKind, link: GroupLink, names: Iterable[str]) -> Numeric:
+    """Whether a library that has ``names`` considers a ring at all.
+
+    Not for an all-reduce of two nodes with several ranks each, where ``two_node_trees`` says that
+    it takes trees there.
+
+    Source: aws/aws-ofi-nccl, src/tuner/nccl_ofi_regions.c: of 16 ranks on two p5 all sizes lie in
+        the regions of trees, with one rank per node in those of rings.
+    """
+    if kind != "all_reduce" or "tree" not in names:
+        return True
+    two_full_nodes = np.logical_and(link.num_nodes == 2.0, link.size > link.num_nodes)
+    return np.logical_not(np.logical_and(two_full_nodes, link.network_two_node_trees > 0.0))
+
+
+def _library_s(
+    kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink, names: tuple[str, ...]
+) -> Numeric:
+    """The fastest of what a library with ``names`` considers."""
+    others = [ALGORITHMS[name] for name in names if name != "ring"]
+    fastest_s = _fastest_s(kind, payload_bytes, link, others)
+    if "ring" not in names:
+        return fastest_s
+    rings_s = _fastest_s(kind, payload_bytes, link, [ALGORITHMS["ring"]])
+    return np.where(weighs_rings(kind, link, names), np.minimum(rings_s, fastest_s), fastest_s)
 
 
 def _fastest_s(

@@ -10,22 +10,28 @@ from simulator.numeric import Numeric
 
 
 def tree_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> Numeric:
-    """All-reduce up and down a tree of nodes: a0 + 2 ceil(log2 N) (h + min(kappa S, C)) + V / B.
+    """Up and down a tree: a0 + 2 ceil(log2 N) (h + min(kappa S, C) + min(epsilon S, E)) + V / B.
 
-    Every level adds a hop and the time to fill the pipeline with one chunk. A node in the middle
-    of the tree sends the payload up and down, so V are the bus bytes. Of two nodes each sends the
-    payload once, S, with NVLS and where ``two_node_trees`` says so. Else NCCL rates trees at 0.9
-    / 2 of the bus bandwidth and less, rings at n / (2 (n - 1)): no tree is taken for its bandwidth.
+    Every level adds a hop, the time to fill the pipeline with one chunk and, on networks that send
+    short messages eagerly, their copy on arrival or the handshake E of longer ones. A node in the
+    middle of the tree sends the payload up and down, so V are the bus bytes. Of two nodes each
+    sends the payload once, S, with NVLS and where ``two_node_trees`` says so. Else NCCL rates trees
+    at 0.9 / 2 of the bus bandwidth and less, rings at n / (2 (n - 1)): no tree is taken for its
+    bandwidth.
 
     Source: form of NVIDIA/nccl v2.30.7, src/graph/tuning.cc, with the chunk term added; ratings
-        of trees as there and @01afd20 (2020); fitted on NVIDIA GTC24 S62129 and arXiv 2411.13055
-        (H100, 4 to 1024 nodes).
+        of trees as there and @01afd20 (2020); eager and longer messages of EFA: ofiwg/libfabric,
+        prov/efa/src/efa_hmem.c (GPU memory: eager up to one packet, then read), and
+        aws/aws-ofi-nccl, include/nccl_ofi_param.h (EAGER_MAX_SIZE, 8 KiB); fitted on NVIDIA GTC24
+        S62129 and arXiv 2411.13055 (H100, 4 to 1024 nodes) and on AWS p4de and p5 (2 nodes).
     Assumes: a0 holds the latency inside the node, as it was fitted with 8 ranks per node.
-    Error: 3-5 % mean; 4-5 % on 64-1024 nodes with constants fitted up to 32 (docs/kernels.md).
+    Error: 3-5 % mean; 4-5 % on 64-1024 nodes with constants fitted up to 32, and 4-6 % on the
+        sizes of p5 and p4de that were not fitted (docs/kernels.md).
     """
     levels = np.ceil(np.log2(link.num_nodes) - _LOG2_SLACK)
     fill_s = np.minimum(link.network_chunk_s_per_byte * payload_bytes, link.network_chunk_s)
-    latency_s = link.network_base_s + 2.0 * levels * (link.network_hop_s + fill_s)
+    eager_s = np.minimum(link.network_eager_s_per_byte * payload_bytes, link.network_handshake_s)
+    latency_s = link.network_base_s + 2.0 * levels * (link.network_hop_s + fill_s + eager_s)
     moved = bus_bytes(kind, payload_bytes, link.size)
     in_node = np.maximum(link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
     in_node = np.where(link.size > link.num_nodes, in_node, np.inf)

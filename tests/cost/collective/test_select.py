@@ -1,14 +1,14 @@
 """The contract of every algorithm in the table, and of the choice among them."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.cost.collective import ALGORITHMS, bus_bytes, collective_s
-from simulator.machine import GroupLink
+from simulator.cost.collective import ALGORITHMS, bus_bytes, collective_s, weighs_rings
+from simulator.machine import USUAL_ALGORITHMS, GroupLink
 
 KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast")
 CASES = [
@@ -136,3 +136,25 @@ def test_the_switch_reduces_large_messages_only(links):
 def test_trees_win_on_many_nodes_and_small_messages(links):
     time_s = collective_s("all_reduce", 1e6, links["many nodes"])
     assert time_s == collective_s("all_reduce", 1e6, links["many nodes"], algorithms=one("tree"))
+
+
+@pytest.mark.parametrize(
+    ("size", "num_nodes", "algorithms", "weighed"),
+    [
+        (16.0, 2.0, USUAL_ALGORITHMS, False),
+        (2.0, 2.0, USUAL_ALGORITHMS, True),  # one rank per node
+        (24.0, 3.0, USUAL_ALGORITHMS, True),
+        (8.0, 1.0, USUAL_ALGORITHMS, True),
+        (16.0, 2.0, ("ring",), True),  # nothing else to take
+    ],
+)
+def test_trees_between_two_nodes_leave_no_rings(size, num_nodes, algorithms, weighed, group_link):
+    link = replace(group_link(size, num_nodes), network_two_node_trees=1.0, algorithms=algorithms)
+    assert weighs_rings("all_reduce", link, algorithms) == weighed
+    assert weighs_rings("all_gather", link, algorithms)
+    # 50 MB, where the ring would be faster
+    rings_s = collective_s("all_reduce", 5e7, link, algorithms=one("ring"))
+    slow = replace(link, network_hop_s=1.0)
+    assert (collective_s("all_reduce", 5e7, slow) == rings_s) == weighed
+    others = replace(slow, network_two_node_trees=0.0)
+    assert collective_s("all_reduce", 5e7, others) == rings_s

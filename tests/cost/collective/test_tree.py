@@ -47,3 +47,21 @@ def test_only_nvls_trees_carry_less_than_rings_between_two_nodes(group_link):
     # inside the nodes the bus bytes remain
     chosen = replace(group_link(16.0, 2.0), network_two_node_trees=1.0)
     assert tree_s("all_reduce", 1e9, chosen) == pytest.approx(32e-6 + 90e-6 + 1.875e9 / 340e9)
+
+
+def test_short_messages_are_copied_and_long_ones_wait_for_a_handshake(group_link):
+    """Two nodes, one level up and one down: 32 + 2 * (20 + 2.2e-12 S + min(1e-9 S, 25 us)).
+
+    The copy of 10 kB takes 10 us; of 1 MB it would take 1 ms, so that it waits the 25 us.
+    """
+    eager = replace(group_link(16.0, 2.0), network_eager_s_per_byte=1e-9, network_handshake_s=25e-6)
+    short = 32e-6 + 2 * (20e-6 + 2.2e-8 + 10e-6) + 1.875e4 / 340e9
+    assert tree_s("all_reduce", 1e4, eager) == pytest.approx(short, rel=1e-12)
+    long = 32e-6 + 2 * (20e-6 + 2.2e-6 + 25e-6) + 1.875e6 / 340e9
+    assert tree_s("all_reduce", 1e6, eager) == pytest.approx(long, rel=1e-12)
+    # every level pays: four nodes have two
+    deeper = replace(
+        group_link(32.0, 4.0), network_eager_s_per_byte=1e-9, network_handshake_s=25e-6
+    )
+    added = tree_s("all_reduce", 1e6, deeper) - tree_s("all_reduce", 1e6, group_link(32.0, 4.0))
+    assert added == pytest.approx(4 * 25e-6, rel=1e-9)
