@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from simulator.cost.collective import ALGORITHMS, CollectiveKind, bus_bytes
+from simulator.cost.collective.terms import Part, times_without_s
 from simulator.errors import PlanError
 from simulator.machine import USUAL_ALGORITHMS, Cluster, GroupLink
 from simulator.plan import ProcessGroup
@@ -21,8 +22,6 @@ KINDS: Final[tuple[CollectiveKind, ...]] = (
     "broadcast",
 )
 _NOTHING: Final = "-"
-_TIMES: Final = ("_base_s", "_hop_s", "_message_s", "_chunk_s", "_way_s", "_s_per_byte")
-"""Endings of the fields of ``GroupLink`` that are start-ups and steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +132,13 @@ def _bound(
     """Which of latency, links in the node and network would save most if it cost nothing."""
     if link.size == 1:
         return _NOTHING
-    names = [field.name for field in fields(GroupLink)]
-    finite = [name for name in names if 0.0 < _number(link, name) < math.inf]
-    rates = [name for name in finite if name.endswith("_bytes_per_s")]
-    relieved = {
-        "latency": {name: 0.0 for name in finite if name.endswith(_TIMES)},
-        "torus links" if link.torus_bytes_per_s else "links in the node": {
-            name: math.inf for name in rates if name != "network_bytes_per_s"
-        },
-        network: {"network_bytes_per_s": math.inf},
+    without_s = times_without_s(ALGORITHMS[algorithm], kind, payload, link)
+    names: dict[Part, str] = {
+        "latency": "latency",
+        "node": "torus links" if link.torus_bytes_per_s else "links in the node",
+        "network": network,
     }
-    times_s = {
-        what: float(ALGORITHMS[algorithm].time_s(kind, payload, replace(link, **changes)))
-        for what, changes in relieved.items()
-    }
-    return min(times_s, key=lambda what: times_s[what])
-
-
-def _number(link: GroupLink, name: str) -> float:
-    return math.inf if name == "algorithms" else float(getattr(link, name))
+    return names[min(without_s, key=lambda part: float(without_s[part]))]
 
 
 def _network_name(cluster: Cluster, group: ProcessGroup, link: GroupLink) -> str:

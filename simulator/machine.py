@@ -337,6 +337,8 @@ class GroupLink:
             once, and over one after another; 0 off a torus.
         torus_way_s: latency of its longest way.
         algorithms: what the library chooses among; the same in all columns of a batch.
+        pat_rank_s: p, per rank of a PAT; 2.8 us, "still a linear part" (NVIDIA/nccl v2.30.7,
+            src/graph/tuning.cc).
     """
 
     size: Numeric
@@ -372,6 +374,7 @@ class GroupLink:
     torus_bucket_bytes_per_s: Numeric = 0.0
     torus_way_s: Numeric = 0.0
     algorithms: tuple[str, ...] = USUAL_ALGORITHMS
+    pat_rank_s: Numeric = 2.8e-6
 
 
 @dataclass(frozen=True, slots=True)

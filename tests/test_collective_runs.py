@@ -77,6 +77,12 @@ def test_what_bounds_a_run(kind, size, payload, cluster, bound):
     assert run.bound == bound
 
 
+def test_ranks_of_pat_bound_it():
+    """1,024 ranks, one per node: 2.9 ms of latency, 1.9 ms for 64 MiB at 0.75 of 46 GB/s."""
+    (run,) = runs("all_gather", 1024, [2**26], stride=8, forced=("pat",))
+    assert run.bound == "latency"
+
+
 def test_one_rank_takes_no_time():
     (run,) = runs("all_reduce", 1, [1e6])
     assert (run.time_s, run.bus_bytes_per_s) == (0.0, 0.0)
