@@ -139,9 +139,11 @@ def _runs(
     """Name of the cluster, and all lines."""
     from simulator.collective_runs import collective_runs
     from simulator.plan import ProcessGroup
+    from simulator.spec.collectives import check_switches
     from simulator.spec.hardware import load_cluster
 
     whole = load_cluster(name)
+    check_switches(forced, whole.name, whole.switches_reduce, "--algorithm")
     per_node = whole.node.num_devices
     chosen = groups or (per_node,)
     if min(chosen) < 2:

@@ -83,11 +83,11 @@ def collective_runs(
     network = _network_name(cluster, group, link)
     found: list[CollectiveRun] = []
     for payload in payloads:
-        times_s = _times_s(kind, payload, link)
-        own = [name for name in forced or cluster.collective_algorithms if name in times_s]
+        times_s = _times_s(cluster, kind, payload, link)
+        own = _among(forced or cluster.collective_algorithms, times_s)
         if forced and not own:
             raise _cannot(kind, link, forced, times_s)
-        own = own or [name for name in USUAL_ALGORITHMS if name in times_s]
+        own = own or _among(USUAL_ALGORITHMS, times_s)
         fastest = min(own, key=lambda name: times_s[name])
         found.append(
             CollectiveRun(
@@ -104,14 +104,26 @@ def collective_runs(
     return found
 
 
-def _times_s(kind: CollectiveKind, payload: float, link: GroupLink) -> dict[str, float]:
-    """Seconds of every algorithm that runs there."""
+def _times_s(
+    cluster: Cluster, kind: CollectiveKind, payload: float, link: GroupLink
+) -> dict[str, float]:
+    """Seconds of every algorithm that runs there, each under one name.
+
+    On a torus a library's rings are those along all axes (``group_link.on_torus``): ``torus``.
+    """
     times = {
         name: float(algorithm.time_s(kind, payload, link))
         for name, algorithm in ALGORITHMS.items()
-        if kind in algorithm.kinds
+        if kind in algorithm.kinds and (cluster.switches_reduce or not algorithm.in_switches)
     }
-    return {name: time_s for name, time_s in times.items() if math.isfinite(time_s)}
+    found = {name: time_s for name, time_s in times.items() if math.isfinite(time_s)}
+    return {name: found[name] for name in found if name != "ring" or "torus" not in found}
+
+
+def _among(names: Sequence[str], times_s: Mapping[str, float]) -> list[str]:
+    """Those of the names that run, as ``times_s`` calls them."""
+    called = ["torus" if name == "ring" and name not in times_s else name for name in names]
+    return [name for name in dict.fromkeys(called) if name in times_s]
 
 
 def _cannot(

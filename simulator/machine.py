@@ -298,6 +298,7 @@ class Cluster:
         slow_hosts: None where none were reported.
         fabric: how the network is wired; None for what ``torus`` or, without one, ``tiers`` say.
         collective_algorithms: what its collective library chooses among.
+        switches_reduce: its switches between nodes add (SHARP).
     """
 
     name: str
@@ -310,6 +311,7 @@ class Cluster:
     slow_hosts: SlowHosts | None = None
     fabric: NetworkWiring | None = None
     collective_algorithms: tuple[str, ...] = USUAL_ALGORITHMS
+    switches_reduce: bool = False
 
     @property
     def num_devices(self) -> int:

@@ -6,11 +6,11 @@ import dataclasses
 import math
 from itertools import pairwise
 
-from pydantic import field_validator
+from pydantic import StrictBool, field_validator
 
 from simulator.errors import SpecError
 from simulator.machine import USUAL_ALGORITHMS, Cluster, FabricTier, Node, SlowHosts, Torus
-from simulator.spec.collectives import Algorithms, NetworkSpec
+from simulator.spec.collectives import Algorithms, NetworkSpec, check_switches
 from simulator.spec.quantity import (
     MAX_DEVICES,
     AssumptionSpec,
@@ -110,6 +110,7 @@ class ClusterSpec(Spec):
     slow_hosts: SlowHostsSpec | None = None
     fabric: WiringSpec | None = None
     collective_algorithms: Algorithms = USUAL_ALGORITHMS
+    switches_reduce: Sourced[StrictBool] | None = None
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     @field_validator("tiers")
@@ -150,6 +151,8 @@ class ClusterSpec(Spec):
                 f"{count} nodes of kind '{node.name}', which has no NIC",
                 hint="ask for 1 node, or give the node NICs",
             )
+        reduces = self.switches_reduce is not None and self.switches_reduce.value
+        check_switches(self.collective_algorithms, self.name, reduces)
         torus = self.torus.build(count * node.num_devices) if self.torus else None
         fabric = self.fabric.build(torus) if self.fabric else None
         return Cluster(
@@ -163,6 +166,7 @@ class ClusterSpec(Spec):
             slow_hosts=self._slow_hosts(),
             fabric=fabric,
             collective_algorithms=self.collective_algorithms,
+            switches_reduce=reduces,
         )
 
     def _slow_hosts(self) -> SlowHosts | None:

@@ -17,6 +17,7 @@ from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import GROUPED, SHARDING, SHARDING_ALIASES
+from simulator.spec.collectives import check_switches
 from simulator.spec.echo import normalised_scenario
 from simulator.spec.exchange import build_exchange
 from simulator.spec.hardware import load_cluster
@@ -238,22 +239,27 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
         spec = validate(ClusterPreset, data, where)
         if spec.preset.endswith((".yaml", ".yml")):
             cluster = load_cluster(spec.preset, num_nodes=spec.nodes, base_dir=base_dir)
-            return _having(cluster, spec)
+            return _having(cluster, spec, where)
     except TrainsimError as error:
         raise error.at(where) from None
     try:
         # A bare name always means the shipped cluster, which is then read only once.
-        return _having(load_cluster(spec.preset, num_nodes=spec.nodes), spec)
+        cluster = load_cluster(spec.preset, num_nodes=spec.nodes)
     except UnknownNameError as error:
         raise error.at(f"{where}.preset") from None
     except TrainsimError as error:
         # The shipped file is right, so the number of nodes is not.
         raise type(error)(error.problem, where=f"{where}.nodes", hint=error.hint) from None
+    return _having(cluster, spec, where)
 
 
-def _having(cluster: Cluster, spec: ClusterPreset) -> Cluster:
-    algorithms = spec.collective_algorithms
-    return replace(cluster, collective_algorithms=algorithms) if algorithms else cluster
+def _having(cluster: Cluster, spec: ClusterPreset, where: str) -> Cluster:
+    names = spec.collective_algorithms
+    if not names:
+        return cluster
+    place = f"{where}.collective_algorithms"
+    check_switches(names, cluster.name, cluster.switches_reduce, place)
+    return replace(cluster, collective_algorithms=names)
 
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:
