@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-from simulator.errors import SpecError, UnknownNameError
+from simulator.errors import SpecError, UnknownNameError, as_written
 from simulator.machine import Accelerator, Cluster, Node
 from simulator.model import TransformerConfig, num_active_parameters, num_parameters
 from simulator.schedule.table import SCHEDULES
@@ -52,7 +52,7 @@ def check_file(path: Path) -> tuple[str, str]:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise SpecError(
-            f"{type(content).__name__} found where a mapping is needed",
+            f"{as_written(content)[:80]} is not a mapping",
             where=str(path),
             hint="a scenario or a hardware description is a mapping, 'key: value'",
         )

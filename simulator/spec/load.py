@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 from pydantic import BaseModel
 
 from simulator.auto_fit import fit_batch
-from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError
+from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError, as_written
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig
@@ -208,7 +208,7 @@ def _blame(error: TrainsimError, file: str, assignments: Sequence[Override]) -> 
     """Names the ``--set`` that caused an error, or had a part in it."""
     place = error.where.removeprefix(f"{file}: ").replace(": ", ".")
     for assignment in reversed(assignments):
-        shown = f"--set {assignment.path}={assignment.value}"[:120]
+        shown = f"--set {assignment.path}={assignment.shown}"[:120]
         if f"{place}.".startswith(f"{assignment.path}."):
             return type(error)(error.problem, where=shown, hint=error.hint)
         if f"{assignment.path}.".startswith(f"{place}."):
@@ -221,7 +221,7 @@ def _stack(data: Mapping[str, object], where: str, base_dir: Path) -> Stack:
     preset = data.get("preset")
     if not isinstance(preset, str):
         raise SpecError(
-            "'preset' is missing" if preset is None else f"{preset!r} is not a name",
+            "'preset' is missing" if preset is None else f"{as_written(preset)} is not a name",
             where=where,
             hint="name the stack to start from, for example 'preset: megatron-core-2024'",
         )
