@@ -139,10 +139,10 @@ def _runs(
     """Name of the cluster, and all lines."""
     from simulator.collective_runs import collective_runs
     from simulator.plan import ProcessGroup
+    from simulator.spec.any_cluster import load_any_cluster
     from simulator.spec.collectives import check_switches
-    from simulator.spec.hardware import load_cluster
 
-    whole = load_cluster(name)
+    whole = load_any_cluster(name)
     check_switches(forced, whole.name, whole.switches_reduce, "--algorithm")
     per_node = whole.node.num_devices
     chosen = groups or (per_node,)
@@ -159,7 +159,7 @@ def _runs(
     found: list[CollectiveRun] = []
     for size in chosen:
         nodes = -(-size * stride // per_node)
-        cluster = load_cluster(name, num_nodes=nodes)
+        cluster = load_any_cluster(name, num_nodes=nodes)
         group = ProcessGroup("dp", size, stride)
         found += collective_runs(cluster, kind, group, payloads, forced=forced)
     note_fabric(whole.assumptions)
