@@ -8,7 +8,7 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile
 from simulator.console import as_json as json_text
-from simulator.console import busy, examples, guarded, show
+from simulator.console import busy, examples, guarded, note_fabric, show
 from simulator.outputs import checked_outputs
 
 
@@ -57,6 +57,7 @@ def show_cluster(
     loaded = load_any_cluster(cluster, num_nodes=nodes)
     with busy("sending"):
         losses = traffic_losses(loaded) if traffic else {}
+    note_fabric(loaded.assumptions)
     if as_json:
         record = {"traffic": traffic_record(losses)} if losses else {}
         typer.echo(json_text({**network_record(loaded), **record}))

@@ -201,6 +201,10 @@ def test_show_prints_and_draws(tmp_path: Path) -> None:
     assert "Inside a node" in page.read_text(encoding="utf-8")
     data = json.loads(CliRunner().invoke(app, ["show", "frontier", "--json"]).output)
     assert [level["count"] for level in data["levels"]] == [1, 74, 9408]
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: dgx-h100-superpod\nnum_nodes: {value: 4000, source: test}\n")
+    more = CliRunner().invoke(app, ["show", str(own)])
+    assert "note: core joins all 4,000 nodes at its oversubscription" in more.stderr
     wrong = CliRunner().invoke(app, ["show", "frontire"])
     assert wrong.exit_code == 2
 
