@@ -9,6 +9,7 @@ import typer
 from simulator.cli_options import AsJson, HtmlFile
 from simulator.console import as_json as json_text
 from simulator.console import busy, examples, guarded, note_fabric, show
+from simulator.errors import SpecError, TrainsimError
 from simulator.outputs import checked_outputs
 
 
@@ -54,7 +55,13 @@ def show_cluster(
     from simulator.views import table
 
     outputs = checked_outputs(None, html, cluster)
-    loaded = load_any_cluster(cluster, num_nodes=nodes)
+    loaded = load_any_cluster(cluster)
+    if nodes is not None:
+        # The cluster itself is right, so what is wrong now is their number.
+        try:
+            loaded = load_any_cluster(cluster, num_nodes=nodes)
+        except TrainsimError as error:
+            raise SpecError(error.problem, where="--nodes", hint=error.hint) from None
     with busy("sending"):
         losses = traffic_losses(loaded) if traffic else {}
     note_fabric(loaded.assumptions)

@@ -18,7 +18,7 @@ from simulator.machine import Accelerator, Cluster, Node
 from simulator.spec.accelerators import AcceleratorSpec
 from simulator.spec.clusters import ClusterSpec
 from simulator.spec.nodes import NodeSpec
-from simulator.spec.validate import validate
+from simulator.spec.validate import shown_value, validate
 from simulator.spec.yaml_file import find_data, read_yaml
 
 Kind = Literal["accelerators", "nodes", "clusters"]
@@ -158,7 +158,7 @@ def _read(kind: Kind, source: Description, base_dir: Path | None) -> _Resolved:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise SpecError(
-            f"{as_written(content)[:80]} is not a mapping",
+            f"{shown_value(content)} is not a mapping",
             where=str(path),
             hint="write keys and values, 'key: value'",
         )

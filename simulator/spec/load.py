@@ -28,7 +28,7 @@ from simulator.spec.stacks import load_stack
 from simulator.spec.tp_overlap import tp_overlap_defaults
 from simulator.spec.training import training_config
 from simulator.spec.validate import validate
-from simulator.spec.yaml_file import data_dir, read_yaml
+from simulator.spec.yaml_file import data_dir, near_files, read_yaml
 from simulator.stack import Stack
 
 
@@ -55,6 +55,8 @@ def find_scenario(name: str | Path) -> Path:
     begins = [known for known in list_scenarios() if path.stem and known.startswith(path.stem)]
     near = UnknownNameError.of("scenario", path.stem, list_scenarios()).hint
     hint = f"did you mean {' or '.join(begins)}?" if begins else near
+    if not begins and path.suffix in (".yaml", ".yml"):
+        hint = near_files(path) or hint
     raise UnknownNameError(
         f"there is no file and no shipped scenario '{str(name)[:80]}'", hint=hint
     )
@@ -106,9 +108,20 @@ def scenario_source(path: str | Path, overrides: Sequence[str] = ()) -> Scenario
     file = find_scenario(path)
     data = read_yaml(file)
     if isinstance(data, dict):
+        _check_is_scenario(cast("dict[str, object]", data), file)
         data = {"name": file.stem, **cast("dict[str, object]", data)}
     assignments = tuple(parse_override(text) for text in overrides)
     return ScenarioSource(data, str(file), file.parent, assignments)
+
+
+def _check_is_scenario(data: Mapping[str, object], file: Path) -> None:
+    """A description of a machine or of software is told from a scenario with a wrong key."""
+    if "model" not in data and {"extends", "node", "accelerator", "framework"} & data.keys():
+        raise SpecError(
+            "this describes a machine or a stack, not a scenario",
+            where=str(file),
+            hint=f"name it in a scenario, for example 'cluster: {{preset: {file.name}}}'",
+        )
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:

@@ -50,7 +50,7 @@ def _as_spec_error(
     path = _path(problem["loc"], data)
     place = f"{where}: {path}" if path else where
     name = str(problem["loc"][-1]) if problem["loc"] else ""
-    value = _shown(problem["input"])
+    value = shown_value(problem["input"])
     context: dict[str, object] = problem.get("ctx", {})
     cause = context.get("error")
     message = problem["msg"].removeprefix("Value error, ")
@@ -65,7 +65,7 @@ def _as_spec_error(
             tag = _descend(problem["input"], key)[1]
             near = _nearest(as_written(tag), re.findall(r"'([^']*)'", expected))
             return SpecError(
-                f"{_shown(tag)} is not one of {expected}", where=f"{place}.{key}", hint=near
+                f"{shown_value(tag)} is not one of {expected}", where=f"{place}.{key}", hint=near
             )
         case "union_tag_not_found":
             key = str(context["discriminator"]).strip("'")
@@ -94,7 +94,8 @@ def _as_spec_error(
             return SpecError(f"{name or 'value'} {text}, got {value}", where=place)
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """A wrong value as a message repeats it: text in quotes, all else as YAML, both cut short."""
     text = f"'{value}'" if isinstance(value, str) else as_written(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
