@@ -9,7 +9,7 @@ import typer
 from simulator.cli_options import AsJson, HtmlFile, TableFiles, option_value
 from simulator.console import as_json as json_text
 from simulator.console import examples, guarded, note_fabric, show
-from simulator.errors import SpecError, UnknownNameError
+from simulator.errors import SpecError, TrainsimError, UnknownNameError
 from simulator.outputs import checked_outputs
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ DEFAULT_SIZES: Final = "1KiB:4GiB:x8"
 ONE_SIZE: Final = "1GiB"
 """Of a scan over ranks."""
 MAX_LINES: Final = 1000
+MAX_BYTES: Final = 2.0**60
+"""More than a million devices hold."""
 
 
 def register(app: typer.Typer) -> None:
@@ -81,7 +83,9 @@ def collective(
         raise SpecError(
             "--compare shows every algorithm", where="--algorithm", hint="leave one of both out"
         )
-    forced = option_value("--algorithm", algorithm, lambda t: known_algorithms(parse_words(t)))
+    forced = option_value(
+        "--algorithm", algorithm, lambda t: known_algorithms(parse_words(t.lower()))
+    )
     name, found = _runs(cluster, known, groups, stride, payloads, forced or ())
     records = [collective_record(one) for one in found]
     heading = title(known, name, stride, forced or ())
@@ -116,7 +120,12 @@ def _payloads(text: str) -> list[float]:
         named = (f"{end} B" if end.strip().isdigit() else end for end in ends[:2])
         first, *more = (parse_quantity(end, "bytes", example="1GiB") for end in named)
         factor = ends[2].strip().removeprefix("x") if more else "2"
-        if first < 1 or not factor.isdigit() or int(factor) < 2 or (more and more[0] < first):
+        if not 1 <= first <= MAX_BYTES:
+            raise SpecError(
+                f"'{part[:40]}' is no size of 1 byte to {MAX_BYTES / 2**60:,.0f} EiB",
+                hint="write 1GiB, or 1KiB:1GiB:x4",
+            )
+        if not factor.isdigit() or int(factor) < 2 or (more and more[0] < first):
             raise SpecError(
                 f"'{part[:40]}' is no range of sizes",
                 hint="write the smallest, the largest and a factor of 2 or more: 1KiB:1GiB:x4",
@@ -139,9 +148,11 @@ def _runs(
     """Name of the cluster, and all lines."""
     from simulator.collective_runs import collective_runs
     from simulator.plan import ProcessGroup
-    from simulator.spec.hardware import load_cluster
+    from simulator.spec.any_cluster import load_any_cluster
+    from simulator.spec.collectives import check_switches
 
-    whole = load_cluster(name)
+    whole = load_any_cluster(name)
+    check_switches(forced, whole.name, whole.switches_reduce, "--algorithm")
     per_node = whole.node.num_devices
     chosen = groups or (per_node,)
     if min(chosen) < 2:
@@ -157,7 +168,11 @@ def _runs(
     found: list[CollectiveRun] = []
     for size in chosen:
         nodes = -(-size * stride // per_node)
-        cluster = load_cluster(name, num_nodes=nodes)
+        try:
+            cluster = load_any_cluster(name, num_nodes=nodes)
+        except TrainsimError as error:
+            needs = f"{size:,} ranks, {stride} apart, need {nodes:,} nodes: {error.problem}"
+            raise SpecError(needs, where="--ranks", hint=error.hint) from None
         group = ProcessGroup("dp", size, stride)
         found += collective_runs(cluster, kind, group, payloads, forced=forced)
     note_fabric(whole.assumptions)

@@ -8,7 +8,8 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile
 from simulator.console import as_json as json_text
-from simulator.console import busy, examples, guarded, show
+from simulator.console import busy, examples, guarded, note_fabric, show
+from simulator.errors import SpecError, TrainsimError
 from simulator.outputs import checked_outputs
 
 
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
             "show dgx-h100-superpod --nodes 64 --html network.html    with drawings",
             "show meta-h100-roce-24k --nodes 512 --traffic    what hashing costs",
             "show my-cluster.yaml --json",
+            "show llama3-405b-16384    the nodes that a scenario takes",
         ),
     )(show_cluster)
 
@@ -29,7 +31,10 @@ def register(app: typer.Typer) -> None:
 def show_cluster(
     cluster: Annotated[
         str,
-        typer.Argument(help="A cluster file, or the name of a shipped one.", show_default=False),
+        typer.Argument(
+            help="A cluster, or a scenario that runs on one: a file, or a name.",
+            show_default=False,
+        ),
     ],
     nodes: Annotated[
         int | None, typer.Option(help="The first so many of its nodes; else all.", min=1)
@@ -46,13 +51,20 @@ def show_cluster(
     """Show how a cluster is wired: tiers, groups, and the links inside a node."""
     from simulator.report.network import network_record, network_rows
     from simulator.report.network_traffic import traffic_losses, traffic_record, traffic_rows
-    from simulator.spec.hardware import load_cluster
+    from simulator.spec.any_cluster import load_any_cluster
     from simulator.views import table
 
     outputs = checked_outputs(None, html, cluster)
-    loaded = load_cluster(cluster, num_nodes=nodes)
+    loaded = load_any_cluster(cluster)
+    if nodes is not None:
+        # The cluster itself is right, so what is wrong now is their number.
+        try:
+            loaded = load_any_cluster(cluster, num_nodes=nodes)
+        except TrainsimError as error:
+            raise SpecError(error.problem, where="--nodes", hint=error.hint) from None
     with busy("sending"):
         losses = traffic_losses(loaded) if traffic else {}
+    note_fabric(loaded.assumptions)
     if as_json:
         record = {"traffic": traffic_record(losses)} if losses else {}
         typer.echo(json_text({**network_record(loaded), **record}))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from simulator.cost.collective import ALGORITHMS, CollectiveKind, bus_bytes, weighs_rings
+from simulator.cost.collective.terms import Part, times_without_s
 from simulator.errors import PlanError
 from simulator.machine import USUAL_ALGORITHMS, Cluster, GroupLink
 from simulator.plan import ProcessGroup
@@ -21,16 +22,6 @@ KINDS: Final[tuple[CollectiveKind, ...]] = (
     "broadcast",
 )
 _NOTHING: Final = "-"
-_TIMES: Final = (
-    "_base_s",
-    "_hop_s",
-    "_message_s",
-    "_chunk_s",
-    "_way_s",
-    "_s_per_byte",
-    "_handshake_s",
-)
-"""Endings of the fields of ``GroupLink`` that are start-ups and steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +83,11 @@ def collective_runs(
     network = _network_name(cluster, group, link)
     found: list[CollectiveRun] = []
     for payload in payloads:
-        times_s = _times_s(kind, payload, link)
-        own = [name for name in forced or _weighed(kind, link) if name in times_s]
+        times_s = _times_s(cluster, kind, payload, link)
+        own = _among(forced or _weighed(kind, link), times_s)
         if forced and not own:
             raise _cannot(kind, link, forced, times_s)
-        own = own or [name for name in USUAL_ALGORITHMS if name in times_s]
+        own = own or _among(USUAL_ALGORITHMS, times_s)
         fastest = min(own, key=lambda name: times_s[name])
         found.append(
             CollectiveRun(
@@ -119,14 +110,26 @@ def _weighed(kind: CollectiveKind, link: GroupLink) -> list[str]:
     return [name for name in link.algorithms if name != "ring" or rings]
 
 
-def _times_s(kind: CollectiveKind, payload: float, link: GroupLink) -> dict[str, float]:
-    """Seconds of every algorithm that runs there."""
+def _times_s(
+    cluster: Cluster, kind: CollectiveKind, payload: float, link: GroupLink
+) -> dict[str, float]:
+    """Seconds of every algorithm that runs there, each under one name.
+
+    On a torus a library's rings are those along all axes (``group_link.on_torus``): ``torus``.
+    """
     times = {
         name: float(algorithm.time_s(kind, payload, link))
         for name, algorithm in ALGORITHMS.items()
-        if kind in algorithm.kinds
+        if kind in algorithm.kinds and (cluster.switches_reduce or not algorithm.in_switches)
     }
-    return {name: time_s for name, time_s in times.items() if math.isfinite(time_s)}
+    found = {name: time_s for name, time_s in times.items() if math.isfinite(time_s)}
+    return {name: found[name] for name in found if name != "ring" or "torus" not in found}
+
+
+def _among(names: Sequence[str], times_s: Mapping[str, float]) -> list[str]:
+    """Those of the names that run, as ``times_s`` calls them."""
+    called = ["torus" if name == "ring" and name not in times_s else name for name in names]
+    return [name for name in dict.fromkeys(called) if name in times_s]
 
 
 def _cannot(
@@ -147,25 +150,13 @@ def _bound(
     """Which of latency, links in the node and network would save most if it cost nothing."""
     if link.size == 1:
         return _NOTHING
-    names = [field.name for field in fields(GroupLink)]
-    finite = [name for name in names if 0.0 < _number(link, name) < math.inf]
-    rates = [name for name in finite if name.endswith("_bytes_per_s")]
-    relieved = {
-        "latency": {name: 0.0 for name in finite if name.endswith(_TIMES)},
-        "torus links" if link.torus_bytes_per_s else "links in the node": {
-            name: math.inf for name in rates if name != "network_bytes_per_s"
-        },
-        network: {"network_bytes_per_s": math.inf},
+    without_s = times_without_s(ALGORITHMS[algorithm], kind, payload, link)
+    names: dict[Part, str] = {
+        "latency": "latency",
+        "node": "torus links" if link.torus_bytes_per_s else "links in the node",
+        "network": network,
     }
-    times_s = {
-        what: float(ALGORITHMS[algorithm].time_s(kind, payload, replace(link, **changes)))
-        for what, changes in relieved.items()
-    }
-    return min(times_s, key=lambda what: times_s[what])
-
-
-def _number(link: GroupLink, name: str) -> float:
-    return math.inf if name == "algorithms" else float(getattr(link, name))
+    return names[min(without_s, key=lambda part: float(without_s[part]))]
 
 
 def _network_name(cluster: Cluster, group: ProcessGroup, link: GroupLink) -> str:

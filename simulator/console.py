@@ -117,6 +117,8 @@ def note_fabric(assumptions: Iterable[Assumption]) -> None:
     for taken in assumptions:
         if taken.name == "fabric":
             typer.echo(f"note: fabric {taken.value}; {taken.source}", err=True)
+        if taken.name == "tiers of all nodes":
+            typer.echo(f"note: {taken.value}; {taken.source}", err=True)
 
 
 def write(path: Path, content: str | bytes) -> None:

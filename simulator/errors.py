@@ -15,7 +15,27 @@ exception.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+
+def as_written(value: object) -> str:
+    """A value as YAML says it on one line, for messages: ``null``, ``true``, ``{a: [1, b]}``."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float() if not math.isfinite(value):
+            return str(value).replace("inf", ".inf").replace("nan", ".nan")
+        case Mapping():
+            pairs = cast("Mapping[object, object]", value).items()
+            return f"{{{', '.join(f'{as_written(k)}: {as_written(v)}' for k, v in pairs)}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(as_written, cast('Iterable[object]', value)))}]"
+        case _:
+            return str(value)
 
 
 class TrainsimError(ValueError):

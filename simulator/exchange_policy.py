@@ -40,7 +40,7 @@ WIRE_BYTES: Final[Mapping[WireName, float]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wan:
+class SiteLink:
     """What joins the sites of the workers, where that is not the cluster's own network.
 
     Attributes:
@@ -82,7 +82,7 @@ class Exchange:
     fragments: int = 1
     overlap_steps: int = 0
     by_layer: bool = False
-    wan: Wan | None = None
+    wan: SiteLink | None = None
     warm_up_share: float = 0.0
     rank: int = 4
     share: float = 0.01

@@ -304,6 +304,7 @@ class Cluster:
         slow_hosts: None where none were reported.
         fabric: how the network is wired; None for what ``torus`` or, without one, ``tiers`` say.
         collective_algorithms: what its collective library chooses among.
+        switches_reduce: its switches between nodes add (SHARP).
     """
 
     name: str
@@ -316,6 +317,7 @@ class Cluster:
     slow_hosts: SlowHosts | None = None
     fabric: NetworkWiring | None = None
     collective_algorithms: tuple[str, ...] = USUAL_ALGORITHMS
+    switches_reduce: bool = False
 
     @property
     def num_devices(self) -> int:
@@ -343,6 +345,8 @@ class GroupLink:
             once, and over one after another; 0 off a torus.
         torus_way_s: latency of its longest way.
         algorithms: what the library chooses among; the same in all columns of a batch.
+        pat_rank_s: p, per rank of a PAT; 2.8 us, "still a linear part" (NVIDIA/nccl v2.30.7,
+            src/graph/tuning.cc).
     """
 
     size: Numeric
@@ -380,6 +384,7 @@ class GroupLink:
     algorithms: tuple[str, ...] = USUAL_ALGORITHMS
     network_eager_s_per_byte: Numeric = 0.0
     network_handshake_s: Numeric = 0.0
+    pat_rank_s: Numeric = 2.8e-6
 
 
 @dataclass(frozen=True, slots=True)

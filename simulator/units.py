@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from simulator.errors import SpecError
+from simulator.errors import SpecError, as_written
 
 _DECIMAL: Final = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY: Final = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
@@ -59,8 +59,8 @@ def parse_quantity(text: object, dimension: str, *, example: str = "") -> float:
     example = example or _EXAMPLES[dimension]
     if not isinstance(text, str):
         raise SpecError(
-            f"{text!r} has no unit",
-            hint=f"write a {dimension} with its unit, for example '{example}'",
+            f"{as_written(text)} has no unit",
+            hint=f"write it with its unit, for example '{example}'",
         )
     match = _QUANTITY.match(text)
     if match is None:

@@ -39,6 +39,26 @@ def test_compare_marks_what_the_library_takes() -> None:
     assert line.count("*") == 1
 
 
+def test_a_torus_lists_what_differs() -> None:
+    """There a ring is the rings along all axes: one column, marked where a library takes rings."""
+    pod = ("--cluster", "tpu-v4-pod", "--ranks", "64", "--bytes", "1MiB")
+    header, line = run("all_reduce", *pod, "--compare").output.splitlines()[2:4]
+    assert header.split()[3:] == ["torus", "bucket"]
+    assert line.split()[6] == "*"  # behind 64, 16, 1 MiB and the time of the torus
+    for algorithm in ((), ("--algorithm", "ring"), ("--algorithm", "torus")):
+        assert run("all_reduce", *pod, *algorithm).output.splitlines()[3].split()[10] == "torus"
+    assert run("broadcast", *pod).output.splitlines()[3].split()[10] == "ring"
+
+
+def test_switches_that_do_not_add_have_no_collnet() -> None:
+    tcp = ("--cluster", "v100-4-pcie-tcp-cluster", "--ranks", "64", "--bytes", "1GiB")
+    assert "collnet" not in run("all_reduce", *tcp, "--compare").output
+    refused = run("all_reduce", *tcp, "--algorithm", "ring,collnet")
+    assert refused.exit_code == 2
+    assert "'collnet' adds inside the switches" in refused.stderr
+    assert "at --algorithm" in refused.stderr
+
+
 def test_files(tmp_path: Path) -> None:
     page, rows = tmp_path / "x.html", tmp_path / "x.csv"
     scan = (*POD, "--ranks", "8:512:x8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from simulator.cost.collective import CollectiveKind, bus_bytes
-from simulator.exchange_policy import Wan
+from simulator.exchange_policy import SiteLink
 from simulator.machine import GroupLink
 from simulator.numeric import as_float
 from simulator.workload.data_moves import Move, network_bytes
@@ -51,7 +51,7 @@ class Between:
     ranks_per_worker: int
     server_bytes_per_s: float
     context: PriceContext
-    wan: Wan | None = None
+    wan: SiteLink | None = None
 
     def collective(self, kind: CollectiveKind, payload_bytes: float) -> Sent:
         """A collective of the ranks in one place of every worker, all places at once.

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Final, get_args
 
 from simulator.errors import SpecError, UnknownNameError
-from simulator.plan import RecomputeMode
+from simulator.plan import Recompute, RecomputeMode
 from simulator.planning.variant import Job, Prediction, Progress, attempt, check_any_runs, silent
 from simulator.scenario import Scenario
 from simulator.sharding import SHARDING, SHARDING_ALIASES
@@ -120,15 +120,30 @@ def _check_names(axes: Axes) -> None:
 
 
 def _recomputing(scenario: Scenario, axes: Axes) -> dict[str, str]:
-    """What a table says of recomputation -> what is assigned; empty where it stays as written."""
+    """What a table says of recomputation -> what is assigned; empty where it stays as written.
+
+    Beside numbers of layers, the job's own way stays in the table, and so do the queries, keys and
+    values that it keeps.
+    """
+    own = scenario.training.recompute
     values = {mode: mode for mode in axes.recompute}
     if axes.recompute_layers:
         most = scenario.model.num_layers // scenario.plan.num_stages
         counts = {round(most * part / (LAYER_COUNTS - 1)) for part in range(LAYER_COUNTS)}
-        some = sorted(counts - {0, most})
-        partly = {f"full, {n} layers": f"{{mode: full, num_layers: {n}}}" for n in some}
-        values |= {"none": "none"} | partly | {"full": "full"}
-    return values or {scenario.training.recompute.mode: ""}
+        kept = ", keeps_qkv: true" if own.keeps_qkv else ""
+        partly = {
+            f"full, {n} layers": f"{{mode: full, num_layers: {n}{kept}}}"
+            for n in sorted(counts - {0, most})
+        }
+        layers = {"none": "none"} | partly | {"full": f"{{mode: full{kept}}}"}
+        values = ({} if values or _named(own) in layers else {_named(own): ""}) | values | layers
+    return values or {_named(own): ""}
+
+
+def _named(recompute: Recompute) -> str:
+    """As a table says it."""
+    some = "" if recompute.num_layers is None else f", {recompute.num_layers} layers"
+    return f"{recompute.mode}{some}"
 
 
 def _batch(scenario: Scenario, seq_length: int, axes: Axes) -> int:

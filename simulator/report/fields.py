@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from simulator.errors import SpecError
+from simulator.errors import SpecError, as_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +99,4 @@ def _number(value: object, where: str) -> float:
 
 
 def _wrong(value: object, expected: str, where: str) -> SpecError:
-    return SpecError(f"{str(value)[:80]!r} is not {expected}", where=where)
+    return SpecError(f"'{as_written(value)[:80]}' is not {expected}", where=where)

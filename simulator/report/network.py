@@ -2,110 +2,65 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.machine import Cluster, Node
-from simulator.numeric import ceil_div
 from simulator.report.breakdown import seconds
+from simulator.report.levels import Level, LevelLinks, levels
 from simulator.units import format_si
-from simulator.wiring import (
-    DragonflyWiring,
-    GraphWiring,
-    PodsWiring,
-    TorusWiring,
-    TreeWiring,
-    WanWiring,
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One level of the network.
-
-    Attributes:
-        name: of a group of it: ``spine``, ``node``.
-        count: groups of the level in the cluster.
-        holds: what one holds.
-        links: how what it holds is joined.
-    """
-
-    name: str
-    count: int
-    holds: str
-    links: str
-
-
-def levels(cluster: Cluster) -> list[Level]:
-    """The levels of a cluster from the top down; the last is a node."""
-    node = cluster.node
-    nics = f"{node.num_nics} x NIC of {_rate(node.nic_bytes_per_s)}" if node.num_nics else "no NIC"
-    own = Level("node", cluster.num_nodes, f"{node.num_devices} x {node.accelerator.name}", nics)
-    if cluster.torus is not None and isinstance(cluster.fabric, TorusWiring | PodsWiring | None):
-        return [*_pods(cluster), own]
-    if cluster.num_nodes == 1:
-        return [own]
-    match cluster.fabric:
-        case GraphWiring(links):
-            return [Level("graph", 1, f"{cluster.num_nodes:,} nodes", f"{len(links):,} links"), own]
-        case WanWiring(nodes, rate, latency_s):
-            sites = ceil_div(cluster.num_nodes, nodes)
-            words = f"{_rate(rate)} and {seconds(latency_s)} between each two sites"
-            return [
-                Level("wan", 1, f"{sites:,} sites of {nodes:,} nodes", words),
-                *_tree(cluster),
-                own,
-            ]
+def holds_words(level: Level) -> str:
+    """What a group of a level holds."""
+    links = level.links
+    match links.kind:
+        case "torus":
+            twisted = "twisted " if links.twisted else ""
+            return f"a {twisted}torus of {' x '.join(map(str, links.shape or ()))} devices"
+        case "wan":
+            return f"{level.holds_count:,} sites of {links.nodes_per_site or 0:,} nodes"
+        case "graph":
+            return f"{level.holds_count:,} nodes"
         case _:
-            return [*_tree(cluster), own]
+            return f"{level.holds_count:,} x {level.holds}"
 
 
-def _tree(cluster: Cluster) -> list[Level]:
-    """Tiers from the top down."""
-    found: list[Level] = []
-    below, name = 1, "node"
-    injected = cluster.node.num_nics * cluster.node.nic_bytes_per_s
-    wiring = cluster.fabric
-    for index, tier in enumerate(cluster.tiers):
-        size = min(tier.nodes_per_group, cluster.num_nodes)
-        inside = ceil_div(size, below)
-        holds = f"{inside:,} x {name}"
-        width = f"{_rate(injected / tier.oversubscription)} per node"
-        ratio = (
-            "" if tier.oversubscription == 1 else f", {tier.oversubscription:g} : 1 oversubscribed"
-        )
-        links = f"{width}{ratio}, {seconds(tier.hop_s)}"
-        if index == 0 and isinstance(wiring, TreeWiring) and wiring.rail_optimised:
-            links = f"{cluster.node.num_nics} rails, {links}"
-        if isinstance(wiring, DragonflyWiring):
-            links = _dragonfly(wiring, cluster, index, links)
-        found.append(
-            Level(tier.name, ceil_div(cluster.num_nodes, tier.nodes_per_group), holds, links)
-        )
-        below, name = tier.nodes_per_group, tier.name
-    return found[::-1]
+def links_words(level: Level) -> str:
+    """How what a level holds is joined."""
+    links = level.links
+    one = _rate(links.link_bandwidth_bytes_per_s or 0.0)
+    late = seconds(links.latency_s or 0.0)
+    match links.kind:
+        case "nics":
+            return f"{links.count} x NIC of {one}" if links.count else "no NIC"
+        case "graph":
+            return f"{links.count or 0:,} links"
+        case "wan":
+            return f"{one} and {late} between each two sites"
+        case "torus":
+            return f"{one} per link, {late}, {_around(links)}"
+        case "dragonfly_global":
+            return f"{links.count} x {one} between each two, {links.routing} routing"
+        case "dragonfly_group":
+            return f"{links.switches} switches, all joined by {one}, {_through(links)}, {late}"
+        case "rails":
+            return f"{links.rails} rails, {_through(links)}, {late}"
+        case "tree":
+            return f"{_through(links)}, {late}"
 
 
-def _dragonfly(wiring: DragonflyWiring, cluster: Cluster, index: int, links: str) -> str:
-    rate = _rate(cluster.node.nic_bytes_per_s)
-    if index == 0:
-        return f"{wiring.switches_per_group} switches, all joined by {rate}, {links}"
-    return f"{wiring.global_links} x {rate} between each two, {wiring.routing} routing"
+def _through(links: LevelLinks) -> str:
+    """What a node gets through a tier."""
+    width = f"{_rate(links.node_bandwidth_bytes_per_s or 0.0)} per node"
+    ratio = links.oversubscription
+    return width if ratio == 1 else f"{width}, {ratio:g} : 1 oversubscribed"
 
 
-def _pods(cluster: Cluster) -> list[Level]:
-    torus, wiring = cluster.torus, cluster.fabric
-    assert torus is not None, "only clusters with a torus have pods"
-    shape = wiring.shape if isinstance(wiring, PodsWiring) else torus.shape
-    pods = ceil_div(cluster.num_devices, math.prod(shape))
-    twisted = "twisted " if isinstance(wiring, TorusWiring) and wiring.twisted else ""
-    wraps = torus.wraps or (True,) * len(shape)
-    around = "wraps around" if all(wraps) else f"wraps on {sum(wraps)} of {len(wraps)} axes"
-    links = f"{_rate(torus.link_bytes_per_s)} per link, {seconds(torus.hop_s)}, {around}"
-    box = Level("pod", pods, f"a {twisted}torus of {' x '.join(map(str, shape))} devices", links)
-    return [box] if pods == 1 else [*_tree(cluster), box]
+def _around(links: LevelLinks) -> str:
+    wraps = links.wraps or ()
+    return "wraps around" if all(wraps) else f"wraps on {sum(wraps)} of {len(wraps)} axes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +94,9 @@ def kind_of(part: str) -> str:
 
 def network_rows(cluster: Cluster) -> list[tuple[str, str, str, str]]:
     """Levels, then the links inside a node, each as words."""
-    rows = [(one.name, f"{one.count:,}", one.holds, one.links) for one in levels(cluster)]
+    rows = [
+        (one.name, f"{one.count:,}", holds_words(one), links_words(one)) for one in levels(cluster)
+    ]
     rows += [
         (
             f"  {one.kinds}",
@@ -153,14 +110,12 @@ def network_rows(cluster: Cluster) -> list[tuple[str, str, str, str]]:
 
 
 def network_record(cluster: Cluster) -> Mapping[str, object]:
-    """The same as JSON data."""
+    """Levels, and every link inside a node, in names, counts and SI units."""
     return {
         "cluster": cluster.name,
+        "nodes": cluster.num_nodes,
         "devices": cluster.num_devices,
-        "levels": [
-            {"name": one.name, "count": one.count, "holds": one.holds, "links": one.links}
-            for one in levels(cluster)
-        ],
+        "levels": [one.to_json() for one in levels(cluster)],
         "node": [
             {
                 "a": edge.a,

@@ -6,7 +6,8 @@ from typing import Final
 
 from simulator.machine import Cluster, Edge, Node
 from simulator.report.breakdown import seconds
-from simulator.report.network import Level, kind_of, levels
+from simulator.report.levels import Level, levels
+from simulator.report.network import holds_words, kind_of, links_words
 from simulator.report.svg import WIDTH, element, escape, figure, line, rect, text
 from simulator.units import format_si
 from simulator.wiring import DragonflyWiring
@@ -41,7 +42,9 @@ def network_drawing(cluster: Cluster) -> str:
             marks += _branches(shown[index - 1], level, y)
         joined_directly = isinstance(cluster.fabric, DragonflyWiring) and index == 1
         marks += _level(level, y, all_joined=joined_directly)
-    words = "; ".join(f"{one.count} {one.name}: {one.holds}, {one.links}" for one in shown)
+    words = "; ".join(
+        f"{one.count} {one.name}: {holds_words(one)}, {links_words(one)}" for one in shown
+    )
     return figure(height, f"Network of {cluster.name}", *marks, detail=words)
 
 
@@ -58,8 +61,9 @@ def _box_width(count: int) -> float:
 
 def _level(level: Level, y: float, *, all_joined: bool) -> list[str]:
     width = _box_width(level.count)
-    title = f"{level.holds}, {level.links}"
-    words = f"{level.count:,} x {level.name}: {level.holds}; {level.links}"
+    holds, links = holds_words(level), links_words(level)
+    title = f"{holds}, {links}"
+    words = f"{level.count:,} x {level.name}: {holds}; {links}"
     marks: list[str] = []
     places = _places(level.count)
     if all_joined:

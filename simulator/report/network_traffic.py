@@ -51,5 +51,11 @@ def traffic_rows(losses: Mapping[str, PermutationLoss]) -> list[tuple[str, str, 
 def traffic_record(losses: Mapping[str, PermutationLoss]) -> list[Mapping[str, object]]:
     """The same as JSON data."""
     return [
-        {"paths": way, "slowest": loss.slowest, "mean": loss.mean} for way, loss in losses.items()
+        {
+            "spreading": _WAYS[way][0],
+            "connections": _WAYS[way][1],
+            "slowest_slowdown": loss.slowest,
+            "mean_slowdown": loss.mean,
+        }
+        for way, loss in losses.items()
     ]

@@ -16,6 +16,7 @@ from simulator.spec.hardware import load_accelerator, load_cluster, load_node
 from simulator.spec.load import list_scenarios, load_scenario
 from simulator.spec.models import ModelInput, load_model, model_presets
 from simulator.spec.stacks import load_stack
+from simulator.spec.validate import shown_value
 from simulator.spec.yaml_file import list_data, read_yaml
 from simulator.stack import Stack
 from simulator.units import format_si
@@ -52,7 +53,7 @@ def check_file(path: Path) -> tuple[str, str]:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise SpecError(
-            f"{type(content).__name__} found where a mapping is needed",
+            f"{shown_value(content)} is not a mapping",
             where=str(path),
             hint="a scenario or a hardware description is a mapping, 'key: value'",
         )

@@ -5,12 +5,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from itertools import pairwise
+from typing import Final
 
-from pydantic import field_validator
+from pydantic import StrictBool, field_validator
 
 from simulator.errors import SpecError
-from simulator.machine import USUAL_ALGORITHMS, Cluster, FabricTier, Node, SlowHosts, Torus
-from simulator.spec.collectives import Algorithms, NetworkSpec
+from simulator.machine import (
+    USUAL_ALGORITHMS,
+    Assumption,
+    Cluster,
+    FabricTier,
+    Node,
+    SlowHosts,
+    Torus,
+)
+from simulator.spec.collectives import Algorithms, NetworkSpec, check_switches
 from simulator.spec.quantity import (
     MAX_DEVICES,
     AssumptionSpec,
@@ -26,6 +35,10 @@ from simulator.spec.quantity import (
 )
 from simulator.spec.validate import Spec
 from simulator.spec.wirings import WiringSpec, wiring_assumptions
+from simulator.wiring import NetworkWiring, WanWiring
+
+STRETCHED: Final = "tiers of all nodes"
+"""Assumption that says what joins nodes beyond the tiers that were given."""
 
 
 class FabricTierSpec(Spec):
@@ -110,6 +123,7 @@ class ClusterSpec(Spec):
     slow_hosts: SlowHostsSpec | None = None
     fabric: WiringSpec | None = None
     collective_algorithms: Algorithms = USUAL_ALGORITHMS
+    switches_reduce: Sourced[StrictBool] | None = None
     assumptions: tuple[AssumptionSpec, ...] = ()
 
     @field_validator("tiers")
@@ -150,6 +164,8 @@ class ClusterSpec(Spec):
                 f"{count} nodes of kind '{node.name}', which has no NIC",
                 hint="ask for 1 node, or give the node NICs",
             )
+        reduces = self.switches_reduce is not None and self.switches_reduce.value
+        check_switches(self.collective_algorithms, self.name, reduces)
         torus = self.torus.build(count * node.num_devices) if self.torus else None
         fabric = self.fabric.build(torus) if self.fabric else None
         return Cluster(
@@ -159,15 +175,35 @@ class ClusterSpec(Spec):
             tiers=self._tiers(count),
             network=self.network.curve(),
             torus=torus,
-            assumptions=assumptions(self.assumptions) + wiring_assumptions(fabric),
+            assumptions=(
+                *assumptions(self.assumptions),
+                *wiring_assumptions(fabric),
+                *self._stretched(count, fabric),
+            ),
             slow_hosts=self._slow_hosts(),
             fabric=fabric,
             collective_algorithms=self.collective_algorithms,
+            switches_reduce=reduces,
         )
 
     def _slow_hosts(self) -> SlowHosts | None:
         slow = self.slow_hosts
         return SlowHosts(slow.share.value, slow.forward.value) if slow else None
+
+    def _stretched(self, num_nodes: int, fabric: NetworkWiring | None) -> tuple[Assumption, ...]:
+        """What is taken of the network above the nodes where the tiers given do not reach."""
+        joined = num_nodes
+        if isinstance(fabric, WanWiring):
+            joined = min(num_nodes, fabric.nodes_per_site)
+        reach = self.tiers[-1].nodes_per_group if self.tiers else 1
+        if joined <= reach:
+            return ()
+        if not self.tiers:
+            what = f"one network of full bisection joins all {joined:,} nodes"
+            return (Assumption(STRETCHED, what, "no tiers given"),)
+        top = self.tiers[-1].name
+        what = f"{top} joins all {joined:,} nodes at its oversubscription"
+        return (Assumption(STRETCHED, what, f"no tier above {top}, which is of {reach:,} nodes"),)
 
     def _tiers(self, num_nodes: int) -> tuple[FabricTier, ...]:
         """Tiers up to the first that spans all nodes; the top one always does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import (
@@ -35,6 +36,25 @@ def known_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
             hint=f"name at least one, each once, of {', '.join(sorted(ALGORITHMS))}",
         )
     return names
+
+
+def check_switches(
+    names: Iterable[str], cluster: str, switches_reduce: bool, where: str = "collective_algorithms"
+) -> None:
+    """Checks that a cluster's switches add if an algorithm needs that.
+
+    Raises:
+        SpecError: if they do not, as far as its file says.
+    """
+    for name in names:
+        if ALGORITHMS[name].in_switches and not switches_reduce:
+            raise SpecError(
+                f"'{name}' adds inside the switches between nodes, and nothing says that those of "
+                f"cluster '{cluster}' can",
+                where=where,
+                hint=f"leave {name} out, or say so in the cluster's file: "
+                "'switches_reduce: {value: true, source: ...}'",
+            )
 
 
 def _one_or_many(names: object) -> object:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, Strict, StrictBool
 
-from simulator.exchange_policy import Exchange, OuterHome, PolicyName, Wan, WireName
+from simulator.exchange_policy import Exchange, OuterHome, PolicyName, SiteLink, WireName
 from simulator.machine import Cluster
 from simulator.spec.quantity import BytesPerSecond, Count, Fraction, FractionOrZero, Seconds
 from simulator.spec.validate import Spec
@@ -17,15 +17,15 @@ StepsOrZero = Annotated[int, Strict(), Field(ge=0, le=5000)]
 WarmUp = Annotated[FractionOrZero, Field(lt=1)]
 
 
-class WanSpec(Spec):
+class SiteLinkSpec(Spec):
     """What joins the sites of the workers: bandwidth of a site, latency of a message."""
 
     bandwidth: BytesPerSecond
     latency: Seconds = 0.0
 
-    def build(self) -> Wan:
+    def build(self) -> SiteLink:
         """The frozen form."""
-        return Wan(self.bandwidth, self.latency)
+        return SiteLink(self.bandwidth, self.latency)
 
 
 class EveryStepSpec(Spec):
@@ -38,7 +38,7 @@ class _WorkersSpec(Spec):
     """Workers that train by themselves; ``wire`` holds the elements that they exchange."""
 
     workers: Count | None = None
-    wan: WanSpec | None = None
+    wan: SiteLinkSpec | None = None
 
 
 class LocalSpec(_WorkersSpec):
@@ -106,7 +106,7 @@ class ParameterServerSpec(Spec):
     policy: Literal["parameter_server"]
     servers: Count = 1
     wire: WireName = "fp32"
-    wan: WanSpec | None = None
+    wan: SiteLinkSpec | None = None
 
 
 ExchangeSpec: TypeAlias = Annotated[

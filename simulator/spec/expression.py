@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from simulator.errors import SpecError
+from simulator.errors import SpecError, as_written
 
 Value: TypeAlias = int | float | str | bool | None
 Lookup: TypeAlias = Callable[[str], Value]
@@ -74,7 +74,7 @@ class Expression:
             raise SpecError(f"'{self.text}' divides by zero") from None
         except _WrongOperandError as error:
             raise SpecError(
-                f"'{self.text}' calculates with {error.value!r}, which is no number",
+                f"'{self.text}' calculates with {as_written(error.value)}, which is no number",
                 hint="compare words with == and != only",
             ) from None
 

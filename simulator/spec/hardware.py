@@ -13,12 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from simulator.errors import SpecError, TrainsimError
+from simulator.errors import SpecError, TrainsimError, as_written
 from simulator.machine import Accelerator, Cluster, Node
 from simulator.spec.accelerators import AcceleratorSpec
 from simulator.spec.clusters import ClusterSpec
 from simulator.spec.nodes import NodeSpec
-from simulator.spec.validate import validate
+from simulator.spec.validate import shown_value, validate
 from simulator.spec.yaml_file import find_data, read_yaml
 
 Kind = Literal["accelerators", "nodes", "clusters"]
@@ -133,7 +133,9 @@ def _resolve(
     if parent is None:
         return raw
     if not isinstance(parent, str):
-        raise SpecError(f"{parent!r} is not a name or a path", where=f"{raw.where}: extends")
+        raise SpecError(
+            f"{as_written(parent)} is not a name or a path", where=f"{raw.where}: extends"
+        )
     try:
         # A mapping has no file, so it can never be part of a circle: all inline names are equal.
         inline = isinstance(source, Mapping)
@@ -156,7 +158,7 @@ def _read(kind: Kind, source: Description, base_dir: Path | None) -> _Resolved:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise SpecError(
-            f"{type(content).__name__} found where a mapping is needed",
+            f"{shown_value(content)} is not a mapping",
             where=str(path),
             hint="write keys and values, 'key: value'",
         )

@@ -11,12 +11,13 @@ from typing import TypeAlias, cast
 from pydantic import BaseModel
 
 from simulator.auto_fit import fit_batch
-from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError
+from simulator.errors import PlanError, SpecError, TrainsimError, UnknownNameError, as_written
 from simulator.machine import Assumption, Cluster
 from simulator.model import TransformerConfig
 from simulator.plan import ParallelismPlan, TrainingConfig
 from simulator.scenario import Scenario, check
 from simulator.sharding import GROUPED, SHARDING, SHARDING_ALIASES
+from simulator.spec.collectives import check_switches
 from simulator.spec.echo import normalised_scenario
 from simulator.spec.exchange import build_exchange
 from simulator.spec.hardware import load_cluster
@@ -27,7 +28,7 @@ from simulator.spec.stacks import load_stack
 from simulator.spec.tp_overlap import tp_overlap_defaults
 from simulator.spec.training import training_config
 from simulator.spec.validate import validate
-from simulator.spec.yaml_file import data_dir, read_yaml
+from simulator.spec.yaml_file import data_dir, near_files, read_yaml
 from simulator.stack import Stack
 
 
@@ -54,6 +55,8 @@ def find_scenario(name: str | Path) -> Path:
     begins = [known for known in list_scenarios() if path.stem and known.startswith(path.stem)]
     near = UnknownNameError.of("scenario", path.stem, list_scenarios()).hint
     hint = f"did you mean {' or '.join(begins)}?" if begins else near
+    if not begins and path.suffix in (".yaml", ".yml"):
+        hint = near_files(path) or hint
     raise UnknownNameError(
         f"there is no file and no shipped scenario '{str(name)[:80]}'", hint=hint
     )
@@ -105,9 +108,20 @@ def scenario_source(path: str | Path, overrides: Sequence[str] = ()) -> Scenario
     file = find_scenario(path)
     data = read_yaml(file)
     if isinstance(data, dict):
+        _check_is_scenario(cast("dict[str, object]", data), file)
         data = {"name": file.stem, **cast("dict[str, object]", data)}
     assignments = tuple(parse_override(text) for text in overrides)
     return ScenarioSource(data, str(file), file.parent, assignments)
+
+
+def _check_is_scenario(data: Mapping[str, object], file: Path) -> None:
+    """A description of a machine or of software is told from a scenario with a wrong key."""
+    if "model" not in data and {"extends", "node", "accelerator", "framework"} & data.keys():
+        raise SpecError(
+            "this describes a machine or a stack, not a scenario",
+            where=str(file),
+            hint=f"name it in a scenario, for example 'cluster: {{preset: {file.name}}}'",
+        )
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -207,7 +221,7 @@ def _blame(error: TrainsimError, file: str, assignments: Sequence[Override]) -> 
     """Names the ``--set`` that caused an error, or had a part in it."""
     place = error.where.removeprefix(f"{file}: ").replace(": ", ".")
     for assignment in reversed(assignments):
-        shown = f"--set {assignment.path}={assignment.value}"[:120]
+        shown = f"--set {assignment.path}={assignment.shown}"[:120]
         if f"{place}.".startswith(f"{assignment.path}."):
             return type(error)(error.problem, where=shown, hint=error.hint)
         if f"{assignment.path}.".startswith(f"{place}."):
@@ -220,7 +234,7 @@ def _stack(data: Mapping[str, object], where: str, base_dir: Path) -> Stack:
     preset = data.get("preset")
     if not isinstance(preset, str):
         raise SpecError(
-            "'preset' is missing" if preset is None else f"{preset!r} is not a name",
+            "'preset' is missing" if preset is None else f"{as_written(preset)} is not a name",
             where=where,
             hint="name the stack to start from, for example 'preset: megatron-core-2024'",
         )
@@ -238,22 +252,27 @@ def _cluster(data: Mapping[str, object], where: str, base_dir: Path) -> Cluster:
         spec = validate(ClusterPreset, data, where)
         if spec.preset.endswith((".yaml", ".yml")):
             cluster = load_cluster(spec.preset, num_nodes=spec.nodes, base_dir=base_dir)
-            return _having(cluster, spec)
+            return _having(cluster, spec, where)
     except TrainsimError as error:
         raise error.at(where) from None
     try:
         # A bare name always means the shipped cluster, which is then read only once.
-        return _having(load_cluster(spec.preset, num_nodes=spec.nodes), spec)
+        cluster = load_cluster(spec.preset, num_nodes=spec.nodes)
     except UnknownNameError as error:
         raise error.at(f"{where}.preset") from None
     except TrainsimError as error:
         # The shipped file is right, so the number of nodes is not.
         raise type(error)(error.problem, where=f"{where}.nodes", hint=error.hint) from None
+    return _having(cluster, spec, where)
 
 
-def _having(cluster: Cluster, spec: ClusterPreset) -> Cluster:
-    algorithms = spec.collective_algorithms
-    return replace(cluster, collective_algorithms=algorithms) if algorithms else cluster
+def _having(cluster: Cluster, spec: ClusterPreset, where: str) -> Cluster:
+    names = spec.collective_algorithms
+    if not names:
+        return cluster
+    place = f"{where}.collective_algorithms"
+    check_switches(names, cluster.name, cluster.switches_reduce, place)
+    return replace(cluster, collective_algorithms=names)
 
 
 def _plan(spec: PlanSpec, cluster: Cluster, stack: Stack) -> ParallelismPlan:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
-from simulator.errors import SpecError
+from simulator.errors import SpecError, as_written
 from simulator.spec.yaml_file import parse_yaml
 
 SHORT_FORMS: Final[Mapping[str, str]] = {
@@ -25,10 +25,20 @@ _NULLS: Final = ("null", "~")
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One assignment: a dotted path and the value it gets."""
+    """One assignment: a dotted path and the value it gets.
+
+    Attributes:
+        text: the value as it was written; empty if no user wrote it.
+    """
 
     path: str
     value: object
+    text: str = field(default="", compare=False)
+
+    @property
+    def shown(self) -> str:
+        """The value, for messages."""
+        return self.text or as_written(self.value)
 
 
 def parse_override(text: str) -> Override:
@@ -48,9 +58,9 @@ def parse_override(text: str) -> Override:
         )
     # A document that holds only null counts as an empty file.
     if value.strip() in _NULLS:
-        return Override(path, None)
+        return Override(path, None, value.strip())
     try:
-        return Override(path, parse_yaml(value, where))
+        return Override(path, parse_yaml(value, where), value.strip())
     except SpecError as error:
         hint = error.hint or "quote the value for the shell, and as YAML if it has signs in it"
         raise SpecError(error.problem, where=where, hint=hint) from None

@@ -9,7 +9,7 @@ from typing import Annotated, Final, cast
 
 from pydantic import Field, Strict, StrictBool
 
-from simulator.errors import SpecError
+from simulator.errors import SpecError, as_written
 from simulator.machine import Assumption
 from simulator.plan import AttentionKernel
 from simulator.spec.fits import FITTED, FitSpec, load_pooled_spread
@@ -243,7 +243,9 @@ def _resolve(name: str, base_dir: Path, seen: tuple[str, ...]) -> tuple[dict[str
     if parent is None:
         return data, str(path)
     if not isinstance(parent, str):
-        raise SpecError(f"{parent!r} is not the name of a stack", where=f"{path}: extends")
+        raise SpecError(
+            f"{as_written(parent)} is not the name of a stack", where=f"{path}: extends"
+        )
     base, _ = _resolve(parent, path.parent, (*seen, str(path)))
     # What was measured of a parent says nothing of a stack with other values.
     base.pop("fit", None)

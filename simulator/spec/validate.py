@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeVar, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from simulator.errors import SpecError, TrainsimError
+from simulator.errors import SpecError, TrainsimError, as_written
 
 
 class Spec(BaseModel):
@@ -50,7 +50,7 @@ def _as_spec_error(
     path = _path(problem["loc"], data)
     place = f"{where}: {path}" if path else where
     name = str(problem["loc"][-1]) if problem["loc"] else ""
-    value = _shown(problem["input"])
+    value = shown_value(problem["input"])
     context: dict[str, object] = problem.get("ctx", {})
     cause = context.get("error")
     message = problem["msg"].removeprefix("Value error, ")
@@ -62,9 +62,10 @@ def _as_spec_error(
             return SpecError(f"'{name}' is missing", where=place, hint=f"add the key '{name}'")
         case "union_tag_invalid":
             key, expected = str(context["discriminator"]).strip("'"), str(context["expected_tags"])
-            near = _nearest(str(context["tag"]), re.findall(r"'([^']*)'", expected))
+            tag = _descend(problem["input"], key)[1]
+            near = _nearest(as_written(tag), re.findall(r"'([^']*)'", expected))
             return SpecError(
-                f"'{context['tag']}' is not one of {expected}", where=f"{place}.{key}", hint=near
+                f"{shown_value(tag)} is not one of {expected}", where=f"{place}.{key}", hint=near
             )
         case "union_tag_not_found":
             key = str(context["discriminator"]).strip("'")
@@ -77,7 +78,7 @@ def _as_spec_error(
             )
         case "literal_error" | "enum":
             expected = str(context.get("expected", ""))
-            near = _nearest(str(problem["input"]), re.findall(r"'([^']*)'", expected))
+            near = _nearest(as_written(problem["input"]), re.findall(r"'([^']*)'", expected))
             return SpecError(f"{value} is not one of {expected}", where=place, hint=near)
         case "too_short" | "too_long":
             has = context.get("actual_length") or "no"
@@ -93,8 +94,9 @@ def _as_spec_error(
             return SpecError(f"{name or 'value'} {text}, got {value}", where=place)
 
 
-def _shown(value: object) -> str:
-    text = f"'{value}'" if isinstance(value, str) else repr(value)
+def shown_value(value: object) -> str:
+    """A wrong value as a message repeats it: text in quotes, all else as YAML, both cut short."""
+    text = f"'{value}'" if isinstance(value, str) else as_written(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 

@@ -76,7 +76,7 @@ class PodsSpec(Spec):
         return PodsWiring(self.shape.value)
 
 
-class WanSpec(Spec):
+class WanWiringSpec(Spec):
     """See ``wiring.WanWiring``."""
 
     kind: Literal["wan"]
@@ -105,7 +105,7 @@ class GraphSpec(Spec):
 
 
 WiringSpec: TypeAlias = Annotated[
-    TreeSpec | DragonflySpec | TorusWiringSpec | PodsSpec | WanSpec | GraphSpec,
+    TreeSpec | DragonflySpec | TorusWiringSpec | PodsSpec | WanWiringSpec | GraphSpec,
     Field(discriminator="kind"),
 ]
 

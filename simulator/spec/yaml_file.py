@@ -54,7 +54,7 @@ def _read_text(path: Path) -> str:
     if path.is_dir():
         raise SpecError(f"'{path}' is a directory, not a YAML file", hint="name a file in it")
     if not path.exists():
-        raise SpecError(f"there is no file '{path}'", hint=_near_files(path))
+        raise SpecError(f"there is no file '{path}'", hint=near_files(path))
     try:
         with path.open("rb") as file:
             # One byte more than allowed shows that there is more, also for pipes and devices.
@@ -76,7 +76,7 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _near_files(path: Path) -> str:
+def near_files(path: Path) -> str:
     """A hint: files beside the missing one whose name is near."""
     folder = path.parent
     if not folder.is_dir():
@@ -230,7 +230,7 @@ def find_data(kind: str, name: str, extra_dirs: Sequence[Path] = ()) -> Path:
 
 def _is_plain(name: str) -> bool:
     """Whether a name is one path component, so that it cannot leave its folder."""
-    return re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", name) is not None
+    return re.fullmatch(r"[a-z0-9][a-z0-9.+-]{,99}", name) is not None
 
 
 @lru_cache

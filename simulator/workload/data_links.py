@@ -28,7 +28,7 @@ def data_links(plan: ParallelismPlan, node: Node, topology: Topology) -> Links:
         replica=topology.group_link(replica_group(plan), num_ranks=plan.num_devices),
         ends=ends,
         experts=experts,
-        replicas_wait=not plan.overlap_replicas and replica_group(plan).size > 1,
+        overlap_replicas=plan.overlap_replicas or replica_group(plan).size == 1,
         levels=None if plan.sharding.is_classic else _level_links(plan, node, topology),
     )
 

@@ -125,7 +125,7 @@ def reduce_moves(
             again = place + 1 < len(hops)
             moves.append(_quantised(policy.reduce_wire, left, element_bytes, link, place, again))
         left = left / link.size if kind == "reduce_scatter" else left
-    if ends and not links.replicas_wait:
+    if ends and links.overlap_replicas:
         moves.append(Move("all_reduce", left, links.replica))
     return tuple(moves)
 

@@ -35,7 +35,8 @@ class Links:
         ends: path between first and last pipeline rank (tied embeddings), None without pipeline.
         experts: link of the ranks that hold the same experts, None where all ranks do.
         levels: None where every group is ``shard``.
-        replicas_wait: replicas exchange their gradients after the backward, not with every bucket.
+        overlap_replicas: replicas exchange their gradients with every bucket; else once, after the
+            backward.
     """
 
     shard: GroupLink
@@ -43,7 +44,7 @@ class Links:
     ends: PathLink | None
     experts: GroupLink | None = None
     levels: LevelLinks | None = None
-    replicas_wait: bool = False
+    overlap_replicas: bool = True
 
 
 def path_label(path: PathLink) -> str:

@@ -22,7 +22,7 @@ def replica_row(costs: StepCosts, stages: tuple[int, ...]) -> int:
     context, each = costs.pricer.context, costs.gradient_reduce_bytes
     *_, move = reduce_moves(
         costs.plan.sharding,
-        replace(costs.links, replicas_wait=False),
+        replace(costs.links, overlap_replicas=True),
         costs.gradient_payload(stages),
         each,
         kind=reduce_kind(costs.plan.sharding, context.stack),
@@ -35,7 +35,7 @@ def replica_row(costs: StepCosts, stages: tuple[int, ...]) -> int:
 
 def add_replica_exchange(replica: Replica) -> None:
     """After the last reduction of every rank; the optimizer waits for it."""
-    if not replica.costs.links.replicas_wait:
+    if replica.costs.links.overlap_replicas:
         return
     for rank in range(replica.schedule.num_ranks):
         stages = replica.stages_of(rank)

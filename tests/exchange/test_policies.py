@@ -12,7 +12,7 @@ from simulator.exchange.policies import POLICIES
 from simulator.exchange.program import InnerStep, Program
 from simulator.exchange.scalar import scalar_step
 from simulator.exchange.setting import Setting, inner_scenario, setting_of
-from simulator.exchange_policy import Wan
+from simulator.exchange_policy import SiteLink
 from simulator.numeric import as_float
 from simulator.report.report import Report
 from simulator.simulate import simulate
@@ -146,7 +146,7 @@ def test_servers_update_instead_of_workers() -> None:
 
 def test_a_server_over_a_wan() -> None:
     setting = _setting("{policy: parameter_server, wan: {bandwidth: 1 GB/s, latency: 1 s}}")
-    assert setting.between.wan == Wan(1e9, 1.0)
+    assert setting.between.wan == SiteLink(1e9, 1.0)
     (transfer,) = _program(setting).transfers
     assert transfer.link_s == pytest.approx(2.0 + 33 * 4 * setting.parameters / 1e9)
     assert transfer.sent_bytes == pytest.approx(4 * setting.parameters)

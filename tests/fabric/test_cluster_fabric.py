@@ -14,7 +14,7 @@ from simulator.fabric.cluster import Routing, fabric_of, network_of, node_unit, 
 from simulator.fabric.fluid import Flow, run_flows
 from simulator.fabric.torus import Twist
 from simulator.machine import Cluster
-from simulator.report.network import levels
+from simulator.report.levels import levels
 from simulator.report.network_svg import MAX_BOXES, network_drawing, node_drawing
 from simulator.spec.hardware import load_cluster
 from simulator.spec.yaml_file import list_data
@@ -201,6 +201,10 @@ def test_show_prints_and_draws(tmp_path: Path) -> None:
     assert "Inside a node" in page.read_text(encoding="utf-8")
     data = json.loads(CliRunner().invoke(app, ["show", "frontier", "--json"]).output)
     assert [level["count"] for level in data["levels"]] == [1, 74, 9408]
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: dgx-h100-superpod\nnum_nodes: {value: 4000, source: test}\n")
+    more = CliRunner().invoke(app, ["show", str(own)])
+    assert "note: core joins all 4,000 nodes at its oversubscription" in more.stderr
     wrong = CliRunner().invoke(app, ["show", "frontire"])
     assert wrong.exit_code == 2
 
@@ -210,7 +214,11 @@ def test_show_sends_traffic() -> None:
     command = ["show", "meta-h100-roce-24k", "--nodes", "512", "--traffic", "--json"]
     done = CliRunner().invoke(app, command)
     sprayed, hashed, split = json.loads(done.output)["traffic"]
-    assert 1 <= sprayed["slowest"] < split["slowest"] < hashed["slowest"]
+    worst = "slowest_slowdown"
+    assert 1 <= sprayed[worst] < split[worst] < hashed[worst]
+    assert [(one["spreading"], one["connections"]) for one in (sprayed, hashed, split)] == [
+        *(("sprayed", 1), ("ecmp", 1), ("ecmp", 4))
+    ]
     words = CliRunner().invoke(app, ["show", "frontier", "--nodes", "256", "--traffic"]).output
     assert "hashed, one connection" in words
     assert "sprayed" not in words  # packets of a dragonfly are not

@@ -65,6 +65,32 @@ def test_layers_are_those_of_a_stage_and_modes_stay_beside_them() -> None:
     assert [p.recompute for p in points] == ["selective", "none", *some, "full"]
 
 
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        ("selective", "selective"),
+        ("alternate", "alternate"),
+        ("{mode: full, num_layers: 3}", "full, 3 layers"),
+    ],
+)
+def test_the_jobs_own_way_stays_beside_numbers_of_layers(own: str, name: str) -> None:
+    """32 layers by eighths are 4, 8, ...: neither of these is among them."""
+    job = Job("llama2-7b-fsdp", (f"training.recompute={own}",))
+    first, *others = tradeoff(job, Axes(recompute_layers=True))
+    assert (first.recompute, len(others)) == (name, 9)
+    assert first.prediction is not None
+    assert first.prediction.step_time_s == simulate(job.load()).step_time_s
+
+
+def test_what_full_keeps_is_kept_for_every_number_of_layers() -> None:
+    text = "training.recompute={{mode: full, {}keeps_qkv: true}}"
+    points = tradeoff(Job("llama2-7b-fsdp", (text.format(""),)), Axes(recompute_layers=True))
+    found = {p.recompute: p.prediction.step_time_s for p in points if p.prediction}
+    for name, layers in (("full, 16 layers", "num_layers: 16, "), ("full", "")):
+        job = Job("llama2-7b-fsdp", (text.format(layers),))
+        assert found[name] == simulate(job.load()).step_time_s
+
+
 def test_the_same_tokens_by_hand() -> None:
     """256 sequences of 4,096 are 2^20 tokens: 128 of 8,192."""
     points = tradeoff(JOB, Axes((4096, 8192), micro_batch_sizes=(1,), same_tokens=True))

@@ -60,6 +60,27 @@ def test_wrong_choices_are_refused(value, error, words):
     assert "collective_algorithms" in caught.value.where
 
 
+WITH = "preset: v100-4-pcie-tcp-cluster, nodes: 2, collective_algorithms"
+
+
+def test_switches_that_add_are_said_with_a_source():
+    assert load_cluster("dgx-h100-superpod").switches_reduce
+    assert not load_cluster("v100-4-pcie-tcp-cluster").switches_reduce
+    own = {"extends": "v100-4-pcie-tcp-cluster", "collective_algorithms": ["ring", "collnet"]}
+    with pytest.raises(SpecError, match="nothing says that those of cluster 'cluster' can"):
+        load_cluster(own)
+    added = load_cluster({**own, "switches_reduce": {"value": True, "source": "test"}})
+    assert added.collective_algorithms == ("ring", "collnet")
+
+
+@pytest.mark.parametrize("value", ["collnet", "[ring, collnet]"])
+def test_a_scenario_cannot_have_what_switches_do_not(value):
+    with pytest.raises(SpecError, match="'collnet' adds inside the switches") as caught:
+        load_scenario("gpt2-xl-one-gpu", [f"cluster={{{WITH}: {value}}}"])
+    assert "collective_algorithms" in caught.value.where
+    assert "switches_reduce" in caught.value.hint
+
+
 def test_unknown_names_list_the_known():
     with pytest.raises(UnknownNameError) as caught:
         loaded("cluster.collective_algorithms=[qqqqqq]")

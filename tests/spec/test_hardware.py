@@ -10,12 +10,50 @@ import pytest
 from simulator.errors import SpecError, UnknownNameError
 from simulator.spec.clusters import slice_shape
 from simulator.spec.hardware import load_accelerator, load_cluster, load_node, merge
-from simulator.spec.yaml_file import find_data, read_yaml
+from simulator.spec.yaml_file import find_data, list_data, read_yaml
 from simulator.topology import Topology
 
 
 def raw(kind, name):
     return copy.deepcopy(read_yaml(find_data(kind, name)))
+
+
+def reaching(nodes: int, **more: object) -> list[tuple[str, str]]:
+    """What is assumed of tiers of a cluster whose top one holds 16 nodes."""
+    tier = {"oversubscription": 2, "hop": "1 us", "source": "test"}
+    tiers = [{**tier, "name": "leaf", "nodes_per_group": 4}]
+    tiers.append({**tier, "name": "spine", "nodes_per_group": 16})
+    own = {"extends": "dgx-h100-superpod", "tiers": tiers, **more}
+    found = load_cluster(own, num_nodes=nodes).assumptions
+    return [(one.value, one.source) for one in found if one.name == "tiers of all nodes"]
+
+
+def test_a_top_tier_that_is_too_small_is_said() -> None:
+    assert reaching(16) == []
+    assert reaching(24) == [
+        (
+            "spine joins all 24 nodes at its oversubscription",
+            "no tier above spine, which is of 16 nodes",
+        )
+    ]
+    assert reaching(24, tiers=[]) == [
+        ("one network of full bisection joins all 24 nodes", "no tiers given")
+    ]
+    assert reaching(1, tiers=[]) == []
+
+
+def test_tiers_of_a_site_reach_over_the_site() -> None:
+    def wan(nodes: int) -> dict[str, object]:
+        figures = {"nodes_per_site": nodes, "bandwidth": "1 GB/s", "latency": "1 ms"}
+        return {"kind": "wan"} | {k: {"value": v, "source": "test"} for k, v in figures.items()}
+
+    assert reaching(64, fabric=wan(16)) == []
+    assert "joins all 32 nodes" in reaching(64, fabric=wan(32))[0][0]
+
+
+@pytest.mark.parametrize("name", list_data("clusters"))
+def test_shipped_tiers_reach_over_all_nodes(name: str) -> None:
+    assert "tiers of all nodes" not in {one.name for one in load_cluster(name).assumptions}
 
 
 def test_accelerator_in_si_units():
@@ -174,7 +212,7 @@ def change(data, path, value):
 BAD_NODES = [
     ("num_devices.value", 0, "greater than or equal to 1, got 0"),
     ("num_devices.value", 10**9, "less than or equal to"),
-    ("num_devices.value", True, "valid integer, got True"),
+    ("num_devices.value", True, "valid integer, got true"),
     ("num_devices.value", "8", "valid integer, got '8'"),
     ("num_devices.source", "  ", "at least 1 character"),
     ("nics.bandwidth.value", "-25 GB/s", "'-25 GB/s' must be positive"),
@@ -190,7 +228,7 @@ BAD_NODES = [
     ("collectives.ring", {}, "are no group sizes"),
     ("collectives.ring", {1: "3 GB/s"}, "are no group sizes"),
     ("accelerator", "a100", "unknown accelerator 'a100'"),
-    ("accelerator", None, "None"),
+    ("accelerator", None, "null"),
 ]
 
 
@@ -264,5 +302,5 @@ def test_bad_tiers(groups, ratios, message):
 @pytest.mark.parametrize("content", ["- 1\n- 2\n", "just text\n", "7\n"])
 def test_a_file_that_holds_no_mapping(tmp_path, content):
     (tmp_path / "x.yaml").write_text(content)
-    with pytest.raises(SpecError, match="where a mapping is needed"):
+    with pytest.raises(SpecError, match="is not a mapping"):
         load_cluster(tmp_path / "x.yaml")

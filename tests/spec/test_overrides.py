@@ -86,3 +86,26 @@ def test_an_error_of_the_file_stays_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_scenario(path, ["plan.dp=8"])
     assert caught.value.where == f"{path}: training.seq_length"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("plan.tp={a: null, b: true}", "tp must be a valid integer, got {a: null, b: true}"),
+        ("plan.tp=~", "tp must be a valid integer, got null"),
+        ("plan.sequence_parallel=[True, .inf]", "got [true, .inf]"),
+        ("training.precision=True", "true is not one of 'fp32'"),
+        ("plan.exchange.policy={a: 1}", "{a: 1} is not one of 'every_step'"),
+        ("plan.exchange.policy=null", "null is not one of 'every_step'"),
+        ("plan.bucket_bytes=true", "true has no unit"),
+        ("stack.preset=[a]", "[a] is not a name"),
+        ("model=null", "null is not a mapping"),
+        ("cluster={extends: {a: 1}}", "{a: 1} is not a name or a path"),
+    ],
+)
+def test_messages_speak_yaml(text: str, problem: str) -> None:
+    """A value is shown as YAML says it, and an assignment as it was written."""
+    with pytest.raises(TrainsimError) as caught:
+        load_scenario("gpt2-xl-one-gpu", [text])
+    assert problem in caught.value.problem
+    assert f"--set {text}" in caught.value.where or "extends" in caught.value.where

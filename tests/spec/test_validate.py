@@ -75,7 +75,7 @@ def test_valid():
         ({"rat": RATE}, "unknown key 'rat'", "a.yaml: rat", "did you mean 'rate'?"),
         ({"rate": RATE, "zzz": 1}, "unknown key 'zzz'", "a.yaml: zzz", "known keys: by_size"),
         ([], "[] is not a mapping", "a.yaml", "write keys and values"),
-        (None, "None is not a mapping", "a.yaml", "write keys"),
+        (None, "null is not a mapping", "a.yaml", "write keys"),
         ({"rate": RATE, "parts": [{}, 3]}, "3 is not a mapping", "a.yaml: parts[1]", ""),
         ({"rate": RATE, "by_size": {8: {"shar": 1}}}, "unknown key 'shar'",
          "a.yaml: by_size[8].shar", "did you mean 'share'?"),

@@ -28,10 +28,15 @@ TimeFunction: TypeAlias = Callable[[CollectiveKind, Numeric, GroupLink], Numeric
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """A way to run some kinds of collectives."""
+    """A way to run some kinds of collectives.
+
+    Attributes:
+        in_switches: only where the switches between nodes add.
+    """
 
     kinds: frozenset[CollectiveKind]
     time_s: TimeFunction
+    in_switches: bool = False
 
 
 _HALVES: Final[tuple[CollectiveKind, ...]] = ("all_gather", "reduce_scatter")
@@ -45,7 +50,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     "hierarchical": Algorithm(frozenset(_REDUCED), hierarchical_s),
     "halving_doubling": Algorithm(frozenset(_REDUCED), halving_doubling_s),
     "pat": Algorithm(frozenset(_HALVES), pat_s),
-    "collnet": Algorithm(frozenset({"all_reduce"}), collnet_s),
+    "collnet": Algorithm(frozenset({"all_reduce"}), collnet_s, in_switches=True),
     "torus": Algorithm(frozenset(_REDUCED), torus_s),
     "bucket": Algorithm(frozenset(_REDUCED), bucket_s),
 }
