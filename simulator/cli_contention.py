@@ -8,7 +8,7 @@ import typer
 
 from simulator.cli_options import AsJson, Overrides, ScenarioArgument, number_within
 from simulator.console import as_json as json_text
-from simulator.console import counted, examples, guarded, show
+from simulator.console import examples, guarded, progress, show
 
 MAX_SEEDS: Final = 100
 MAX_CONNECTIONS: Final = 64
@@ -59,8 +59,13 @@ def contention(
     from simulator.whatif.contention import contention as compute
 
     loaded = load_scenario(scenario, overrides or ())
-    with counted() as tell:
-        found = compute(loaded, num_seeds=seeds, connections=connections, tell=tell)
+    with progress() as shown:
+        found = compute(
+            loaded,
+            num_seeds=seeds,
+            connections=connections,
+            tell=lambda what: shown(f"Simulating {what}", 0, None),
+        )
     if as_json:
         typer.echo(json_text(contention_record(found)))
     else:
