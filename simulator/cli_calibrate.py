@@ -11,7 +11,7 @@ import typer
 
 from simulator.cli_options import AsJson
 from simulator.console import as_json as json_text
-from simulator.console import busy, examples, guarded, progress, show, write
+from simulator.console import examples, guarded, progress, show, write
 from simulator.errors import SpecError
 
 if TYPE_CHECKING:
@@ -265,8 +265,10 @@ def accelerator(
             "nothing was measured", hint="give one or more of --gemm, --attention, --memory"
         )
     refuse_overwriting(out, hardware_files("accelerators", base), (gemm, attention, memory))
-    with busy("Fitting"):
-        found = calibrate_accelerator(base, gemm=gemm, attention=attention, memory=memory)
+    with progress() as shown:
+        found = calibrate_accelerator(
+            base, gemm=gemm, attention=attention, memory=memory, progress=shown
+        )
     _finish(found, out, as_json=as_json)
 
 
@@ -302,8 +304,8 @@ def node(
     from simulator.calibrate.hardware import calibrate_node
 
     refuse_overwriting(out, hardware_files("nodes", base), collectives)
-    with busy("Fitting"):
-        found = calibrate_node(base, collectives)
+    with progress() as shown:
+        found = calibrate_node(base, collectives, shown)
     _finish(found, out, as_json=as_json)
 
 

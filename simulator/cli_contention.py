@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Annotated, Final
 
 import typer
@@ -59,12 +60,13 @@ def contention(
     from simulator.whatif.contention import contention as compute
 
     loaded = load_scenario(scenario, overrides or ())
+    done = count()
     with progress() as shown:
         found = compute(
             loaded,
             num_seeds=seeds,
             connections=connections,
-            tell=lambda what: shown(f"Simulating {what}", 0, None),
+            tell=lambda what: shown(f"Simulating {what}", next(done), None),
         )
     if as_json:
         typer.echo(json_text(contention_record(found)))
