@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from simulator.calibrate.least_squares import solve
+from simulator.calibrate.least_squares import Solution, solve
 from simulator.calibrate.subsets import NUM_FOLDS
 from simulator.errors import SpecError
 from simulator.numeric import FloatArray
@@ -114,20 +114,22 @@ def fit_curve(
     base = _residuals(constants, predict, measured_s, start)
     return CurveFit(
         name,
-        tuple(
-            FittedConstant(
-                constant.name,
-                constant.start,
-                float(np.exp(solution.log_values[0, i])),
-                _told(float(solution.relative_errors[0, i])),
-                bool(solution.at_bound[0, i]),
-            )
-            for i, constant in enumerate(constants)
-        ),
+        tuple(_fitted(constant, solution, i) for i, constant in enumerate(constants)),
         _statistics(base),
         _statistics(solution.residuals[0, :num_rows]),
         _statistics(held_out),
         math.exp(abs(float(np.median(base)))),
+    )
+
+
+def _fitted(constant: Constant, solution: Solution, index: int) -> FittedConstant:
+    """A constant as fitted on all rows."""
+    return FittedConstant(
+        constant.name,
+        constant.start,
+        float(np.exp(solution.log_values[0, index])),
+        _told(float(solution.relative_errors[0, index])),
+        bool(solution.at_bound[0, index]),
     )
 
 
