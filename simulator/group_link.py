@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from simulator.far_links import NEAR, Far
 from simulator.machine import Cluster, GroupLink
 from simulator.torus import TorusSpan
 
@@ -27,6 +28,8 @@ class GroupShape:
             size, at most 1.
         network_bytes_per_s: its share of the NICs, ``inf`` inside one node.
         extra_hop_s: latency of the fabric's tiers on top of the measured curve.
+        exchange_bytes_per_s: its share of the network in an all-to-all, where that is less.
+        far: latency of links between sites, or of those of a graph.
     """
 
     size: int
@@ -35,6 +38,8 @@ class GroupShape:
     local_factor: float
     network_bytes_per_s: float
     extra_hop_s: float
+    exchange_bytes_per_s: float = math.inf
+    far: Far = NEAR
 
 
 def at_size(curve: Mapping[int, float], size: int) -> float:
@@ -51,7 +56,7 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
 
     Assumes: all bandwidths of a badly placed group fall by the same factor; latencies do not.
     """
-    curve, network = cluster.node.collectives, cluster.network
+    curve, network, far = cluster.node.collectives, cluster.network, shape.far
     factor, local = shape.local_factor, shape.num_local
     small = factor * at_size(curve.small_group_factor, local)
     tree = curve.in_network
@@ -92,6 +97,10 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         algorithms=cluster.collective_algorithms,
         all_to_all_ramp_base_s=ramp.base_s if ramp else math.inf,
         all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else math.inf,
+        network_exchange_bytes_per_s=shape.exchange_bytes_per_s,
+        network_ring_way_s=far.ring_hop_s,
+        network_way_s=far.way_s,
+        network_ways=far.ways,
     )
 
 

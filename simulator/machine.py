@@ -341,6 +341,12 @@ class GroupLink:
             included; ``inf`` when the group lies in one node.
         network_two_node_trees: 1 where ``two_node_trees`` of the network holds, else 0.
         all_to_all_ramp_base_s: ``inf`` where the curve has no such line.
+        network_exchange_bytes_per_s: that of all-to-alls, which cross far links more often than
+            rings do; ``inf`` where there are none.
+        network_ring_way_s: what ways over far links (between sites, of a graph) add to a step of a
+            ring between nodes, in the mean.
+        network_way_s: what they add to the longest way.
+        network_ways: such ways one after the other from a leaf of a tree of nodes to its root.
         torus_bytes_per_s, torus_bucket_bytes_per_s: bus bandwidth over all axes of a torus at
             once, and over one after another; 0 off a torus.
         torus_way_s: latency of its longest way.
@@ -385,6 +391,10 @@ class GroupLink:
     network_eager_s_per_byte: Numeric = 0.0
     network_handshake_s: Numeric = 0.0
     pat_rank_s: Numeric = 2.8e-6
+    network_exchange_bytes_per_s: Numeric = math.inf
+    network_ring_way_s: Numeric = 0.0
+    network_way_s: Numeric = 0.0
+    network_ways: Numeric = 0.0
 
 
 @dataclass(frozen=True, slots=True)
