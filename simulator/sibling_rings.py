@@ -13,7 +13,7 @@ from simulator.numeric import FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeRing:
-    """Rings over the same nodes.
+    """Rings of groups that visit the same nodes.
 
     Attributes:
         nodes: ascending, which is the order of the ring; the last returns to the first.
@@ -48,11 +48,13 @@ def sibling_rings(
     first = first[first % (size * stride) < stride]
     node, place = np.divmod(first[:, None] + stride * np.arange(size), per_node)
     rate = _fewest(node) * shares[place].min(axis=1)
-    rings: dict[bytes, float] = defaultdict(float)
-    for group in np.flatnonzero(node[:, 0] != node[:, -1]).tolist():
-        rings[np.unique(node[group]).tobytes()] += float(rate[group])
+    leaves = node[:, 0] != node[:, -1]
+    sent: dict[bytes, float] = defaultdict(float)
+    for visits, bytes_per_s in zip(node[leaves], rate[leaves].tolist(), strict=True):
+        sent[visits.tobytes()] += bytes_per_s
     return tuple(
-        NodeRing(np.frombuffer(nodes, dtype=np.int64), sent) for nodes, sent in rings.items()
+        NodeRing(np.unique(np.frombuffer(visits, dtype=np.int64)), bytes_per_s)
+        for visits, bytes_per_s in sent.items()
     )
 
 
