@@ -16,7 +16,7 @@ import numpy as np
 from simulator.graph_ways import GraphWays
 from simulator.machine import Cluster, FabricTier
 from simulator.numeric import FloatArray, ceil_div
-from simulator.sibling_rings import NodeRing
+from simulator.sibling_rings import NodeRings
 from simulator.wiring import PodsWiring, WanWiring
 
 
@@ -74,7 +74,7 @@ def pod_tiers(cluster: Cluster, pods: PodsWiring) -> tuple[FabricTier, ...]:
     )
 
 
-def between_sites(rings: Sequence[NodeRing], num_nodes: int, wan: WanWiring) -> Far:
+def between_sites(rings: Sequence[NodeRings], num_nodes: int, wan: WanWiring) -> Far:
     """What groups get of the ways out of their sites.
 
     A ring leaves a site once for every hop to another; of an all-to-all over N nodes, n of them in
@@ -87,18 +87,22 @@ def between_sites(rings: Sequence[NodeRing], num_nodes: int, wan: WanWiring) -> 
     """
     sites = ceil_div(num_nodes, wan.nodes_per_site)
     leaves, exchanged = np.zeros(sites), np.zeros(sites)
-    latencies: list[FloatArray] = []
-    for ring in rings:
-        site = ring.nodes // wan.nodes_per_site
-        crosses = site != np.roll(site, -1)
-        own = np.bincount(site, minlength=sites)
-        leaves += ring.bytes_per_s * np.bincount(site[crosses], minlength=sites)
-        exchanged += ring.bytes_per_s * own * (ring.num_nodes - own) / (ring.num_nodes - 1)
-        latencies.append(wan.latency_s * crosses)
-    return _far(leaves.max() / wan.bytes_per_s, exchanged.max() / wan.bytes_per_s, latencies, None)
+    hops_s: list[FloatArray] = []
+    for some in rings:
+        site = some.nodes // wan.nodes_per_site
+        crosses = site != np.roll(site, -1, axis=1)
+        sent = np.broadcast_to(some.bytes_per_s[:, None], site.shape)
+        leaves += np.bincount(site[crosses], sent[crosses], minlength=sites)
+        ring = np.arange(len(site))[:, None] * sites
+        own = np.bincount((ring + site).ravel(), minlength=ring.size * sites).reshape(-1, sites)
+        away = own * (some.num_nodes - own) / (some.num_nodes - 1)
+        exchanged += some.bytes_per_s @ away
+        hops_s.append(wan.latency_s * crosses)
+    way_s = max(float(each.max()) for each in hops_s)
+    return _far(leaves.max() / wan.bytes_per_s, exchanged.max() / wan.bytes_per_s, hops_s, way_s)
 
 
-def over_graph(rings: Sequence[NodeRing], ways: GraphWays, near_s: float) -> Far:
+def over_graph(rings: Sequence[NodeRings], ways: GraphWays, near_s: float) -> Far:
     """What groups get of the links of a graph.
 
     Args:
@@ -107,22 +111,20 @@ def over_graph(rings: Sequence[NodeRing], ways: GraphWays, near_s: float) -> Far
         near_s: latency of a way that the measured curves hold.
     """
     sent, exchanged = np.zeros((2, ways.num_nodes, ways.num_nodes))
-    latencies: list[FloatArray] = []
-    longest_s = 0.0
     added_s = np.maximum(0.0, ways.latency_s - near_s)
-    for ring in rings:
-        following = np.roll(ring.nodes, -1)
-        sent[ring.nodes, following] += ring.bytes_per_s
-        pairs = np.ix_(ring.nodes, ring.nodes)
-        exchanged[pairs] += ring.bytes_per_s / (ring.num_nodes - 1)
-        latencies.append(added_s[ring.nodes, following])
-        longest_s = max(longest_s, float(added_s[pairs].max()))
-    return _far(ways.fullest(sent), ways.fullest(exchanged), latencies, longest_s)
+    hops_s: list[FloatArray] = []
+    way_s = 0.0
+    for some in rings:
+        np.add.at(sent, (some.nodes, some.following), some.bytes_per_s[:, None])
+        hops_s.append(added_s[some.nodes, some.following])
+        for nodes, bytes_per_s in zip(some.nodes, some.bytes_per_s.tolist(), strict=True):
+            pairs = np.ix_(nodes, nodes)
+            exchanged[pairs] += bytes_per_s / (some.num_nodes - 1)
+            way_s = max(way_s, float(added_s[pairs].max()))
+    return _far(ways.fullest(sent), ways.fullest(exchanged), hops_s, way_s)
 
 
-def _far(
-    ring: float, exchange: float, latencies: Sequence[FloatArray], longest_s: float | None
-) -> Far:
+def _far(ring: float, exchange: float, hops_s: Sequence[FloatArray], way_s: float) -> Far:
     """From slowdowns, the latency of every hop of every ring, and that of the longest way.
 
     A chunk passes all hops of its ring but one, so that a step takes their sum over N - 1 in the
@@ -131,17 +133,26 @@ def _far(
     ceil(log2 r) + 1 of its ceil(log2 N) levels, r regions being the far hops of the ring.
 
     Assumes: chunks follow one another over a far link without waiting for answers.
+
+    Args:
+        ring: NICs over what rings get.
+        exchange: the same for all-to-alls.
+        hops_s: [rings, nodes] of every number of nodes.
+        way_s: of the longest way.
     """
-    step_s = max(float(hops.sum() - hops.min()) / (len(hops) - 1) for hops in latencies)
-    way_s = max(float(hops.max()) for hops in latencies) if longest_s is None else longest_s
-    ways = 0.0
+    around_s = [hops.sum(axis=1) for hops in hops_s]
+    step_s = max(
+        float((whole - hops.min(axis=1)).max()) / (hops.shape[1] - 1)
+        for whole, hops in zip(around_s, hops_s, strict=True)
+    )
+    ways = 0
     if way_s > 0:
-        nodes = max(len(hops) for hops in latencies)
-        regions = max(1, round(max(float(hops.sum()) for hops in latencies) / way_s))
-        across = math.ceil(math.log2(regions) - _LOG2_SLACK) + 1
-        ways = float(min(math.ceil(math.log2(nodes) - _LOG2_SLACK), across))
-    return Far(max(1.0, float(ring)), max(1.0, float(exchange)), step_s, way_s, ways)
+        regions = max(1, round(max(float(whole.max()) for whole in around_s) / way_s))
+        levels = max(_levels(hops.shape[1]) for hops in hops_s)
+        ways = min(levels, _levels(regions) + 1)
+    return Far(max(1.0, float(ring)), max(1.0, float(exchange)), step_s, way_s, float(ways))
 
 
-_LOG2_SLACK: Final = 1e-9
-"""Keeps the logarithm of an exact power of two from rounding up to the next level."""
+def _levels(leaves: int) -> int:
+    """Of a binary tree: ceil(log2 n)."""
+    return (leaves - 1).bit_length()
