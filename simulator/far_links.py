@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 
@@ -37,10 +36,6 @@ class Far:
     ring_hop_s: float
     way_s: float
     ways: float
-
-
-NEAR: Final = Far(1.0, 1.0, 0.0, 0.0, 0.0)
-"""No link that tiers do not describe."""
 
 
 def site_tiers(cluster: Cluster, wan: WanWiring) -> tuple[FabricTier, ...]:

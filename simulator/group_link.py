@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from simulator.far_links import NEAR, Far
+from simulator.far_links import Far
 from simulator.machine import Cluster, GroupLink
 from simulator.torus import TorusSpan
 
@@ -28,8 +28,6 @@ class GroupShape:
             size, at most 1.
         network_bytes_per_s: its share of the NICs, ``inf`` inside one node.
         extra_hop_s: latency of the fabric's tiers on top of the measured curve.
-        exchange_bytes_per_s: its share of the network in an all-to-all, where that is less.
-        far: latency of links between sites, or of those of a graph.
     """
 
     size: int
@@ -38,8 +36,6 @@ class GroupShape:
     local_factor: float
     network_bytes_per_s: float
     extra_hop_s: float
-    exchange_bytes_per_s: float = math.inf
-    far: Far = NEAR
 
 
 def at_size(curve: Mapping[int, float], size: int) -> float:
@@ -56,7 +52,7 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
 
     Assumes: all bandwidths of a badly placed group fall by the same factor; latencies do not.
     """
-    curve, network, far = cluster.node.collectives, cluster.network, shape.far
+    curve, network = cluster.node.collectives, cluster.network
     factor, local = shape.local_factor, shape.num_local
     small = factor * at_size(curve.small_group_factor, local)
     tree = curve.in_network
@@ -97,7 +93,23 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         algorithms=cluster.collective_algorithms,
         all_to_all_ramp_base_s=ramp.base_s if ramp else math.inf,
         all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else math.inf,
-        network_exchange_bytes_per_s=shape.exchange_bytes_per_s,
+    )
+
+
+def over_far_links(link: GroupLink, far: Far, injected_bytes_per_s: float) -> GroupLink:
+    """``link`` where links between sites, or those of a graph, slow it.
+
+    Args:
+        link: with what the tiers leave of the network.
+        far: what they leave of it, and their latency.
+        injected_bytes_per_s: what the group's share of the NICs reaches.
+    """
+    return replace(
+        link,
+        network_bytes_per_s=np.minimum(
+            link.network_bytes_per_s, injected_bytes_per_s / far.ring_slowdown
+        ),
+        network_exchange_bytes_per_s=injected_bytes_per_s / far.exchange_slowdown,
         network_ring_way_s=far.ring_hop_s,
         network_way_s=far.way_s,
         network_ways=far.ways,

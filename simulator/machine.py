@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from simulator.numeric import Numeric
-from simulator.wiring import NetworkWiring
+from simulator.wiring import NetworkWiring, Torus
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8"]
 BYTES_PER_ELEMENT: Mapping[str, float] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
@@ -262,23 +262,6 @@ class FabricTier:
     nodes_per_group: int
     oversubscription: float
     hop_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Torus:
-    """Devices on a torus with wrap links (TPU pods): no NIC inside the pod.
-
-    Attributes:
-        shape: devices along each dimension.
-        link_bytes_per_s: one link, per direction.
-        hop_s: latency of one hop.
-        wraps: whether each dimension has wrap links; empty if all have.
-    """
-
-    shape: tuple[int, ...]
-    link_bytes_per_s: float
-    hop_s: float
-    wraps: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,15 @@ import networkx as nx
 import numpy as np
 
 from simulator.errors import PlanError
-from simulator.far_links import NEAR, Far, between_sites, over_graph, pod_tiers, site_tiers
+from simulator.far_links import Far, between_sites, over_graph, pod_tiers, site_tiers
 from simulator.graph_ways import GraphWays
-from simulator.group_link import TORUS_FRACTION, GroupShape, group_link, on_torus
+from simulator.group_link import (
+    TORUS_FRACTION,
+    GroupShape,
+    group_link,
+    on_torus,
+    over_far_links,
+)
 from simulator.machine import Cluster, FabricTier, GroupLink, PathLink, Torus
 from simulator.numeric import FloatArray
 from simulator.placement import Placement, placements, slowdown
@@ -192,14 +198,12 @@ class Topology:
             self._slowdowns[far] = ways.path_slowdowns(sent)
         return self._slowdowns[far]
 
-    def _far(self, size: int, stride: int, num_ranks: int) -> Far:
-        """What all groups of an axis get of links that no tier describes."""
+    def _far(self, group: ProcessGroup, num_ranks: int) -> Far | None:
+        """What all groups of an axis get of links that no tier describes; None without any."""
         wiring, ways = self.cluster.fabric, self._graph_ways()
         if self.torus is not None or not isinstance(wiring, WanWiring | GraphWiring):
-            return NEAR
-        rings = sibling_rings(size, stride, self.nic_bytes_per_s, num_ranks)
-        if not rings:
-            return NEAR
+            return None
+        rings = sibling_rings(group.size, group.stride, self.nic_bytes_per_s, num_ranks)
         if isinstance(wiring, WanWiring):
             return between_sites(rings, self.cluster.num_nodes, wiring)
         assert ways is not None
@@ -219,21 +223,18 @@ class Topology:
                 siblings,
                 key=lambda p: (-p.num_nodes, self._network(p), self._placed(p.local)),
             )
-        far = NEAR if worst.num_nodes == 1 else self._far(group.size, group.stride, num_ranks)
-        network = self._network(worst)
         shape = GroupShape(
             size=group.size,
             num_nodes=worst.num_nodes,
             num_local=worst.num_local,
             local_factor=self._placed(worst.local),
-            network_bytes_per_s=min(network, self._injected(worst) / far.ring_slowdown),
+            network_bytes_per_s=self._network(worst),
             extra_hop_s=self._hop_s(worst),
-            exchange_bytes_per_s=(
-                math.inf if far is NEAR else self._injected(worst) / far.exchange_slowdown
-            ),
-            far=far,
         )
         link = group_link(self.cluster, shape)
+        far = self._far(group, num_ranks) if worst.num_nodes > 1 else None
+        if far is not None:
+            return over_far_links(link, far, self._injected(worst))
         if torus is None:
             return link
         span = torus_span(worst.num_local, group.stride, torus)

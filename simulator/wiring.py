@@ -29,6 +29,23 @@ class DragonflyWiring:
 
 
 @dataclass(frozen=True, slots=True)
+class Torus:
+    """Devices on a torus with wrap links (TPU pods): no NIC inside the pod.
+
+    Attributes:
+        shape: devices along each dimension.
+        link_bytes_per_s: one link, per direction.
+        hop_s: latency of one hop.
+        wraps: whether each dimension has wrap links; empty if all have.
+    """
+
+    shape: tuple[int, ...]
+    link_bytes_per_s: float
+    hop_s: float
+    wraps: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TorusWiring:
     """The cluster's torus.
 
