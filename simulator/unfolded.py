@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
 from simulator.step import Step, step_costs
 from simulator.topology import Topology
+from simulator.wiring import rescaled
 from simulator.workload.data_links import data_links
 from simulator.workload.fold import device_ranks, unfold_devices
 from simulator.workload.lower_devices import lower_devices
@@ -133,9 +135,15 @@ def _nics_of_devices(node: Node) -> IntArray:
 
 
 def without_contention(cluster: Cluster) -> Cluster:
-    """The same machine if nobody met anybody above the NICs."""
+    """The same machine if nobody met anybody above the NICs, and nothing were far.
+
+    A link that fills slows a message from its first byte to its last, start-up included; the
+    milliseconds of a far link would be multiplied with it, and are left out.
+    """
     return replace(
-        cluster, tiers=tuple(replace(tier, oversubscription=1.0) for tier in cluster.tiers)
+        cluster,
+        tiers=tuple(replace(tier, oversubscription=1.0) for tier in cluster.tiers),
+        fabric=rescaled(cluster.fabric, width=math.inf, latency=0.0),
     )
 
 

@@ -126,6 +126,8 @@ def test_a_narrow_link_between_sites_slows_what_crosses_it() -> None:
     assert "site" in in_order.fullest
     reduction_s = in_order.step_s - found.alone_s
     assert reduction_s > 0
-    # Eight rings on one: each collective takes eight times as long.
+    # Eight rings on one: each collective takes eight times as long, its start of 0.2 ms too. A run
+    # counts starts once, and 5 ms for two far hops on the way up a tree and two on the way down.
+    assert found.by_number_s == pytest.approx(in_order.step_s + 4 * 5e-3, abs=2e-3)
     whole = contention(scenario, num_seeds=1)
     assert found.alone_s == pytest.approx(whole.alone_s, rel=1e-3)
