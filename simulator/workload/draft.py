@@ -150,6 +150,20 @@ class GraphDraft:
         """Streams by index."""
         return tuple(self._streams)
 
+    def end_with(self, ops: IntArray, op_class: IntArray, ends: IntArray) -> None:
+        """Makes ops the first part of what ends with others.
+
+        Args:
+            ops: that become first parts.
+            op_class: [ops] their new rows of the cost table.
+            ends: [ops], what then waits for them waits for these instead.
+        """
+        columns = self.ops()
+        rows, moved = columns.op_class.copy(), np.arange(self._num_ops)
+        rows[ops], moved[ops] = op_class, ends
+        self._blocks = [columns._replace(op_class=rows)]
+        self._preds = [moved[preds] for preds in self._preds]
+
     def add_copies(self, one: GraphDraft, op_class: IntArray, flow: IntArray) -> IntArray:
         """Add copies of another draft, each on streams of a replica of its own, without resources.
 
