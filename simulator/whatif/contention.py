@@ -174,5 +174,5 @@ def _shared(unfolded: Unfolded, fabric: Fabric, way: tuple[Placing, Spreading, i
         step_s=_step_s(unfolded.step),
         asked=asked[fullest] if asked else 0.0,
         fullest=fabric.link_name(unfolded.load.links[fullest]) if asked else "",
-        num_full=len(asked),
+        num_full=unfolded.load.num_full,
     )

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import numpy as np
+
+from simulator.numeric import FloatArray
 from simulator.workload.op import Flow
 
 _FULL: Final = 1 + 1e-9
@@ -21,47 +24,71 @@ class FabricLoad:
     """What the messages of a whole job load.
 
     Attributes:
-        links: that can be full; of links that all messages load alike only the first.
+        links: that can be full, without those that never are before another is (all flows load
+            that one as much or more).
         asked: [links], what all streams at once would take of each at full speed; 1 fills it.
-        number: link -> its place in ``links``, or that of the one that stands for it.
+        num_full: links of the fabric of which more is asked than they have.
     """
 
     links: tuple[int, ...]
     asked: tuple[float, ...]
-    number: Mapping[int, int]
+    num_full: int
 
     def only(self, flow: Flow) -> Flow:
-        """The part of a flow over links that can fill, by their places in ``links``."""
-        number = self.number
-        return tuple(
-            sorted({number[link]: share for link, share in flow if link in number}.items())
-        )
+        """The part of a flow over ``links``, by their places there."""
+        place = {link: number for number, link in enumerate(self.links)}
+        return tuple((place[link], share) for link, share in flow if link in place)
 
 
 def fabric_load(users: Users) -> FabricLoad:
     """The links of which all streams at once ask more than they have."""
     together: dict[int, float] = defaultdict(float)
-    loads: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    number_of: dict[Flow, int] = {}
+    flows = {flow: None for sets in users.values() for flows in sets for flow in flows}
     for alternatives in users.values():
         most: dict[int, float] = {}
-        for flows in alternatives:
+        for chosen in alternatives:
             own: dict[int, float] = defaultdict(float)
-            for flow in flows:
-                place = number_of.setdefault(flow, len(number_of))
+            for flow in chosen:
                 for link, share in flow:
                     own[link] += share
-                    loads[link].append((place, share))
             for link, share in own.items():
                 most[link] = max(most.get(link, 0.0), share)
         for link, share in most.items():
             together[link] += share
-    numbers: dict[tuple[tuple[int, float], ...], int] = {}
-    links: list[int] = []
-    number: dict[int, int] = {}
-    for link, users_of in loads.items():
-        if together[link] > _FULL:
-            number[link] = numbers.setdefault(tuple(users_of), len(numbers))
-            if number[link] == len(links):
-                links.append(link)
-    return FabricLoad(tuple(links), tuple(together[link] for link in links), number)
+    full = sorted(link for link, asked in together.items() if asked > _FULL)
+    kept = tuple(full[place] for place in _first_to_fill(_shares(list(flows), full)))
+    return FabricLoad(kept, tuple(together[link] for link in kept), len(full))
+
+
+def _shares(flows: Sequence[Flow], links: Sequence[int]) -> FloatArray:
+    """[links, flows], what each flow takes of each link."""
+    place = {link: number for number, link in enumerate(links)}
+    shares = np.zeros((len(links), len(flows)))
+    for column, flow in enumerate(flows):
+        for link, share in flow:
+            if link in place:
+                shares[place[link], column] = share
+    return shares
+
+
+def _first_to_fill(shares: FloatArray) -> list[int]:
+    """Links, but for those of which no flow takes more than of one that stays.
+
+    Such a link bounds nothing that the other does not: whoever is on the wires, less is taken of
+    it. The rates of all flows are the same without it.
+    """
+    on = shares > 0
+    crowd = on.sum(axis=0)
+    kept: list[int] = []
+    # Those of which most is taken come first, so that all that could stand for one are known.
+    order = np.lexsort((np.arange(len(shares)), -shares.sum(axis=1)))
+    by_flow: dict[int, list[int]] = defaultdict(list)
+    for link in order.tolist():
+        own = np.flatnonzero(on[link])
+        others = by_flow[int(own[np.argmin(crowd[own])])]
+        if others and (shares[others][:, own] >= shares[link, own]).all(axis=1).any():
+            continue
+        kept.append(link)
+        for flow in own.tolist():
+            by_flow[flow].append(link)
+    return sorted(kept)

@@ -7,9 +7,10 @@ A flow beside the whole pass, at its mean rate, would never fill a link that bur
 replicas fill at once, and would hide what the pass waits for.
 
 Assumes: between passes that are not in step (those of other pipeline ranks) the middle of a pass
-    stands for all its layers. Of one pass the messages go at their mean rate, start-ups included.
-    Collectives that run beside a product (``Overlapped``) keep their price and load no link, as
-    does what stays in the node.
+    stands for all its layers. Messages go at the rate of the NICs, and what their collectives take
+    longer than that (start-ups, the way inside the node) is spent in the halves. Collectives that
+    run beside a product (``Overlapped``) keep their price and load no link, as does what stays in
+    the node.
 """
 
 from __future__ import annotations
@@ -21,14 +22,13 @@ from typing import Final
 import numpy as np
 
 from simulator.cost.collective import CollectiveKind
-from simulator.numeric import FloatArray, IntArray, Numeric, as_float
+from simulator.numeric import IntArray, Numeric, as_float
 from simulator.plan import ProcessGroup
 from simulator.schedule.action import Phase
 from simulator.workload.data_moves import Move, network_bytes
 from simulator.workload.messages import Devices, Message
-from simulator.workload.op import Flow
 from simulator.workload.price import KernelCost
-from simulator.workload.replica import Replica
+from simulator.workload.replica import CoupledOps, Replica
 from simulator.workload.stage import StageCost, StagePricer
 
 _STEP: Final = 0.02
@@ -59,14 +59,13 @@ class Inside:
         """What a phase of a stage waits for them."""
         return sum(kernel.exposed_s * times for kernel, times, _ in self._own(cost))
 
-    def bytes_per_s(self, cost: StageCost) -> float:
+    def sent_bytes(self, cost: StageCost) -> Numeric:
         """What a rank sends to other nodes meanwhile."""
         link = self.pricer.context.links[self.axis]
-        sent: Numeric = sum(
+        return sum(
             network_bytes(Move(kind, kernel.payload_bytes, link)) * times
             for kernel, times, kind in self._own(cost)
         )
-        return as_float(sent / self.seconds(cost))
 
     def _own(self, cost: StageCost) -> list[tuple[KernelCost, Numeric, CollectiveKind]]:
         return [
@@ -96,14 +95,12 @@ class _Parts:
 
     Attributes:
         head, tail: of its halves.
-        flows: of the collectives of every axis, -1 where it has none.
-        bytes_per_s: at which a rank sends meanwhile.
+        flows: of what the collectives of every axis send, -1 where it has none.
     """
 
     head: int
     tail: int
     flows: tuple[int, ...]
-    bytes_per_s: tuple[float, ...]
 
 
 def cut_passes(one: Replica, inside: Sequence[Inside], devices: Devices) -> Cut:
@@ -118,7 +115,8 @@ def cut_passes(one: Replica, inside: Sequence[Inside], devices: Devices) -> Cut:
     rows, streams = draft.ops().op_class[one.ids], draft.ops().stream[one.ids]
     columns = (rows, pieces.phase, pieces.stage, pieces.count)
     keys = list(zip(*(column.tolist() for column in columns), strict=True))
-    known = {key: _parts(one, inside, *key) for key in dict.fromkeys(keys)}
+    full = float(devices.fabric.ring_bytes_per_s.min())
+    known = {key: _parts(one, inside, key, full) for key in dict.fromkeys(keys)}
     parts = [known[key] for key in keys]
     ends, entry = one.ids.copy(), one.ids.copy()
     messages: list[Message] = []
@@ -136,8 +134,7 @@ def cut_passes(one: Replica, inside: Sequence[Inside], devices: Devices) -> Cut:
     for place, own in enumerate(inside):
         chosen = np.flatnonzero([part.flows[place] >= 0 for part in parts])
         ops = add(chosen, [parts[i].flows[place] for i in chosen], place + 1)
-        rates = np.array([parts[i].bytes_per_s[place] for i in chosen])
-        messages += _messages(own, devices, one, (entry[chosen], ops), rates)
+        messages += _messages(own, devices, one, CoupledOps(entry[chosen], ops))
         entry[chosen] = ops
     cut = np.flatnonzero([max(part.flows, default=-1) >= 0 for part in parts])
     ends[cut] = add(cut, [parts[i].tail for i in cut], len(inside) + 1)
@@ -146,59 +143,49 @@ def cut_passes(one: Replica, inside: Sequence[Inside], devices: Devices) -> Cut:
 
 
 def _parts(
-    one: Replica, inside: Sequence[Inside], row: int, phase: int, stage: int, count: int
+    one: Replica, inside: Sequence[Inside], key: tuple[int, ...], bytes_per_s: float
 ) -> _Parts:
-    """Rows of the parts of a piece, one of ``count`` of its pass."""
-    costs, table = one.costs, one.costs.table
-    priced, label = costs.stage_cost(stage, Phase(phase)), costs.kinds[stage].label
-    elsewhere: dict[str, Numeric] = {}
-    flows: list[int] = []
-    rates: list[float] = []
-    for own in inside:
-        alone = own.pricer.cost(costs.kinds[stage], Phase(phase))
-        seconds, term = as_float(own.seconds(alone)) / count, f"{own.axis}_comm"
-        elsewhere[term] = own.seconds(priced) / count
-        if seconds:
-            name = f"{own.axis} of {Phase(phase).name} {label}, 1 of {count}"
-            flows.append(table.add(name, {term: seconds}))
-            rates.append(own.bytes_per_s(alone))
-        else:
-            flows.append(-1)
-            rates.append(0.0)
-    head, tail = table.halves(row, elsewhere, at_end="pp_comm") if any(rates) else (row, row)
-    return _Parts(head, tail, tuple(flows), tuple(rates))
-
-
-def _messages(
-    own: Inside,
-    devices: Devices,
-    one: Replica,
-    ops: tuple[IntArray, IntArray],
-    bytes_per_s: FloatArray,
-) -> list[Message]:
-    """Collectives of one axis, those of a stream at one rate together.
+    """Rows of the parts of a piece.
 
     Args:
-        own: whose they are.
-        devices: that run them.
-        one: replica to whose draft they were added.
-        ops: what comes before each, and each.
-        bytes_per_s: of each, what a rank sends.
+        one: whose costs get the rows.
+        inside: what is followed.
+        key: row, phase and stage of the piece, and the pieces of its pass.
+        bytes_per_s: at which a rank sends to other nodes.
     """
-    stream_of = one.draft.ops().stream[ops[1]]
-    members, full = devices.siblings(own.group), devices.fabric.ring_bytes_per_s
-    loads: dict[int, list[Flow]] = {}
+    row, phase, stage, count = key
+    costs, table, kind = one.costs, one.costs.table, one.costs.kinds[stage]
+    priced = costs.stage_cost(stage, Phase(phase))
+    elsewhere: dict[str, Numeric] = {}
+    flows: list[int] = []
+    for own in inside:
+        alone, term = own.pricer.cost(kind, Phase(phase)), f"{own.axis}_comm"
+        seconds = as_float(own.seconds(alone)) / count
+        sending_s = min(as_float(own.sent_bytes(alone)) / count / bytes_per_s, seconds)
+        elsewhere[term] = own.seconds(priced) / count - (seconds - sending_s)
+        name = f"{own.axis} of {Phase(phase).name} {kind.label}, 1 of {count}"
+        flows.append(table.add(name, {term: sending_s}) if sending_s else -1)
+    if max(flows, default=-1) < 0:
+        return _Parts(row, row, tuple(flows))
+    head, tail = table.halves(row, elsewhere, at_end="pp_comm")
+    return _Parts(head, tail, tuple(flows))
+
+
+def _messages(own: Inside, devices: Devices, one: Replica, ops: CoupledOps) -> list[Message]:
+    """Collectives of one axis, those of a stream together; ``ops`` of the draft of ``one``."""
+    streams = one.draft.ops().stream[ops.ids]
+    members = devices.siblings(own.group)
     messages: list[Message] = []
-    kinds: set[tuple[int, float]] = set(zip(stream_of.tolist(), bytes_per_s.tolist(), strict=True))
-    for stream, rate in sorted(kinds):
-        rank = one.draft.streams[stream].rank
-        if rank not in loads:
-            loads[rank] = [
-                devices.load(group, rank, exchanges=own.axis == "ep", bytes_per_s=full)
-                for group in members
-            ]
-        part = min(rate / float(full.min()), 1.0)
-        flows = [tuple((link, share * part) for link, share in flow) for flow in loads[rank]]
-        same = (stream_of == stream) & (bytes_per_s == rate)
-        messages.append(Message(ops[0][same], ops[1][same], stream, members, flows))
+    for stream in sorted(set[int](streams.tolist())):
+        rank, same = one.draft.streams[stream].rank, streams == stream
+        flows = [
+            devices.load(
+                group,
+                rank,
+                exchanges=own.axis == "ep",
+                bytes_per_s=devices.fabric.ring_bytes_per_s,
+            )
+            for group in members
+        ]
+        messages.append(Message(ops.entry[same], ops.ids[same], stream, members, flows))
     return messages
