@@ -14,6 +14,7 @@ from simulator.scenario import Scenario
 from simulator.schedule.table import build_schedule
 from simulator.step import Step, stage_pricer, step_costs
 from simulator.topology import Topology
+from simulator.wiring import DragonflyWiring
 from simulator.workload.data_links import data_links
 from simulator.workload.fabric_load import FabricLoad
 from simulator.workload.fold import device_ranks, unfold_devices
@@ -29,12 +30,20 @@ class Unfolded:
     """A step of a whole cluster.
 
     Attributes:
-        step: its graph, to be run as any other.
+        step: its graph, to be run as any other; all traffic shares links alike.
         load: what its messages ask of the fabric.
+        flow_class: of every flow of the graph.
     """
 
     step: Step
     load: FabricLoad
+
+    flow_class: tuple[int, ...]
+
+    @property
+    def with_classes(self) -> Step:
+        """The step on a network that serves first what passes wait for (``messages.CLASSES``)."""
+        return replace(self.step, graph=replace(self.step.graph, flow_class=self.flow_class))
 
 
 def build_unfolded(
@@ -86,7 +95,7 @@ def build_unfolded(
     paths = [one.paths for one in classes]
     graph, load = lower_devices(schedule, costs, paths, devices, inside)
     step = Step(scenario, schedule, costs, graph, costs.table.build(), classes, True)
-    return Unfolded(step, load)
+    return Unfolded(replace(step, graph=replace(graph, flow_class=())), load, graph.flow_class)
 
 
 def _inside(scenario: Scenario, alone: Topology, *, splits_backward: bool) -> list[Inside]:
@@ -120,6 +129,24 @@ def check_unfoldable(scenario: Scenario) -> None:
                 where=where,
                 hint="'trainsim run' takes what groups share by their number",
             )
+
+
+def kept_at_price(scenario: Scenario) -> tuple[str, ...]:
+    """What of the messages between nodes is not followed, in words."""
+    plan, topology = scenario.plan, Topology.of(scenario.cluster)
+    link = topology.group_link(process_group(plan, "tp"), num_ranks=plan.num_devices)
+    beside = as_float(link.num_nodes) > 1 and (
+        plan.overlap_tp or plan.tp_overlap is not None or scenario.stack.backward_tp_overlap
+    )
+    wiring = scenario.cluster.fabric
+    adaptive = isinstance(wiring, DragonflyWiring) and wiring.routing == "adaptive"
+    sends, tied = plan.pp > 1, plan.pp > 1 and scenario.model.tied_embeddings
+    return (
+        *(("sends that passes wait for",) if sends and not plan.overlap_pp else ()),
+        *(("tensor-parallel collectives beside products",) if beside else ()),
+        *(("the sum of tied embeddings",) if tied else ()),
+        *(("detours of adaptive routing",) if adaptive else ()),
+    )
 
 
 def _fabric(cluster: Cluster, topology: Topology, routes: Routes) -> JobFabric:

@@ -102,7 +102,7 @@ def _place(
     for members, whole in zip(message.members, message.flows, strict=True):
         kept = load.only(whole)
         if kept:
-            flow[members[0], message.ops] = draft.add_flow(kept)
+            flow[members[0], message.ops] = draft.add_flow(kept, message.flow_class)
         op_class[np.ix_(members[1:], message.ops)] = join_row
 
 

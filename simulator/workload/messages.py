@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Message:
         stream: index of their stream in the draft of one replica.
         members: of every group its devices, in order.
         flows: of every group, over links of the fabric; empty where it meets nobody.
+        flow_class: what passes wait for comes before what runs beside them.
     """
 
     entry: IntArray
@@ -34,6 +35,7 @@ class Message:
     stream: int
     members: Sequence[IntArray]
     flows: Sequence[Flow]
+    flow_class: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class Devices:
         return group_load(self.fabric, ranks, bytes_per_s, exchanges=exchanges)
 
 
+CLASSES: Final = ("passes", "weights", "gradients")
+"""Traffic in the order in which it is missed: sends and collectives inside passes, gathers of
+weights, reductions of gradients."""
+_CLASS_OF: Final = {OpPhase.GATHER_WEIGHTS: 1, OpPhase.GATHER_STEP: 1, OpPhase.REDUCE_GRADIENTS: 2}
+
 _Part: TypeAlias = tuple[ProcessGroup, bool, float]
 """A collective of a row: its groups, whether it is an all-to-all, and its share of the time."""
 
@@ -80,16 +87,20 @@ def data_messages(one: Replica, devices: Devices) -> list[Message]:
     replicas together.
     """
     ops = one.draft.ops()
-    found: dict[tuple[int, tuple[_Part, ...]], list[tuple[int, int]]] = {}
+    found: dict[tuple[int, int, tuple[_Part, ...]], list[tuple[int, int]]] = {}
     for coupled in one.coupled:
         if coupled.everywhere:
             continue
         for entry, op in zip(coupled.entry.tolist(), coupled.ids.tolist(), strict=True):
             parts = _parts(one, devices, int(ops.op_class[op]))
-            found.setdefault((int(ops.stream[op]), parts), []).append((entry, op))
+            key = _CLASS_OF[OpPhase(int(ops.phase[op]))], int(ops.stream[op]), parts
+            found.setdefault(key, []).append((entry, op))
     return [
-        _data_message(one, devices, CoupledOps(*np.array(pairs).T), stream, parts)
-        for (stream, parts), pairs in found.items()
+        replace(
+            _data_message(one, devices, CoupledOps(*np.array(pairs).T), stream, parts),
+            flow_class=flow_class,
+        )
+        for (flow_class, stream, parts), pairs in found.items()
     ]
 
 
