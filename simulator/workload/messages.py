@@ -85,6 +85,9 @@ def data_messages(one: Replica, devices: Devices) -> list[Message]:
     What is one collective after another loads the links of each by its share of the time. A
     collective of one kind of group runs for each of these for itself; several kinds bind all
     replicas together.
+
+    Assumes: of collectives in a row one with a share w of their time T, on links of which s times
+        too much is asked, makes them T max(1, w s) long; one by one it would be T (1 - w + w s).
     """
     ops = one.draft.ops()
     found: dict[tuple[int, int, tuple[_Part, ...]], list[tuple[int, int]]] = {}
