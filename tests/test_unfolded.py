@@ -18,6 +18,7 @@ from simulator.scenario import Scenario
 from simulator.simulate import run_step, simulate
 from simulator.step import build_step
 from simulator.unfolded import build_unfolded
+from simulator.workload.move_prices import moves_s
 
 ROUNDING = 1e-9
 EXPERTS = ("model={preset: llama-7b, num_experts: 16, top_k: 2}",)
@@ -157,6 +158,21 @@ def test_collectives_of_all_kinds_are_as_folded_where_nobody_meets(how: tuple[st
     scenario = _scenario(4, "plan.tp=1", "plan.pp=1", *how)
     unfolded_s = _unfolded_s(scenario, nic_factor=1e3)
     assert unfolded_s == pytest.approx(_folded_s(scenario), rel=ROUNDING)
+
+
+def test_of_a_reduction_in_levels_only_what_leaves_the_node_is_slowed() -> None:
+    """Shards within nodes of 8: gradients are scattered there, then summed in 8 rings of 2 nodes.
+
+    16 hops over a core as wide as 2: the sum takes 8 times as long, what stays inside does not.
+    """
+    how = ("plan.sharding=zero1", "plan.shard_group_size=8", "plan.overlap={dp: false}")
+    scenario = _scenario(2, "plan.tp=1", "plan.pp=1", *how)
+    costs = build_step(scenario).costs
+    within, across = next(moves for moves in costs.moves.values() if len(moves) == 2)
+    assert (within.link.num_nodes, across.link.num_nodes) == (1, 2)
+    sum_s = float(moves_s((across,), costs.pricer.context))
+    longer_s = _unfolded_s(scenario, 2) - _unfolded_s(scenario, 16)
+    assert longer_s == pytest.approx(7 * sum_s, rel=1e-6)
 
 
 def test_tensor_parallel_messages_are_slowed_by_what_they_meet() -> None:

@@ -51,9 +51,9 @@ def lower_devices(
     kinds = {path: _lower_one(schedule, costs, path) for path in dict.fromkeys(paths)}
     one = kinds[paths[0]]
     # Of every kind the ops have the same numbers, and its collectives the same groups.
-    messages = [*data_messages(one, devices), *send_messages(one, devices)]
+    collectives = [data_messages(kind, devices) for kind in kinds.values()]
     cuts = [cut_passes(kind, inside, devices) for kind in kinds.values()]
-    messages += cuts[0].messages
+    messages = [*collectives[0], *send_messages(one, devices), *cuts[0].messages]
     load = _load_of(messages)
 
     draft = GraphDraft()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from simulator.machine import GroupLink
 from simulator.numeric import FloatArray, IntArray, as_float
 from simulator.plan import ProcessGroup
+from simulator.workload.draft import Ops
 from simulator.workload.move_prices import moves_s
 from simulator.workload.op import Flow, OpPhase
-from simulator.workload.replica import CoupledOps, Replica
+from simulator.workload.replica import Replica
 from simulator.workload.wires import JobFabric, group_load, load
 
 
@@ -76,69 +77,71 @@ weights, reductions of gradients."""
 _CLASS_OF: Final = {OpPhase.GATHER_WEIGHTS: 1, OpPhase.GATHER_STEP: 1, OpPhase.REDUCE_GRADIENTS: 2}
 
 _Part: TypeAlias = tuple[ProcessGroup, bool, float]
-"""A collective of a row: its groups, whether it is an all-to-all, and its share of the time."""
+"""A collective of a row: its groups, whether it is an all-to-all, and its seconds."""
+_STEP: Final = 1e-7
+"""Places between the collectives of a row: less than any op has that follows them."""
 
 
 def data_messages(one: Replica, devices: Devices) -> list[Message]:
     """Collectives over the replicas, those that load the fabric alike as one message.
 
-    What is one collective after another loads the links of each by its share of the time. A
-    collective of one kind of group runs for each of these for itself; several kinds bind all
-    replicas together.
-
-    Assumes: of collectives in a row one with a share w of their time T, on links of which s times
-        too much is asked, makes them T max(1, w s) long; one by one it would be T (1 - w + w s).
+    What is one collective after another (over the levels of a sharding policy, or over all ranks
+    and over those with the same experts) becomes one op after another in the draft of ``one``, each
+    for every one of its own groups.
     """
     ops = one.draft.ops()
-    found: dict[tuple[int, int, tuple[_Part, ...]], list[tuple[int, int]]] = {}
+    found: dict[tuple[int, int, ProcessGroup, bool], list[tuple[int, int]]] = {}
     for coupled in one.coupled:
         if coupled.everywhere:
             continue
         for entry, op in zip(coupled.entry.tolist(), coupled.ids.tolist(), strict=True):
             parts = _parts(one, devices, int(ops.op_class[op]))
-            key = _CLASS_OF[OpPhase(int(ops.phase[op]))], int(ops.stream[op]), parts
-            found.setdefault(key, []).append((entry, op))
-    return [
-        replace(
-            _data_message(one, devices, CoupledOps(*np.array(pairs).T), stream, parts),
-            flow_class=flow_class,
-        )
-        for (flow_class, stream, parts), pairs in found.items()
-    ]
-
-
-def _parts(one: Replica, devices: Devices, row: int) -> tuple[_Part, ...]:
-    """The collectives of a row between several ranks."""
-    moves = [move for move in one.costs.moves[row] if as_float(move.link.size) > 1]
-    context = one.costs.pricer.context
-    seconds = [as_float(moves_s((move,), context)) for move in moves]
-    shares: dict[tuple[ProcessGroup, bool], float] = {}
-    for move, took_s in zip(moves, seconds, strict=True):
-        key = devices.group_of(move.link), move.kind == "all_to_all"
-        shares[key] = shares.get(key, 0.0) + took_s / sum(seconds)
-    # The same collectives in pieces of another size are rounded otherwise.
-    return tuple((*key, round(share, 9)) for key, share in shares.items())
-
-
-def _data_message(
-    one: Replica, devices: Devices, ops: CoupledOps, stream: int, parts: tuple[_Part, ...]
-) -> Message:
-    rank = one.draft.streams[stream].rank
-    leaders = [np.arange(first, len(devices.ranks), devices.tp) for first in range(devices.tp)]
-    members = devices.siblings(parts[0][0]) if len(parts) == 1 else leaders
-    leader_of = np.empty(len(devices.ranks), dtype=np.int64)
-    for place, group in enumerate(members):
-        leader_of[group] = place
-    shares: list[dict[int, float]] = [{} for _ in members]
+            chain = _cut(one, ops, op, parts) if len(parts) > 1 else [op]
+            kind = _CLASS_OF[OpPhase(int(ops.phase[op]))], int(ops.stream[op])
+            for before, own, (group, exchanges, _) in zip(
+                [entry, *chain], chain, parts, strict=False
+            ):
+                found.setdefault((*kind, group, exchanges), []).append((before, own))
     rate = devices.fabric.ring_bytes_per_s
-    for group, exchanges, part in parts:
-        for own in devices.siblings(group):
-            taken = shares[leader_of[own[0]]]
-            flow = devices.load(own, rank, exchanges=exchanges, bytes_per_s=rate)
-            for link, share in flow:
-                taken[link] = taken.get(link, 0.0) + share * part
-    flows = [tuple(sorted(taken.items())) for taken in shares]
-    return Message(ops.entry, ops.ids, stream, members, flows)
+    messages: list[Message] = []
+    for (flow_class, stream, group, exchanges), pairs in found.items():
+        entries, own = np.array(pairs).T
+        rank, members = one.draft.streams[stream].rank, devices.siblings(group)
+        flows = [
+            devices.load(each, rank, exchanges=exchanges, bytes_per_s=rate) for each in members
+        ]
+        messages.append(Message(entries, own, stream, members, flows, flow_class))
+    return messages
+
+
+def _parts(one: Replica, devices: Devices, row: int) -> list[_Part]:
+    """The collectives of a row between several ranks, those of a kind of group together."""
+    context = one.costs.pricer.context
+    seconds: dict[tuple[ProcessGroup, bool], float] = {}
+    for move in one.costs.moves[row]:
+        if as_float(move.link.size) > 1:
+            key = devices.group_of(move.link), move.kind == "all_to_all"
+            seconds[key] = seconds.get(key, 0.0) + as_float(moves_s((move,), context))
+    return [(*key, took_s) for key, took_s in seconds.items()]
+
+
+def _cut(one: Replica, ops: Ops, op: int, parts: Sequence[_Part]) -> list[int]:
+    """Ops of the collectives of a row, the first in the place of the row's own."""
+    table = one.costs.table
+    name = table.names[int(ops.op_class[op])]
+    rows = [
+        table.add(f"{name}, part {place}", {"dp_comm": seconds})
+        for place, (_, _, seconds) in enumerate(parts)
+    ]
+    added = one.draft.add_ops(
+        np.array(rows[1:]),
+        int(ops.stream[op]),
+        order=ops.order[op] + _STEP * np.arange(1, len(rows)),
+        phase=int(ops.phase[op]),
+        stage=int(ops.stage[op]),
+    )
+    one.draft.end_with(np.array([op]), np.array(rows[:1]), added[-1:])
+    return [op, *added.tolist()]
 
 
 def send_messages(one: Replica, devices: Devices) -> list[Message]:
