@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
             "contention gpt3-175b-a100-64",
             "contention my.yaml --seeds 10 --json",
             "contention my.yaml --connections 4",
+            "contention my.yaml --priority passes",
             "contention my.yaml --set cluster.nodes=128 --set plan.tp=8",
         )
     )(contention)
@@ -41,6 +42,13 @@ def contention(
             "(NCCL: channels * NCCL_IB_QPS_PER_CONNECTION).",
         ),
     ] = 1,
+    priority: Annotated[
+        Literal["none", "passes"],
+        typer.Option(
+            help="'passes': also on a network with classes of traffic, which serves what passes "
+            "wait for first, then gathers of weights, then reductions of gradients."
+        ),
+    ] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Simulate every device and every link between nodes: who shares which wire.
@@ -60,7 +68,13 @@ def contention(
 
     loaded = load_scenario(scenario, overrides or ())
     with counted() as tell:
-        found = compute(loaded, num_seeds=seeds, connections=connections, tell=tell)
+        found = compute(
+            loaded,
+            num_seeds=seeds,
+            connections=connections,
+            with_classes=priority == "passes",
+            tell=tell,
+        )
     if as_json:
         typer.echo(json_text(contention_record(found)))
     else:

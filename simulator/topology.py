@@ -138,6 +138,13 @@ class Topology:
             self._links[key] = self._link(group, in_use)
         return self._links[key]
 
+    def group_of(self, link: GroupLink) -> ProcessGroup:
+        """The group for which a link was given; links of other groups may be equal to it."""
+        for (size, stride, _), known in self._links.items():
+            if known is link:
+                return ProcessGroup("", size, stride)
+        raise KeyError(f"no group of {link.size} ranks was given this link")
+
     def path(self, rank_a: int, rank_b: int) -> PathLink:
         """A message from one rank to another while all other ranks send as far.
 
