@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
             "contention gpt3-175b-a100-64",
             "contention my.yaml --seeds 10 --json",
             "contention my.yaml --connections 4",
+            "contention my.yaml --priority passes",
             "contention my.yaml --set cluster.nodes=128 --set plan.tp=8",
         )
     )(contention)
@@ -42,6 +43,13 @@ def contention(
             "(NCCL: channels * NCCL_IB_QPS_PER_CONNECTION).",
         ),
     ] = 1,
+    priority: Annotated[
+        Literal["none", "passes"],
+        typer.Option(
+            help="'passes': also on a network with classes of traffic, which serves what passes "
+            "wait for first, then gathers of weights, then reductions of gradients."
+        ),
+    ] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Simulate every device and every link between nodes: who shares which wire.
@@ -66,6 +74,7 @@ def contention(
             loaded,
             num_seeds=seeds,
             connections=connections,
+            with_classes=priority == "passes",
             tell=lambda what: shown(f"Simulating {what}", next(done), None),
         )
     if as_json:

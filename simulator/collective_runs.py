@@ -13,6 +13,7 @@ from simulator.errors import PlanError
 from simulator.machine import USUAL_ALGORITHMS, Cluster, GroupLink
 from simulator.plan import ProcessGroup
 from simulator.topology import Topology
+from simulator.wiring import WanWiring, rescaled
 
 KINDS: Final[tuple[CollectiveKind, ...]] = (
     "all_reduce",
@@ -160,7 +161,7 @@ def _bound(
 
 
 def _network_name(cluster: Cluster, group: ProcessGroup, link: GroupLink) -> str:
-    """The tier whose oversubscription takes most of a group's bandwidth, or else the NIC."""
+    """What takes most of a group's bandwidth: a tier, far links, or the NIC."""
     if link.num_nodes == 1:
         return "NIC"
     gains: dict[str, float] = {"NIC": float(link.network_bytes_per_s)}
@@ -170,4 +171,11 @@ def _network_name(cluster: Cluster, group: ProcessGroup, link: GroupLink) -> str
         topology = Topology.of(replace(cluster, tiers=tiers))
         wider = topology.group_link(group, num_ranks=group.size * group.stride)
         gains[f"tier {tier.name}"] = float(wider.network_bytes_per_s)
+    wider = replace(cluster, fabric=rescaled(cluster.fabric, width=math.inf))
+    link = Topology.of(wider).group_link(group, num_ranks=group.size * group.stride)
+    gains[_far_name(cluster)] = float(link.network_bytes_per_s)
     return max(gains, key=lambda name: gains[name])
+
+
+def _far_name(cluster: Cluster) -> str:
+    return "links between sites" if isinstance(cluster.fabric, WanWiring) else "links of the graph"

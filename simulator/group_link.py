@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from simulator.far_links import Far
 from simulator.machine import Cluster, GroupLink
 from simulator.torus import TorusSpan
 
@@ -92,6 +93,26 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         algorithms=cluster.collective_algorithms,
         all_to_all_ramp_base_s=ramp.base_s if ramp else math.inf,
         all_to_all_ramp_bytes_per_s=exchange * ramp.bandwidth_bytes_per_s if ramp else math.inf,
+    )
+
+
+def over_far_links(link: GroupLink, far: Far, injected_bytes_per_s: float) -> GroupLink:
+    """``link`` where links between sites, or those of a graph, slow it.
+
+    Args:
+        link: with what the tiers leave of the network.
+        far: what they leave of it, and their latency.
+        injected_bytes_per_s: what the group's share of the NICs reaches.
+    """
+    return replace(
+        link,
+        network_bytes_per_s=np.minimum(
+            link.network_bytes_per_s, injected_bytes_per_s / far.ring_slowdown
+        ),
+        network_exchange_bytes_per_s=injected_bytes_per_s / far.exchange_slowdown,
+        network_ring_way_s=far.ring_hop_s,
+        network_way_s=far.way_s,
+        network_ways=far.ways,
     )
 
 

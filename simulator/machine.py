@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from simulator.numeric import Numeric
-from simulator.wiring import NetworkWiring
+from simulator.wiring import NetworkWiring, Torus
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8"]
 BYTES_PER_ELEMENT: Mapping[str, float] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
@@ -265,23 +265,6 @@ class FabricTier:
 
 
 @dataclass(frozen=True, slots=True)
-class Torus:
-    """Devices on a torus with wrap links (TPU pods): no NIC inside the pod.
-
-    Attributes:
-        shape: devices along each dimension.
-        link_bytes_per_s: one link, per direction.
-        hop_s: latency of one hop.
-        wraps: whether each dimension has wrap links; empty if all have.
-    """
-
-    shape: tuple[int, ...]
-    link_bytes_per_s: float
-    hop_s: float
-    wraps: tuple[bool, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class SlowHosts:
     """Hosts of a large cluster that are slower than the rest, though tests of them find nothing.
 
@@ -341,6 +324,12 @@ class GroupLink:
             included; ``inf`` when the group lies in one node.
         network_two_node_trees: 1 where ``two_node_trees`` of the network holds, else 0.
         all_to_all_ramp_base_s: ``inf`` where the curve has no such line.
+        network_exchange_bytes_per_s: that of all-to-alls, which cross far links more often than
+            rings do; ``inf`` where there are none.
+        network_ring_way_s: what ways over far links (between sites, of a graph) add to a step of a
+            ring between nodes, in the mean.
+        network_way_s: what they add to the longest way.
+        network_ways: such ways one after the other from a leaf of a tree of nodes to its root.
         torus_bytes_per_s, torus_bucket_bytes_per_s: bus bandwidth over all axes of a torus at
             once, and over one after another; 0 off a torus.
         torus_way_s: latency of its longest way.
@@ -385,6 +374,10 @@ class GroupLink:
     network_eager_s_per_byte: Numeric = 0.0
     network_handshake_s: Numeric = 0.0
     pat_rank_s: Numeric = 2.8e-6
+    network_exchange_bytes_per_s: Numeric = math.inf
+    network_ring_way_s: Numeric = 0.0
+    network_way_s: Numeric = 0.0
+    network_ways: Numeric = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Final
 
 import networkx as nx
+import numpy as np
 
 from simulator.errors import PlanError
-from simulator.group_link import TORUS_FRACTION, GroupShape, group_link, on_torus
+from simulator.far_links import Far, between_sites, over_graph, pod_tiers, site_tiers
+from simulator.graph_ways import GraphWays
+from simulator.group_link import (
+    TORUS_FRACTION,
+    GroupShape,
+    group_link,
+    on_torus,
+    over_far_links,
+)
 from simulator.machine import Cluster, FabricTier, GroupLink, PathLink, Torus
+from simulator.numeric import FloatArray
 from simulator.placement import Placement, placements, slowdown
 from simulator.plan import ProcessGroup
 from simulator.rings import Links, ring_bandwidth
+from simulator.sibling_rings import sibling_rings
 from simulator.topology_graph import (
     MAX_DRAWN_NODES,
     Route,
@@ -28,6 +39,7 @@ from simulator.topology_graph import (
     node_graph,
 )
 from simulator.torus import torus_span, torus_steps
+from simulator.wiring import GraphWiring, PodsWiring, WanWiring
 
 P2P_FRACTION: Final = 0.76
 """Share of a link that one send inside a node reaches. Source: microsoft/vidur
@@ -40,18 +52,30 @@ _MAX_GROUPS: Final = 1000
 
 @dataclass(slots=True)
 class Topology:
-    """A cluster seen by its ranks. Build it once with ``of``; answers are kept."""
+    """A cluster seen by its ranks. Build it once with ``of``; answers are kept.
+
+    Attributes:
+        torus: of one pod.
+        group_tiers: between the nodes of a group, between its pods on a torus; links between sites
+            and those of a graph are not among them.
+        path_tiers: between any two nodes, sites included.
+    """
 
     cluster: Cluster
     devices_per_node: int
     nic_bytes_per_s: tuple[float, ...]
     direct: Links
     host_routes: tuple[Mapping[str, Route], ...]
+    torus: Torus | None
+    group_tiers: tuple[FabricTier, ...]
+    path_tiers: tuple[FabricTier, ...]
     _links: dict[tuple[int, int, int], GroupLink] = field(
         default_factory=dict[tuple[int, int, int], GroupLink]
     )
     _factors: dict[tuple[int, ...], float] = field(default_factory=dict[tuple[int, ...], float])
     _best: dict[int, float] = field(default_factory=dict[int, float])
+    _ways: list[GraphWays] = field(default_factory=list[GraphWays])
+    _slowdowns: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
 
     @classmethod
     def of(cls, cluster: Cluster) -> Topology:
@@ -63,12 +87,16 @@ class Topology:
             if edge.a.startswith("gpu") and edge.b.startswith("gpu"):
                 a, b = sorted((int(edge.a[3:]), int(edge.b[3:])))
                 direct[a, b] = edge.bandwidth_bytes_per_s
+        torus, group_tiers, path_tiers = _wired(cluster)
         return cls(
             cluster=cluster,
             devices_per_node=node.num_devices,
             nic_bytes_per_s=views.nic_bytes_per_s,
             direct=direct,
             host_routes=views.host_routes,
+            torus=torus,
+            group_tiers=group_tiers,
+            path_tiers=path_tiers,
         )
 
     @property
@@ -110,6 +138,13 @@ class Topology:
             self._links[key] = self._link(group, in_use)
         return self._links[key]
 
+    def group_of(self, link: GroupLink) -> ProcessGroup:
+        """The group for which a link was given; links of other groups may be equal to it."""
+        for (size, stride, _), known in self._links.items():
+            if known is link:
+                return ProcessGroup("", size, stride)
+        raise KeyError(f"no group of {link.size} ranks was given this link")
+
     def path(self, rank_a: int, rank_b: int) -> PathLink:
         """A message from one rank to another while all other ranks send as far.
 
@@ -123,7 +158,7 @@ class Topology:
                 f"'{self.cluster.name}'",
                 hint="take more nodes or a smaller plan",
             )
-        torus = self.cluster.torus
+        torus = self.torus
         if rank_a == rank_b:
             return PathLink(math.inf, 0.0, 0.0)
         if torus is not None and _pod(rank_a, torus) == _pod(rank_b, torus):
@@ -140,19 +175,50 @@ class Topology:
 
     def _network_path(self, node_a: int, node_b: int, share: float) -> PathLink:
         """If all nodes send d nodes far, min(1, d / P) of what a block of P sends leaves it."""
-        network = self.cluster.network
-        crossed = _crossed((node_a, node_b), self.cluster.tiers)
+        network, far = self.cluster.network, node_b - node_a
+        crossed = _crossed((node_a, node_b), self.path_tiers)
         slow, below = 1.0, 1
         for tier in crossed:
-            slow = max(slow, tier.oversubscription * min(1.0, abs(node_a - node_b) / below))
+            slow = max(slow, tier.oversubscription * min(1.0, abs(far) / below))
             below = tier.nodes_per_group
         latency_s = network.message_s + sum(tier.hop_s for tier in crossed)
+        ways = self._graph_ways()
+        if ways is not None:
+            slow = float(self._sent_far(ways, far)[node_a, node_b])
+            latency_s = network.message_s + float(ways.latency_s[node_a, node_b])
         fraction = network.message_fraction or network.bandwidth_fraction
         return PathLink(share * fraction / slow, latency_s, 1.0)
 
+    def _graph_ways(self) -> GraphWays | None:
+        """The ways of the cluster's graph, found when first asked for; None where it has none."""
+        wiring = self.cluster.fabric
+        if self.torus is not None or not isinstance(wiring, GraphWiring):
+            return None
+        if not self._ways:
+            self._ways.append(GraphWays.of(self.cluster, wiring))
+        return self._ways[0]
+
+    def _sent_far(self, ways: GraphWays, far: int) -> FloatArray:
+        """Slowdowns of paths while all nodes send ``far`` nodes further. [nodes, nodes]."""
+        if far not in self._slowdowns:
+            sent = np.eye(ways.num_nodes, k=far) * sum(self.nic_bytes_per_s)
+            self._slowdowns[far] = ways.path_slowdowns(sent)
+        return self._slowdowns[far]
+
+    def _far(self, group: ProcessGroup, num_ranks: int) -> Far | None:
+        """What all groups of an axis get of links that no tier describes; None without any."""
+        wiring, ways = self.cluster.fabric, self._graph_ways()
+        if self.torus is not None or not isinstance(wiring, WanWiring | GraphWiring):
+            return None
+        rings = sibling_rings(group.size, group.stride, self.nic_bytes_per_s, num_ranks)
+        if isinstance(wiring, WanWiring):
+            return between_sites(rings, self.cluster.num_nodes, wiring)
+        assert ways is not None
+        return over_graph(rings, ways, self.cluster.tiers[0].hop_s)
+
     def _link(self, group: ProcessGroup, num_ranks: int) -> GroupLink:
         """The link of the worst placed sibling: most nodes, slowest network, slowest rings."""
-        torus = self.cluster.torus
+        torus = self.torus
         scale_up = self.devices_per_node if torus is None else math.prod(torus.shape)
         siblings = placements(group.size, group.stride, scale_up, num_ranks)
         if self._equal_devices and (
@@ -173,6 +239,9 @@ class Topology:
             extra_hop_s=self._hop_s(worst),
         )
         link = group_link(self.cluster, shape)
+        far = self._far(group, num_ranks) if worst.num_nodes > 1 else None
+        if far is not None:
+            return over_far_links(link, far, self._injected(worst))
         if torus is None:
             return link
         span = torus_span(worst.num_local, group.stride, torus)
@@ -181,28 +250,31 @@ class Topology:
     @property
     def _equal_devices(self) -> bool:
         """Whether it does not matter on which devices of a node a group lies."""
-        uniform = not self.direct or self.cluster.torus is not None
+        uniform = not self.direct or self.torus is not None
         return uniform and len(set(self.nic_bytes_per_s)) == 1
 
-    def _network(self, placement: Placement) -> float:
-        """Bandwidth of a group's share of the network: the NICs of its members on one node."""
+    def _injected(self, placement: Placement) -> float:
+        """Bandwidth of a group's share of the NICs: those of its members on one node."""
         if placement.num_nodes == 1:
             return math.inf
-        # On a torus the unit is a pod of many nodes, and no tier lies between pods.
-        tiers = () if self.cluster.torus else self.cluster.tiers
+        shares = self.nic_bytes_per_s
+        share = min(shares[place % self.devices_per_node] for place in placement.local)
+        return placement.fewest * share * self.cluster.network.bandwidth_fraction
+
+    def _network(self, placement: Placement) -> float:
+        """What the tiers leave of it."""
+        tiers = self.group_tiers
         slow = slowdown(
             placement, [t.nodes_per_group for t in tiers], [t.oversubscription for t in tiers]
         )
-        shares = self.nic_bytes_per_s
-        share = min(shares[place % self.devices_per_node] for place in placement.local)
-        return placement.fewest * share * self.cluster.network.bandwidth_fraction / slow
+        return self._injected(placement) / slow
 
     def _hop_s(self, placement: Placement) -> float:
         """Latency that the tiers above the lowest add; the measured curve holds the lowest."""
-        if placement.num_nodes == 1 or self.cluster.torus is not None:
+        if placement.num_nodes == 1:
             return 0.0
         ends = (int(placement.nodes[0]), int(placement.nodes[-1]))
-        return sum(tier.hop_s for tier in _crossed(ends, self.cluster.tiers)[1:])
+        return sum(tier.hop_s for tier in _crossed(ends, self.group_tiers)[1:])
 
     def _placed(self, local: tuple[int, ...]) -> float:
         """Ring bandwidth of these devices over that of the best placed group of their size.
@@ -210,7 +282,7 @@ class Topology:
         1 where devices hang on a switch. Devices without a ring of direct links go through the
         host.
         """
-        if not self.direct or self.cluster.torus is not None:
+        if not self.direct or self.torus is not None:
             return 1.0
         if len(local) in (1, self.devices_per_node):
             return 1.0
@@ -238,6 +310,25 @@ class Topology:
             self.host_routes[a][f"gpu{b}"].bandwidth_bytes_per_s
             for a, b in zip(local, (*local[1:], local[0]), strict=True)
         )
+
+
+def _wired(
+    cluster: Cluster,
+) -> tuple[Torus | None, tuple[FabricTier, ...], tuple[FabricTier, ...]]:
+    """See ``Topology``: torus, group_tiers, path_tiers."""
+    torus = cluster.torus
+    match cluster.fabric:
+        case PodsWiring() as pods if torus is not None:
+            torus = replace(torus, shape=pods.shape)
+            return torus, pod_tiers(cluster, pods), cluster.tiers
+        case WanWiring() as wan if torus is None:
+            tiers = site_tiers(cluster, wan)
+            return None, tiers[:-1], tiers
+        case GraphWiring() if torus is None:
+            return None, (), ()
+        case _:
+            # Without a description, no tier lies between tori.
+            return torus, () if torus else cluster.tiers, cluster.tiers
 
 
 def _pod(rank: int, torus: Torus) -> int:

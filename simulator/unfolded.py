@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
 from simulator.errors import PlanError
 from simulator.machine import Cluster, Node
-from simulator.numeric import IntArray
-from simulator.plan import num_microbatches
+from simulator.numeric import IntArray, as_float
+from simulator.plan import expert_group, num_microbatches, process_group
 from simulator.scenario import Scenario
-from simulator.schedule.action import Schedule
 from simulator.schedule.table import build_schedule
-from simulator.step import Step, step_costs
+from simulator.step import Step, stage_pricer, step_costs
 from simulator.topology import Topology
+from simulator.wiring import DragonflyWiring, rescaled
 from simulator.workload.data_links import data_links
+from simulator.workload.fabric_load import FabricLoad
 from simulator.workload.fold import device_ranks, unfold_devices
+from simulator.workload.inside import Inside
 from simulator.workload.lower_devices import lower_devices
+from simulator.workload.messages import Devices
 from simulator.workload.slow_hosts import forward_speeds
-from simulator.workload.wires import FabricLoad, JobFabric, Routes, fabric_load
+from simulator.workload.wires import JobFabric, Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,20 @@ class Unfolded:
     """A step of a whole cluster.
 
     Attributes:
-        step: its graph, to be run as any other.
+        step: its graph, to be run as any other; all traffic shares links alike.
         load: what its messages ask of the fabric.
+        flow_class: of every flow of the graph.
     """
 
     step: Step
     load: FabricLoad
+
+    flow_class: tuple[int, ...]
+
+    @property
+    def with_classes(self) -> Step:
+        """The step on a network that serves first what passes wait for (``messages.CLASSES``)."""
+        return replace(self.step, graph=replace(self.step.graph, flow_class=self.flow_class))
 
 
 def build_unfolded(
@@ -45,10 +56,10 @@ def build_unfolded(
 ) -> Unfolded:
     """Lowers a scenario for all of its devices, with what each message loads of the fabric.
 
-    Collectives over the replicas, and sends beside compute, last as if they had the links above
-    their NICs for themselves; who meets whom there is simulated. What is part of a pass
-    (collectives of tensor parallelism, blocking sends) keeps the price that it has in
-    ``build_step``, as has the sum of tied embeddings.
+    Collectives over the replicas and inside passes, and sends beside compute, last as if they had
+    the links above their NICs for themselves; who meets whom there is simulated. Collectives beside
+    products of a pass, blocking sends and the sum of tied embeddings keep the price that they have
+    in ``build_step``.
 
     Args:
         scenario: checked (``scenario.check``).
@@ -69,22 +80,36 @@ def build_unfolded(
     schedule = build_schedule(plan.schedule, plan.pp, count, plan.virtual_stages)
     costs = step_costs(scenario, topology, schedule, alone=alone)
     costs.links = replace(costs.links, ends=data_links(plan, cluster.node, topology).ends)
-    devices = unfold_devices(
+    classes = unfold_devices(
         plan,
         alone if plan.overlap_pp else topology,
         schedule.stage_rank,
         dict(scenario.stragglers),
         forward_speeds=forward_speeds(cluster, plan.num_devices),
     )
-    fabric = _fabric(cluster, topology, routes)
-    fabric = replace(fabric, connections=connections)
+    fabric = replace(_fabric(cluster, topology, routes), connections=connections)
     if nodes is not None:
         fabric = replace(fabric, nodes=nodes)
-    load = fabric_load(fabric, device_ranks(plan), plan.tp, _send_ranks(scenario, schedule))
-    paths = [device.paths for device in devices]
-    graph = lower_devices(schedule, costs, paths, load)
-    step = Step(scenario, schedule, costs, graph, costs.table.build(), devices, True)
-    return Unfolded(step, load)
+    ranks = device_ranks(plan).reshape(-1, plan.pp)
+    devices = Devices(ranks, plan.tp, fabric, alone.group_of)
+    inside = _inside(scenario, alone, splits_backward=schedule.splits_backward)
+    paths = [one.paths for one in classes]
+    graph, load = lower_devices(schedule, costs, paths, devices, inside)
+    step = Step(scenario, schedule, costs, graph, costs.table.build(), classes, True)
+    return Unfolded(replace(step, graph=replace(graph, flow_class=())), load, graph.flow_class)
+
+
+def _inside(scenario: Scenario, alone: Topology, *, splits_backward: bool) -> list[Inside]:
+    """Collectives inside passes whose groups lie on several nodes."""
+    plan = scenario.plan
+    pricer = stage_pricer(scenario, alone, splits_backward=splits_backward)
+    groups = {"tp": process_group(plan, "tp"), "ep": expert_group(plan)}
+    links = pricer.context.links
+    return [
+        Inside(axis, groups[axis], pricer)
+        for axis, link in links.items()
+        if as_float(link.num_nodes) > 1
+    ]
 
 
 def check_unfoldable(scenario: Scenario) -> None:
@@ -95,11 +120,8 @@ def check_unfoldable(scenario: Scenario) -> None:
     """
     plan = scenario.plan
     for present, where, what in (
-        (scenario.model.num_experts > 0, "model.num_experts", "experts"),
         (plan.offload is not None, "plan.offload", "offload"),
         (plan.exchange is not None, "plan.exchange", "exchanges of workers"),
-        (not plan.sharding.is_classic, "plan.sharding", f"sharding {plan.sharding.name}"),
-        (plan.shard_size != plan.dp * plan.cp, "plan.shard_group_size", "several shard groups"),
         (scenario.cluster.torus is not None, "cluster", "a torus"),
     ):
         if present:
@@ -108,6 +130,24 @@ def check_unfoldable(scenario: Scenario) -> None:
                 where=where,
                 hint="'trainsim run' takes what groups share by their number",
             )
+
+
+def kept_at_price(scenario: Scenario) -> tuple[str, ...]:
+    """What of the messages between nodes is not followed, in words."""
+    plan, topology = scenario.plan, Topology.of(scenario.cluster)
+    link = topology.group_link(process_group(plan, "tp"), num_ranks=plan.num_devices)
+    beside = as_float(link.num_nodes) > 1 and (
+        plan.overlap_tp or plan.tp_overlap is not None or scenario.stack.backward_tp_overlap
+    )
+    wiring = scenario.cluster.fabric
+    adaptive = isinstance(wiring, DragonflyWiring) and wiring.routing == "adaptive"
+    sends, tied = plan.pp > 1, plan.pp > 1 and scenario.model.tied_embeddings
+    return (
+        *(("sends that passes wait for",) if sends and not plan.overlap_pp else ()),
+        *(("tensor-parallel collectives beside products",) if beside else ()),
+        *(("the sum of tied embeddings",) if tied else ()),
+        *(("detours of adaptive routing",) if adaptive else ()),
+    )
 
 
 def _fabric(cluster: Cluster, topology: Topology, routes: Routes) -> JobFabric:
@@ -133,15 +173,13 @@ def _nics_of_devices(node: Node) -> IntArray:
 
 
 def without_contention(cluster: Cluster) -> Cluster:
-    """The same machine if nobody met anybody above the NICs."""
+    """The same machine if nobody met anybody above the NICs, and nothing were far.
+
+    A link that fills slows a message from its first byte to its last, start-up included; the
+    milliseconds of a far link would be multiplied with it, and are left out.
+    """
     return replace(
-        cluster, tiers=tuple(replace(tier, oversubscription=1.0) for tier in cluster.tiers)
+        cluster,
+        tiers=tuple(replace(tier, oversubscription=1.0) for tier in cluster.tiers),
+        fabric=rescaled(cluster.fabric, width=math.inf, latency=0.0),
     )
-
-
-def _send_ranks(scenario: Scenario, schedule: Schedule) -> list[tuple[int, int]]:
-    """Pipeline ranks (from, to) between which messages go beside compute."""
-    if not scenario.plan.overlap_pp:
-        return []
-    forward = [(a, b) for a, b in pairwise(schedule.stage_rank.tolist()) if a != b]
-    return list(dict.fromkeys((*forward, *((b, a) for a, b in forward))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 
@@ -26,6 +26,23 @@ class DragonflyWiring:
     switches_per_group: int
     global_links: int
     routing: Literal["minimal", "valiant", "adaptive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Torus:
+    """Devices on a torus with wrap links (TPU pods): no NIC inside the pod.
+
+    Attributes:
+        shape: devices along each dimension.
+        link_bytes_per_s: one link, per direction.
+        hop_s: latency of one hop.
+        wraps: whether each dimension has wrap links; empty if all have.
+    """
+
+    shape: tuple[int, ...]
+    link_bytes_per_s: float
+    hop_s: float
+    wraps: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +97,24 @@ class GraphWiring:
 NetworkWiring: TypeAlias = (
     TreeWiring | DragonflyWiring | TorusWiring | PodsWiring | WanWiring | GraphWiring
 )
+
+
+def rescaled(
+    wiring: NetworkWiring | None, *, width: float = 1.0, latency: float = 1.0
+) -> NetworkWiring | None:
+    """The same with other links between sites, or in a graph; others go by tiers and tori.
+
+    Args:
+        wiring: None where there is no description.
+        width: factor on their bandwidth.
+        latency: factor on theirs.
+    """
+    match wiring:
+        case WanWiring(_, bytes_per_s, latency_s):
+            return replace(wiring, bytes_per_s=bytes_per_s * width, latency_s=latency_s * latency)
+        case GraphWiring(links):
+            return GraphWiring(
+                tuple((a, b, rate * width, late_s * latency) for a, b, rate, late_s in links)
+            )
+        case _:
+            return wiring

@@ -92,7 +92,8 @@ def test_wrong_input(arguments: tuple[str, ...], words: str) -> None:
     assert words in refused.output
 
 
-def test_a_network_whose_links_are_not_followed_is_named(tmp_path: Path) -> None:
+def test_links_between_sites_bound_what_crosses_them(tmp_path: Path) -> None:
+    """Two sites of 2 nodes over 1 Gb/s: each byte goes around all ranks but one, and back."""
     path = tmp_path / "sites.yaml"
     path.write_text(
         "extends: dgx-h100-superpod\n"
@@ -103,5 +104,11 @@ def test_a_network_whose_links_are_not_followed_is_named(tmp_path: Path) -> None
         "  bandwidth: {value: 1 Gbps, source: test}\n"
         "  latency: {value: 30 ms, source: test}\n"
     )
-    shown = run("all_reduce", "--cluster", str(path), "--ranks", "32", "--bytes", "1GiB")
-    assert "note: fabric not in step times" in shown.stderr
+    arguments = ("all_reduce", "--cluster", str(path), "--ranks", "32", "--bytes", "1GiB")
+    shown = run(*arguments)
+    assert "links between sites" in shown.stdout
+    assert not shown.stderr
+    (found,) = json.loads(run(*arguments, "--json").stdout)["runs"]
+    # A tree crosses twice on the way up and twice on the way down; 0.92 of a link is used.
+    expected_s = 2 * 31 / 32 * 2**30 / (125e6 * 0.92) + 4 * 30e-3
+    assert found["time_s"] == pytest.approx(expected_s, rel=1e-3)

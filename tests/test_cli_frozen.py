@@ -44,7 +44,7 @@ OPTIONS = {
         *("--cluster", "--ranks", "--stride", "--bytes", "--algorithm", "--compare"),
         *(*WRITTEN, "--json"),
     },
-    "contention": {"--set", "--seeds", "--connections", "--json"},
+    "contention": {"--set", "--seeds", "--connections", "--priority", "--json"},
     "search": {
         *("--set", "--objective", "--top", "--devices", "--schedule", "--sharding"),
         *("--max-micro-batch", "--recompute-layers", "--headroom"),

@@ -54,7 +54,7 @@ class _Run:
         self.resource: list[int] = np.where(is_shared, graph.resource, -1).tolist()
         self.resources = [FairShare(self.env) for _ in graph.resources]
         self.flow: list[int] = graph.flow.tolist() or [-1] * graph.num_ops
-        self.network = FlowNetwork(self.env, graph.flows)
+        self.network = FlowNetwork(self.env, graph.flows, graph.flow_class)
 
         for ops in _ops_of_streams(graph):
             self.env.process(self._run_stream(ops))

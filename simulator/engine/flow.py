@@ -16,12 +16,15 @@ class FlowNetwork:
     """The resources of a graph's flows; ops progress at max-min fair rates of those active.
 
     A resource is a link of capacity 1, an op a flow of as many bytes as it takes seconds at full
-    speed, which is its limit of 1.
+    speed, which is its limit of 1. Those of lower classes are served first.
     """
 
-    def __init__(self, env: Environment, flows: Sequence[Flow]) -> None:
+    def __init__(
+        self, env: Environment, flows: Sequence[Flow], flow_class: Sequence[int] = ()
+    ) -> None:
         self._env = env
         self._flows = flows
+        self._class = flow_class or [0] * len(flows)
         last = max((resource for flow in flows for resource, _ in flow), default=-1)
         self._traffic = Traffic(np.ones(last + 1))
         self._done: dict[int, Event] = {}
@@ -32,7 +35,9 @@ class FlowNetwork:
         """The event that an op, begun now, has ended; it takes ``demand_s`` at full speed."""
         if self._env.now > self._traffic.now_s:
             self._advance()
-        number = self._traffic.start(self._flows[flow], demand_s, limit_bytes_per_s=1.0)
+        number = self._traffic.start(
+            self._flows[flow], demand_s, limit_bytes_per_s=1.0, priority=self._class[flow]
+        )
         self._done[number] = self._env.event()
         # Rates are computed once for all ops that begin at this moment.
         self._wake_at(self._env.now)

@@ -258,7 +258,8 @@ def _parameter_server(setting: Setting) -> Program:
 
 
 def _message_s(setting: Setting) -> float:
-    return float(setting.between.across.network_message_s)
+    across = setting.between.across
+    return float(across.network_message_s + across.network_way_s)
 
 
 POLICIES: Final[Mapping[PolicyName, Policy]] = {

@@ -21,6 +21,8 @@ from simulator.numeric import FloatArray, IntArray
 
 FEW: Final = 48
 """Flows up to which a change is settled one by one: about where arrays become faster."""
+FEW_PAIRS: Final = 1000
+"""The same of their links, counted once per flow: a collective may load most links of a fabric."""
 _OWN_LIMIT: Final = -1
 """The bottleneck of a flow that nothing but its own limit holds up."""
 
@@ -154,7 +156,7 @@ class Sharing:
         reached = set(self._new)
         for link in self._touched:
             reached.update(self._on[link])
-        while len(reached) <= FEW:
+        while len(reached) <= FEW and self._num_pairs(reached) <= FEW_PAIRS:
             rates = self._held(sorted(reached))
             more = self._unfair(rates)
             self.work.flows += len(rates)
@@ -163,6 +165,9 @@ class Sharing:
                 return rates
             reached |= more
         return None
+
+    def _num_pairs(self, flows: set[int]) -> int:
+        return sum(len(self._flows[flow].loads) for flow in flows)
 
     def _held(self, reached: list[int]) -> dict[int, float]:
         """Rates of some flows while all others keep theirs."""

@@ -177,7 +177,7 @@ class ClusterSpec(Spec):
             torus=torus,
             assumptions=(
                 *assumptions(self.assumptions),
-                *wiring_assumptions(fabric),
+                *wiring_assumptions(fabric, torus),
                 *self._stretched(count, fabric),
             ),
             slow_hosts=self._slow_hosts(),

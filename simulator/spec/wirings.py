@@ -110,19 +110,13 @@ WiringSpec: TypeAlias = Annotated[
 ]
 
 
-def wiring_assumptions(wiring: NetworkWiring | None) -> tuple[Assumption, ...]:
+def wiring_assumptions(wiring: NetworkWiring | None, torus: Torus | None) -> tuple[Assumption, ...]:
     """What step times of folded ranks leave out of a wiring; reports list it."""
-    match wiring:
-        case WanWiring():
-            kind = "wan"
-        case GraphWiring():
-            kind = "graph"
-        case PodsWiring():
-            kind = "pods"
-        case _:
-            return ()
-    what = f"not in step times: ranks share the network by tiers and NICs, not by links of '{kind}'"
-    return (Assumption("fabric", what, "'trainsim contention' and fabric_of follow the links"),)
+    if torus is None or not isinstance(wiring, WanWiring | GraphWiring):
+        return ()
+    kind = "wan" if isinstance(wiring, WanWiring) else "graph"
+    what = f"not in step times: devices on a torus share the NICs, not the links of '{kind}'"
+    return (Assumption("fabric", what, "fabric_of follows the links"),)
 
 
 def _needs_torus(kind: str, torus: Torus | None) -> Torus:

@@ -19,7 +19,7 @@ from simulator.plan import num_microbatches
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
 from simulator.step import Step, build_step
-from simulator.unfolded import Unfolded, build_unfolded, without_contention
+from simulator.unfolded import Unfolded, build_unfolded, kept_at_price, without_contention
 from simulator.wiring import TreeWiring
 
 Placing: TypeAlias = Literal["in order", "shuffled"]
@@ -41,6 +41,8 @@ class Shared:
             each by hash among its shortest ways, adaptive ones too.
         seed: of hashes, and of the order drawn.
         step_s: step time.
+        classes_s: the same where switches serve first what passes wait for, then gathers of
+            weights, then reductions of gradients; None where that was not asked for.
         asked: of the fullest link, what all messages at once would take of it at full speed, as a
             share of its bandwidth; 0 where no link can fill.
         fullest: its name, empty where no link can fill.
@@ -54,6 +56,7 @@ class Shared:
     asked: float
     fullest: str
     num_full: int
+    classes_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Contention:
         alone_s: step time if no two messages met above the NICs.
         by_number_s: as ``run`` predicts: what groups share, divided by their number.
         shared: the same job on the links themselves.
+        at_price: of the messages between nodes, those that keep the time ``run`` gives them and
+            load no link, and ways that none takes.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Contention:
     alone_s: float
     by_number_s: float
     shared: tuple[Shared, ...]
+    at_price: tuple[str, ...] = ()
 
 
 def contention(
@@ -82,6 +88,7 @@ def contention(
     *,
     num_seeds: int,
     connections: int = 1,
+    with_classes: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> Contention:
     """Simulates a job device by device and link by link.
@@ -90,6 +97,7 @@ def contention(
         scenario: checked.
         num_seeds: hashes, and orders of nodes, that are tried.
         connections: of a NIC to another; hashes send each its own way.
+        with_classes: also on a network with classes of traffic.
         tell: hears what is being simulated.
 
     Raises:
@@ -97,14 +105,7 @@ def contention(
             one by one.
     """
     used = ceil_div(scenario.plan.num_devices, scenario.cluster.node.num_devices)
-    if used == 1:
-        raise PlanError(
-            f"the {scenario.plan.num_devices} devices of {scenario.name} lie in one node: no "
-            "message leaves it",
-            where="cluster.nodes",
-            hint="take a job of several nodes",
-        )
-    _check_size(scenario)
+    _check_size(scenario, used)
     own_nodes = replace(scenario.cluster, num_nodes=used)
     quiet = replace(scenario, cluster=without_contention(scenario.cluster))
     shared: list[Shared] = []
@@ -118,7 +119,10 @@ def contention(
         fabric = network_of(own_nodes, Routing(spreading=spreading, seed=seed))
         links = max(links, fabric.num_links)
         unfolded = build_unfolded(scenario, fabric, nodes, connections=connections)
-        shared.append(_shared(unfolded, fabric, (placing, spreading, seed)))
+        one = _shared(unfolded, fabric, (placing, spreading, seed))
+        if with_classes:
+            one = replace(one, classes_s=_step_s(unfolded.with_classes))
+        shared.append(one)
     return Contention(
         name=scenario.name,
         devices=scenario.plan.num_devices,
@@ -126,10 +130,18 @@ def contention(
         alone_s=_step_s(build_step(quiet)),
         by_number_s=_step_s(build_step(scenario)),
         shared=tuple(shared),
+        at_price=kept_at_price(scenario),
     )
 
 
-def _check_size(scenario: Scenario) -> None:
+def _check_size(scenario: Scenario, used: int) -> None:
+    if used == 1:
+        raise PlanError(
+            f"the {scenario.plan.num_devices} devices of {scenario.name} lie in one node: no "
+            "message leaves it",
+            where="cluster.nodes",
+            hint="take a job of several nodes",
+        )
     plan, microbatches = scenario.plan, num_microbatches(scenario.training, scenario.plan)
     each = 2 * plan.virtual_stages * microbatches
     passes = each * plan.num_devices
@@ -174,5 +186,5 @@ def _shared(unfolded: Unfolded, fabric: Fabric, way: tuple[Placing, Spreading, i
         step_s=_step_s(unfolded.step),
         asked=asked[fullest] if asked else 0.0,
         fullest=fabric.link_name(unfolded.load.links[fullest]) if asked else "",
-        num_full=len(asked),
+        num_full=unfolded.load.num_full,
     )

@@ -16,6 +16,7 @@ from simulator.machine import (
     ProtocolLine,
 )
 from simulator.scenario import Scenario
+from simulator.wiring import rescaled
 
 K = TypeVar("K")
 
@@ -146,7 +147,7 @@ def nic_bandwidth(scenario: Scenario, factor: float) -> Scenario:
 
 
 def network_latency(scenario: Scenario, factor: float) -> Scenario:
-    """Start, steps and messages between nodes, and hops through its switches."""
+    """Start, steps and messages between nodes, hops through its switches, ways between sites."""
     cluster = scenario.cluster
     network = replace(
         cluster.network,
@@ -157,17 +158,22 @@ def network_latency(scenario: Scenario, factor: float) -> Scenario:
         handshake_s=cluster.network.handshake_s * factor,
     )
     tiers = tuple(replace(tier, hop_s=tier.hop_s * factor) for tier in cluster.tiers)
-    return _with_cluster(scenario, replace(cluster, network=network, tiers=tiers))
+    fabric = rescaled(cluster.fabric, latency=factor)
+    return _with_cluster(scenario, replace(cluster, network=network, tiers=tiers, fabric=fabric))
 
 
 def oversubscription(scenario: Scenario, factor: float) -> Scenario:
-    """Downlinks over uplinks of every tier; a tier has no more uplinks than downlinks."""
+    """Downlinks over uplinks of every tier, and links between sites or of a graph.
+
+    A tier has no more uplinks than downlinks.
+    """
     cluster = scenario.cluster
     tiers = tuple(
         replace(tier, oversubscription=max(1.0, tier.oversubscription * factor))
         for tier in cluster.tiers
     )
-    return _with_cluster(scenario, replace(cluster, tiers=tiers))
+    fabric = rescaled(cluster.fabric, width=1 / factor)
+    return _with_cluster(scenario, replace(cluster, tiers=tiers, fabric=fabric))
 
 
 def host_overhead(scenario: Scenario, factor: float) -> Scenario:

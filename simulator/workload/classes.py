@@ -85,6 +85,26 @@ class CostTableDraft:
             self._bytes.append((alloc_bytes, free_bytes))
         return row
 
+    def halves(self, row: int, elsewhere: Mapping[str, Numeric], *, at_end: str) -> tuple[int, int]:
+        """Rows of both halves of a class; the first takes its memory, the second gives it back.
+
+        Args:
+            row: of the class.
+            elsewhere: seconds of its terms that neither half has.
+            at_end: a term that only the second half has.
+        """
+        name, terms, (alloc, free) = self.names[row], self._terms[row], self._bytes[row]
+        half = {
+            term: (value - elsewhere.get(term, 0.0)) / 2
+            for term, value in terms.items()
+            if term != at_end
+        }
+        ending = {term: value for term, value in terms.items() if term == at_end}
+        return (
+            self.add(f"{name}, first half", half, alloc_bytes=alloc),
+            self.add(f"{name}, second half", {**half, **ending}, free_bytes=free),
+        )
+
     def seconds(self, row: int) -> Numeric:
         """Duration of a class, in whole ticks as in the table."""
         return sum(whole_ticks(np.asarray(value)) for value in self._terms[row].values())

@@ -66,7 +66,7 @@ class GraphDraft:
     def __init__(self) -> None:
         self._streams: dict[Stream, int] = {}
         self._resources: dict[str, int] = {}
-        self._flows: dict[Flow, int] = {}
+        self._flows: dict[tuple[Flow, int], int] = {}
         self._blocks: list[Ops] = []
         self._preds: list[IntArray] = []
         self._ops: list[IntArray] = []
@@ -85,9 +85,14 @@ class GraphDraft:
         """The index of a resource, new or known."""
         return self._resources.setdefault(name, len(self._resources))
 
-    def add_flow(self, flow: Flow) -> int:
-        """The index of a flow over resources from ``add_resource``, new or known."""
-        return self._flows.setdefault(flow, len(self._flows))
+    def add_flow(self, flow: Flow, flow_class: int = 0) -> int:
+        """The index of a flow over resources from ``add_resource``, new or known.
+
+        Args:
+            flow: what it loads.
+            flow_class: see ``OpGraph.flow_class``.
+        """
+        return self._flows.setdefault((flow, flow_class), len(self._flows))
 
     def add_ops(
         self, op_class: Integral, stream: Integral, **columns: Unpack[OpColumns]
@@ -149,6 +154,20 @@ class GraphDraft:
     def streams(self) -> tuple[Stream, ...]:
         """Streams by index."""
         return tuple(self._streams)
+
+    def end_with(self, ops: IntArray, op_class: IntArray, ends: IntArray) -> None:
+        """Makes ops the first part of what ends with others.
+
+        Args:
+            ops: that become first parts.
+            op_class: [ops] their new rows of the cost table.
+            ends: [ops], what then waits for them waits for these instead.
+        """
+        columns = self.ops()
+        rows, moved = columns.op_class.copy(), np.arange(self._num_ops)
+        rows[ops], moved[ops] = op_class, ends
+        self._blocks = [columns._replace(op_class=rows)]
+        self._preds = [moved[preds] for preds in self._preds]
 
     def add_copies(self, one: GraphDraft, op_class: IntArray, flow: IntArray) -> IntArray:
         """Add copies of another draft, each on streams of a replica of its own, without resources.
@@ -224,7 +243,8 @@ class GraphDraft:
             resources=tuple(self._resources),
             class_names=tuple(class_names),
             flow=columns.flow[new_order] if self._flows else columns.flow[:0],
-            flows=tuple(self._flows),
+            flows=tuple(flow for flow, _ in self._flows),
+            flow_class=tuple(number for _, number in self._flows),
         )
 
 

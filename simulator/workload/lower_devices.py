@@ -10,32 +10,39 @@ import numpy as np
 from simulator.machine import PathLink
 from simulator.numeric import IntArray
 from simulator.schedule.action import Schedule
-from simulator.workload.draft import GraphDraft, Ops
+from simulator.workload.draft import GraphDraft
+from simulator.workload.fabric_load import FabricLoad, fabric_load
+from simulator.workload.inside import Inside, cut_passes
 from simulator.workload.lower import add_step, tie
 from simulator.workload.lower_passes import piece_counts
-from simulator.workload.op import OpGraph, OpPhase
+from simulator.workload.messages import Devices, Message, data_messages, send_messages
+from simulator.workload.op import Flow, OpGraph, OpPhase
 from simulator.workload.pieces import cut_into_pieces
 from simulator.workload.replica import CoupledOps, Replica
 from simulator.workload.step_costs import StepCosts
-from simulator.workload.wires import FabricLoad
 
 _Paths: TypeAlias = tuple[PathLink | None, ...]
 
 
 def lower_devices(
-    schedule: Schedule, costs: StepCosts, paths: Sequence[_Paths], load: FabricLoad
-) -> OpGraph:
-    """The graph of one step of all devices.
+    schedule: Schedule,
+    costs: StepCosts,
+    paths: Sequence[_Paths],
+    devices: Devices,
+    inside: Sequence[Inside] = (),
+) -> tuple[OpGraph, FabricLoad]:
+    """The graph of one step of all devices, and what its messages ask of the fabric.
 
-    Tensor- and context-parallel peers wait for one another in every layer, so they enter and leave
-    each pass together. A collective over the replicas runs once, on the first device of its group,
-    and ends for all of them: its slowest hop sets its pace.
+    Tensor- and context-parallel peers, and replicas that share experts, wait for one another in
+    every layer, so they enter and leave each pass together. A collective runs once, on the first
+    device of its group, and ends for all of them: its slowest hop sets its pace.
 
     Args:
         schedule: order of the passes.
         costs: gives every op its row of the cost table.
         paths: [devices of a pipeline rank], path from every virtual stage to the next.
-        load: what every device loads of the fabric.
+        devices: which they are, and the fabric between them.
+        inside: collectives inside passes that are followed on the links.
 
     Raises:
         ScheduleError: if ops wait for each other in a cycle.
@@ -43,23 +50,30 @@ def lower_devices(
     # All devices do the same, if not over the same kinds of path: one is lowered for each kind.
     kinds = {path: _lower_one(schedule, costs, path) for path in dict.fromkeys(paths)}
     one = kinds[paths[0]]
-    ops = one.draft.ops()
-    tp, peers = costs.plan.tp, costs.plan.tp * costs.plan.cp
-    collectives = [coupled for coupled in one.coupled if not coupled.everywhere]
+    # Of every kind the ops have the same numbers, and its collectives the same groups.
+    collectives = [data_messages(kind, devices) for kind in kinds.values()]
+    cuts = [cut_passes(kind, inside, devices) for kind in kinds.values()]
+    messages = [*collectives[0], *send_messages(one, devices), *cuts[0].messages]
+    load = _load_of(messages)
 
     draft = GraphDraft()
     for link in load.links:
         draft.add_resource(f"link {link}")
-    flow = _flows(draft, one, ops, load)
     op_class = np.stack([kinds[path].draft.ops().op_class for path in paths])
-    for coupled in collectives:
-        op_class[tp:, coupled.ids] = costs.join_row()
+    flow = np.full(op_class.shape, -1)
+    for message in messages:
+        _place(draft, message, load, flow, op_class, costs.join_row())
     ids = draft.add_copies(one.draft, op_class, flow)
-    for first in range(0, len(paths), peers):
-        _tie_passes(draft, one, ids[first : first + peers])
+    together = costs.plan.tp * costs.plan.cp * max(int(costs.plan.expert_spread), 1)
+    for first in range(0, len(paths), together):
+        _tie_passes(draft, one, cuts[0].ends, ids[first : first + together])
+    for message in messages:
+        _tie_groups(draft, costs, message, ids)
     for coupled in one.coupled:
-        _tie_groups(draft, costs, coupled, ids, tp)
-    return draft.build(costs.table.names)
+        if coupled.everywhere:
+            own = zip(ids[:, coupled.entry], ids[:, coupled.ids], strict=True)
+            tie(draft, costs, [CoupledOps(*ops) for ops in own])
+    return draft.build(costs.table.names), load
 
 
 def _lower_one(schedule: Schedule, costs: StepCosts, paths: _Paths) -> Replica:
@@ -69,44 +83,44 @@ def _lower_one(schedule: Schedule, costs: StepCosts, paths: _Paths) -> Replica:
     return replica
 
 
-def _flows(draft: GraphDraft, one: Replica, ops: Ops, load: FabricLoad) -> IntArray:
-    """[devices, ops] index of the flow of every message, -1 where it meets nobody."""
-    flow = np.full((len(load.sends), ops.stream.size), -1, dtype=np.int64)
-    streams = one.draft.streams
-    for coupled in one.coupled:
-        crossing = [op for op in coupled.ids.tolist() if one.costs.crosses(int(ops.op_class[op]))]
-        for op in [] if coupled.everywhere else crossing:
-            rank = streams[ops.stream[op]].rank
-            for leader, rings in enumerate(load.rings):
-                flow[leader, op] = draft.add_flow(rings[rank]) if rings[rank] else -1
-    stage_rank = one.schedule.stage_rank.tolist()
-    for phase, step in ((OpPhase.SEND_ACTIVATION, 1), (OpPhase.SEND_GRADIENT, -1)):
-        for op in np.flatnonzero(ops.phase == phase).tolist():
-            stage = int(ops.stage[op])
-            pair = (stage_rank[stage], stage_rank[stage + step])
-            for device, sends in enumerate(load.sends):
-                flow[device, op] = draft.add_flow(sends[pair]) if sends[pair] else -1
-    return flow
+def _load_of(messages: Sequence[Message]) -> FabricLoad:
+    users: dict[int, list[Sequence[Flow]]] = {}
+    for message in messages:
+        users.setdefault(message.stream, []).append(message.flows)
+    return fabric_load(users)
 
 
-def _tie_passes(draft: GraphDraft, one: Replica, ids: IntArray) -> None:
+def _place(
+    draft: GraphDraft,
+    message: Message,
+    load: FabricLoad,
+    flow: IntArray,
+    op_class: IntArray,
+    join_row: int,
+) -> None:
+    """The first device of every group runs its flow, the others wait. ``flow``: [devices, ops]."""
+    for members, whole in zip(message.members, message.flows, strict=True):
+        kept = load.only(whole)
+        if kept:
+            flow[members[0], message.ops] = draft.add_flow(kept, message.flow_class)
+        op_class[np.ix_(members[1:], message.ops)] = join_row
+
+
+def _tie_passes(draft: GraphDraft, one: Replica, ends: IntArray, ids: IntArray) -> None:
     """A piece of a pass begins when all peers have ended the one before. ``ids``: [peers, ops]."""
     if len(ids) == 1:
         return
     rank = one.pieces.rank
     later = np.flatnonzero(rank[1:] == rank[:-1]) + 1
     joins = draft.add_ops(np.full(later.size, one.costs.join_row()), -1, phase=int(OpPhase.JOIN))
-    draft.add_edges(ids[:, one.ids[later - 1]], joins)
+    draft.add_edges(ids[:, ends[later - 1]], joins)
     draft.add_edges(joins, ids[:, one.ids[later]])
 
 
-def _tie_groups(
-    draft: GraphDraft, costs: StepCosts, coupled: CoupledOps, ids: IntArray, tp: int
-) -> None:
-    """Ties a collective of every data-parallel group, or one of all devices."""
-    groups = [ids] if coupled.everywhere else [ids[first::tp] for first in range(tp)]
-    for group in groups:
-        entries, own = group[:, coupled.entry], group[:, coupled.ids]
-        tie(draft, costs, [CoupledOps(*ops) for ops in zip(entries, own, strict=True)])
-        if not coupled.everywhere:
+def _tie_groups(draft: GraphDraft, costs: StepCosts, message: Message, ids: IntArray) -> None:
+    """The devices of every group begin a collective together, and end with the first of them."""
+    for members in message.members:
+        if len(members) > 1:
+            entries, own = ids[np.ix_(members, message.entry)], ids[np.ix_(members, message.ops)]
+            tie(draft, costs, [CoupledOps(*ops) for ops in zip(entries, own, strict=True)])
             draft.add_edges(own[0], own[1:])

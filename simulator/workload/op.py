@@ -95,6 +95,8 @@ class OpGraph:
             flow loads several resources at once and slows down when one of them is full; it has no
             ``resource``.
         flows: see ``Flow``.
+        flow_class: [flows], what a flow leaves of a resource goes to those of higher classes; empty
+            where all share alike.
     """
 
     op_class: IntArray
@@ -113,6 +115,7 @@ class OpGraph:
     class_names: tuple[str, ...]
     flow: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     flows: tuple[Flow, ...] = ()
+    flow_class: tuple[int, ...] = ()
 
     @property
     def num_ops(self) -> int:

@@ -97,6 +97,7 @@ class KernelCost:
         flops: matrix FLOPs, moved_bytes: DRAM traffic (memory-bound kernels only).
         family: what the report groups it under.
         axis: of the group it waits for.
+        payload_bytes: of a collective that nothing runs beside.
     """
 
     family: str
@@ -105,6 +106,7 @@ class KernelCost:
     flops: Numeric
     moved_bytes: Numeric
     axis: str = "tp"
+    payload_bytes: Numeric = 0.0
 
     @property
     def total_s(self) -> Numeric:
@@ -194,7 +196,8 @@ def _elementwise_cost(kernel: Elementwise, context: PriceContext) -> KernelCost:
 
 def _collective_cost(kernel: Collective, context: PriceContext) -> KernelCost:
     seconds = collective_s(kernel.kind, kernel.payload_bytes, context.links[kernel.axis])
-    return KernelCost(f"{kernel.axis} {kernel.kind}", 0.0, seconds, 0.0, 0.0, kernel.axis)
+    family, payload = f"{kernel.axis} {kernel.kind}", kernel.payload_bytes
+    return KernelCost(family, 0.0, seconds, 0.0, 0.0, kernel.axis, payload)
 
 
 def slowed_s(compute_s: Numeric, beside_s: Numeric, accelerator: Accelerator) -> Numeric:

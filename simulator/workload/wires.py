@@ -1,8 +1,9 @@
 """What the messages of a step load of a fabric, link by link.
 
 A collective between nodes runs as rings: from every node to the next one of its group, each of its
-ranks there to its fellow. All its hops go at one pace, so a ring is one flow over the links of all
-its hops; a link that carries two of them is loaded twice.
+ranks there to its fellow. In an all-to-all every rank sends to every rank on other nodes. All hops
+of a collective go at one pace, so it is one flow over the links of all its hops; a link that
+carries two of them is loaded twice.
 
 Assumes: trees and hierarchical collectives load the links as rings do; messages take their
 bandwidth from the first byte to the last, start-up included. What the faster of collectives and
@@ -12,8 +13,7 @@ messages reaches of a NIC is what any link can carry: the rest is taken to be he
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -21,8 +21,8 @@ import numpy as np
 from simulator.numeric import FloatArray, IntArray
 from simulator.workload.op import Flow
 
-_FULL: Final = 1 + 1e-9
-"""Load up to which a link slows nothing down: rounding of sums of shares."""
+MAX_HOPS_AT_ONCE: Final = 200_000
+"""Hops that are routed together: more take memory and no less time."""
 
 
 class Routes(Protocol):
@@ -74,24 +74,6 @@ class JobFabric:
         return len(self.nics)
 
 
-@dataclass(frozen=True, slots=True)
-class FabricLoad:
-    """What the messages of a whole job load; flows number the links by their place in ``links``.
-
-    Attributes:
-        links: that can be full; of links that all messages load alike only the first.
-        asked: [links], what all messages at once would take of each at full speed; 1 fills it.
-        rings: [data-parallel groups], pipeline rank -> load of a collective of the whole group.
-        sends: [devices of a pipeline rank], pipeline ranks (from, to) -> load of a send. First the
-            peers of the first replica, then those of the next.
-    """
-
-    links: tuple[int, ...]
-    asked: tuple[float, ...]
-    rings: tuple[Mapping[int, Flow], ...]
-    sends: tuple[Mapping[tuple[int, int], Flow], ...]
-
-
 def ring_hops(ranks: IntArray, devices_per_node: int) -> IntArray:
     """(from, to) of all hops between nodes of the rings over some ranks. [hops, 2].
 
@@ -108,6 +90,13 @@ def ring_hops(ranks: IntArray, devices_per_node: int) -> IntArray:
     return np.stack((members, np.roll(members, -1, axis=0)), axis=-1).reshape(-1, 2)
 
 
+def exchange_hops(ranks: IntArray, devices_per_node: int) -> IntArray:
+    """(from, to) of all pairs of ranks on different nodes. [hops, 2]."""
+    source, target = np.meshgrid(ranks, ranks, indexing="ij")
+    apart = source // devices_per_node != target // devices_per_node
+    return np.stack((source[apart], target[apart]), axis=-1)
+
+
 def load(fabric: JobFabric, hops: IntArray, bytes_per_s: FloatArray) -> Flow:
     """Links of all hops, and the share of each that they take together at full speed.
 
@@ -116,13 +105,19 @@ def load(fabric: JobFabric, hops: IntArray, bytes_per_s: FloatArray) -> Flow:
         hops: [hops, 2] devices (from, to).
         bytes_per_s: [devices of a node], what each sends at full speed.
     """
-    if not hops.size:
-        return ()
+    taken: dict[int, float] = defaultdict(float)
+    for first in range(0, len(hops), MAX_HOPS_AT_ONCE):
+        for link, share in _load(fabric, hops[first : first + MAX_HOPS_AT_ONCE], bytes_per_s):
+            taken[link] += share
+    return tuple(sorted(taken.items()))
+
+
+def _load(fabric: JobFabric, hops: IntArray, bytes_per_s: FloatArray) -> Flow:
     node, place = np.divmod(hops, fabric.devices_per_node)
     parts = fabric.nics.shape[1] * fabric.connections
     rate = np.repeat(bytes_per_s[place].min(axis=1) / parts, parts)
     ports = fabric.nodes[node][..., None] * fabric.num_nics + fabric.nics[place]
-    source, target = (np.repeat(ports[:, end], fabric.connections) for end in (0, 1))
+    source, target = (np.repeat(ports[:, end].reshape(-1), fabric.connections) for end in (0, 1))
     key = np.tile(np.arange(fabric.connections), source.size // fabric.connections)
     routes = fabric.routes.routes(source, target, key)
     taken = routes >= 0
@@ -132,75 +127,20 @@ def load(fabric: JobFabric, hops: IntArray, bytes_per_s: FloatArray) -> Flow:
     return tuple(zip(links.tolist(), shares.tolist(), strict=True))
 
 
-def fabric_load(
-    fabric: JobFabric, ranks: IntArray, tp: int, sends: Sequence[tuple[int, int]]
-) -> FabricLoad:
-    """What every device loads, without the links that can never be full.
+def group_load(
+    fabric: JobFabric, ranks: IntArray, bytes_per_s: FloatArray, *, exchanges: bool
+) -> Flow:
+    """Load of a collective of some ranks, empty within a node.
 
     Args:
         fabric: over which they communicate.
-        ranks: [replicas, peers, pipeline ranks] global ranks; neighbouring peers differ in tp.
-        tp: peers with the same number modulo this are of one data-parallel group.
-        sends: pipeline ranks between which messages go.
+        ranks: of the group.
+        bytes_per_s: [devices of a node], what each sends to other nodes at full speed.
+        exchanges: it is an all-to-all, not a ring. Its messages take the way of a first connection:
+            every pair of ranks has one of its own.
     """
-    devices = ranks.reshape(-1, ranks.shape[-1])
-    rings = [
-        {
-            rank: load(
-                fabric,
-                ring_hops(devices[first::tp, rank], fabric.devices_per_node),
-                fabric.ring_bytes_per_s,
-            )
-            for rank in range(devices.shape[1])
-        }
-        for first in range(tp)
-    ]
-    messages = [
-        {
-            pair: load(
-                fabric, _between_nodes(device[list(pair)], fabric), fabric.message_bytes_per_s
-            )
-            for pair in sends
-        }
-        for device in devices
-    ]
-    number, asked = _links_that_fill(flow for own in (*rings, *messages) for flow in own.values())
-    first_of: dict[int, int] = {}
-    for link, own in number.items():
-        first_of.setdefault(own, link)
-    return FabricLoad(
-        links=tuple(first_of[own] for own in range(len(first_of))),
-        asked=asked,
-        rings=tuple({rank: _only(flow, number) for rank, flow in own.items()} for own in rings),
-        sends=tuple({pair: _only(flow, number) for pair, flow in own.items()} for own in messages),
-    )
-
-
-def _between_nodes(ranks: IntArray, fabric: JobFabric) -> IntArray:
-    """The hop from one rank to another, none within a node. [0 or 1, 2]."""
-    source, target = ranks // fabric.devices_per_node
-    return ranks.reshape(-1, 2)[: int(source != target)]
-
-
-def _links_that_fill(flows: Iterable[Flow]) -> tuple[dict[int, int], tuple[float, ...]]:
-    """Links of which all flows together ask more than they have.
-
-    Returns:
-        Link -> number, one for all links that are loaded alike, and what is asked by number.
-    """
-    loads: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for flow_number, flow in enumerate(flows):
-        for link, share in flow:
-            loads[link].append((flow_number, share))
-    numbers: dict[tuple[tuple[int, float], ...], int] = {}
-    of_link = {
-        link: numbers.setdefault(tuple(users), len(numbers))
-        for link, users in loads.items()
-        if sum(share for _, share in users) > _FULL
-    }
-    return of_link, tuple(sum(share for _, share in users) for users in numbers)
-
-
-def _only(flow: Flow, number: Mapping[int, int]) -> Flow:
-    """The part of a flow over links that can fill, of those that are loaded alike one."""
-    return tuple(sorted({number[link]: share for link, share in flow if link in number}.items()))
+    if not exchanges:
+        return load(fabric, ring_hops(ranks, fabric.devices_per_node), bytes_per_s)
+    hops = exchange_hops(ranks, fabric.devices_per_node)
+    partners = max(len(hops) / len(ranks), 1.0)
+    return load(replace(fabric, connections=1), hops, bytes_per_s / partners)

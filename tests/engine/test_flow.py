@@ -51,6 +51,49 @@ def test_two_copies_of_one_second_over_one_full_resource_take_two() -> None:
     assert timeline.end_s == pytest.approx([2, 2, 4, 4])
 
 
+@given(flow_lists, st.data())
+@settings(deadline=None)
+def test_the_order_in_which_flows_are_added_changes_nothing(
+    flows: list[Flow], data: st.DataObject
+) -> None:
+    """Numbers of streams and of flows, and classes of any kind, by any order of the list."""
+    each = [data.draw(st.tuples(st.floats(0.1, 5.0), st.integers(0, 2))) for _ in flows]
+    order = data.draw(st.permutations(range(len(flows))))
+
+    def ends_s(places: list[int]) -> list[float]:
+        draft = GraphDraft()
+        for resource in range(4):
+            draft.add_resource(f"part {resource}")
+        for rank, place in enumerate(places):
+            flow = draft.add_flow(flows[place], each[place][1])
+            draft.add_ops(place, draft.add_stream(Stream("copy", rank)), flow=flow)
+        graph = draft.build([f"copy {place}" for place in range(len(flows))])
+        seconds = np.array([own for own, _ in each])[graph.op_class]
+        end_s = des.simulate(graph, seconds).end_s
+        return end_s[np.argsort(graph.op_class)].tolist()
+
+    # Sums of shares in another order, and ends on whole ticks.
+    assert ends_s(list(order)) == pytest.approx(ends_s(list(range(len(flows)))), rel=1e-9)
+
+
+def test_a_lower_class_goes_first_and_others_share_what_it_leaves() -> None:
+    """Two copies of 1 s after one another on each of three streams, all over one resource.
+
+    The first class takes the resource until 2 s. Both others then share it: 4 s of copies, to 6 s.
+    """
+    draft = GraphDraft()
+    draft.add_resource("link")
+    flow: Flow = ((0, 1.0),)
+    for rank, number in enumerate((1, 0, 1)):
+        stream = draft.add_stream(Stream("copy", rank))
+        draft.add_ops(np.array([0, 0]), stream, flow=draft.add_flow(flow, number), phase=rank)
+    graph = draft.build(["copy"])
+    timeline = des.simulate(graph, np.ones(6))
+    ends = {rank: sorted(timeline.end_s[graph.phase == rank]) for rank in range(3)}
+    assert ends[1] == pytest.approx([1, 2])
+    assert ends[0] == ends[2] == pytest.approx([4, 6])
+
+
 def test_the_shorter_copy_leaves_its_share_to_the_longer() -> None:
     graph = _side_by_side([((0, 1.0),), ((0, 1.0),)])
     seconds = np.where(graph.op_class == 0, 1.0, 3.0)

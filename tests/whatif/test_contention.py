@@ -94,6 +94,39 @@ def test_a_job_that_would_take_minutes_is_refused() -> None:
         contention(load_scenario("llama3-405b-16384"), num_seeds=1)
 
 
+def _two_jobs_worth(*more: str) -> Scenario:
+    """Tensor parallelism over two nodes, and gradients reduced beside the last backward."""
+    overlap = "plan.overlap={dp: true, tp: false}"
+    return _job(1.0, overlap, "plan.bucket_bytes=100 MB", *more, nodes=8, tp=16)
+
+
+def test_classes_of_traffic_win_back_what_gradients_take_from_passes() -> None:
+    """Both leave by the same ports; with classes, passes do not wait for gradients."""
+    found = contention(_two_jobs_worth(), num_seeds=1, with_classes=True)
+    in_order = found.shared[0]
+    assert in_order.classes_s is not None
+    assert in_order.fullest.startswith("port")
+    assert found.alone_s * (1 + ROUNDING) < in_order.step_s
+    assert in_order.classes_s < in_order.step_s
+    assert contention(_two_jobs_worth(), num_seeds=1).shared[0].classes_s is None
+
+
+def test_what_is_not_followed_is_said() -> None:
+    assert contention(_job(), num_seeds=1).at_price == ()
+    found = contention(_job(1.0, "plan.pp=2", "plan.overlap={tp: true}", tp=16), num_seeds=1)
+    assert found.at_price == (
+        "sends that passes wait for",
+        "tensor-parallel collectives beside products",
+    )
+
+
+@pytest.mark.parametrize("axis", [(), ("model.num_experts=8", "model.top_k=2", "plan.ep=2")])
+def test_hashed_messages_of_passes_meet_too(axis: tuple[str, ...]) -> None:
+    """Hardly anything but them leaves a node: of 16 tensor-parallel ranks, or of experts."""
+    found = contention(_job(1.0, *axis, tp=8 if axis else 16), num_seeds=2)
+    assert max(_steps(found, "shuffled", "ecmp")) > 1.01 * found.alone_s
+
+
 def test_the_record_has_a_row_per_way() -> None:
     record = contention_record(contention(_job(), num_seeds=2))
     shared = record["shared"]
@@ -126,6 +159,8 @@ def test_a_narrow_link_between_sites_slows_what_crosses_it() -> None:
     assert "site" in in_order.fullest
     reduction_s = in_order.step_s - found.alone_s
     assert reduction_s > 0
-    # Eight rings on one: each collective takes eight times as long.
+    # Eight rings on one: each collective takes eight times as long, its start of 0.2 ms too. A run
+    # counts starts once, and 5 ms for two far hops on the way up a tree and two on the way down.
+    assert found.by_number_s == pytest.approx(in_order.step_s + 4 * 5e-3, abs=2e-3)
     whole = contention(scenario, num_seeds=1)
     assert found.alone_s == pytest.approx(whole.alone_s, rel=1e-3)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from simulator.numeric import FloatArray, IntArray
-from simulator.workload.wires import JobFabric, fabric_load, load, ring_hops
+from simulator.workload import wires
+from simulator.workload.wires import JobFabric, exchange_hops, group_load, load, ring_hops
 
 
 class OneUplink:
@@ -57,22 +58,25 @@ def test_two_hops_over_one_link_load_it_twice() -> None:
     assert dict(load(FABRIC, np.array([[0, 4], [1, 5]]), RATE))[16] == pytest.approx(2)
 
 
-def test_only_links_that_can_fill_are_kept_and_equal_ones_once() -> None:
-    # Two rings over all four nodes: each leaf sends one hop of either up. NICs carry one hop each.
-    # All four links between leaves carry the same two rings: one of them stands for all.
-    ranks = np.arange(8).reshape(4, 2, 1)
-    found = fabric_load(FABRIC, ranks, tp=2, sends=[])
-    assert len(found.links) == 1
-    assert found.asked == pytest.approx((2,))
-    assert found.links[0] in range(16, 20)
-    assert [dict(ring[0]) for ring in found.rings] == [{0: pytest.approx(1)}] * 2
+def test_an_all_to_all_goes_between_all_pairs_on_different_nodes() -> None:
+    # Both devices of node 0 and one of node 1.
+    assert exchange_hops(np.array([0, 1, 2]), 2).tolist() == [[0, 2], [1, 2], [2, 0], [2, 1]]
+    assert exchange_hops(np.array([2, 3]), 2).size == 0
 
 
-def test_sends_load_the_links_between_their_nodes() -> None:
-    # Pipeline ranks 0 and 1 of two replicas, one leaf each: both send over the same uplink.
-    ranks = np.array([[[0, 4]], [[1, 5]]])
-    found = fabric_load(FABRIC, ranks, tp=1, sends=[(0, 1)])
-    assert [dict(sends[0, 1]) for sends in found.sends] == [{0: pytest.approx(1)}] * 2
+def test_an_all_to_all_spreads_what_a_rank_sends_over_its_partners() -> None:
+    # One device on each of nodes 0, 1, 2: each sends 4 of its 8 B/s to either other one. Nodes 0
+    # and 1 are on one leaf: both send 4 B/s up, and node 2 sends both of them 4 B/s down.
+    found = dict(group_load(FABRIC, np.array([0, 2, 4]), RATE, exchanges=True))
+    ports = dict.fromkeys((0, 2, 4, 8, 10, 12), 1.0)
+    assert found == pytest.approx({**ports, 16: 1, 19: 1, 17: 1, 18: 1})
+
+
+def test_hops_are_routed_in_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    hops = exchange_hops(np.arange(8), 2)
+    whole = load(FABRIC, hops, RATE)
+    monkeypatch.setattr(wires, "MAX_HOPS_AT_ONCE", 5)
+    assert dict(load(FABRIC, hops, RATE)) == pytest.approx(dict(whole))
 
 
 def test_a_device_spreads_what_it_sends_over_its_nics() -> None:

@@ -22,7 +22,7 @@ def collnet_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> 
     Assumes: latency of two levels of a tree whatever the number of nodes.
     """
     fill_s = np.minimum(link.network_chunk_s_per_byte * payload_bytes, link.network_chunk_s)
-    latency_s = link.network_base_s + 2.0 * (link.network_hop_s + fill_s)
+    latency_s = link.network_base_s + 2.0 * (link.network_hop_s + fill_s) + link.network_way_s
     in_node = np.maximum(link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
     in_node = np.where(link.size > link.num_nodes, in_node, np.inf)
     moved = bus_bytes(kind, payload_bytes, link.size)

@@ -39,6 +39,7 @@ def halving_doubling_s(kind: CollectiveKind, payload_bytes: Numeric, link: Group
         )
     )
     network_s = rounds * network_steps * link.network_message_s
+    network_s = network_s + rounds * link.network_ways * link.network_way_s
     network_s = network_s + network_bytes / link.network_bytes_per_s
     whole = np.logical_and(node_steps % 1.0 == 0.0, network_steps % 1.0 == 0.0)
     runs = np.logical_and(whole, np.equal(link.torus_bytes_per_s, 0.0))

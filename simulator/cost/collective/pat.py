@@ -27,6 +27,7 @@ def pat_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> Nume
     """
     levels = np.ceil(np.log2(link.num_nodes) - _LOG2_SLACK)
     steps_s = levels * STEP_SHARE * link.network_ring_hop_s + link.pat_rank_s * link.size
+    steps_s = steps_s + link.network_ways * link.network_way_s
     bandwidth = BANDWIDTH_SHARE * link.network_bytes_per_s
     transfer_s = bus_bytes(kind, payload_bytes, link.size) / bandwidth
     alone = np.logical_and(link.size == link.num_nodes, link.num_nodes > 1.0)

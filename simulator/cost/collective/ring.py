@@ -45,5 +45,6 @@ def _line_s(
     node_steps = rounds * (link.size - 1.0) - network_steps
     base_s = np.where(link.num_nodes > 1.0, np.maximum(base_s, link.network_base_s), base_s)
     bandwidth = np.minimum(bytes_per_s, link.network_bytes_per_s)
-    latency_s = base_s + node_steps * hop_s + network_steps * link.network_ring_hop_s
+    network_step_s = link.network_ring_hop_s + link.network_ring_way_s
+    latency_s = base_s + node_steps * hop_s + network_steps * network_step_s
     return latency_s + bus_bytes(kind, payload_bytes, link.size) / bandwidth

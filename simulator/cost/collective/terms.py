@@ -22,17 +22,18 @@ PARTS: Final[Mapping[Part, tuple[str, ...]]] = {
         *("all_to_all_ramp_base_s", "network_base_s", "network_hop_s", "network_chunk_s_per_byte"),
         *("network_chunk_s", "network_ring_hop_s", "network_message_s", "torus_way_s"),
         *("network_eager_s_per_byte", "network_handshake_s", "pat_rank_s"),
+        *("network_ring_way_s", "network_way_s"),
     ),
     "node": (
         *("ll_bytes_per_s", "ll128_bytes_per_s", "ring_bytes_per_s", "all_reduce_bytes_per_s"),
         *("in_network_bytes_per_s", "all_to_all_bytes_per_s", "all_to_all_small_bytes_per_s"),
         *("all_to_all_ramp_bytes_per_s", "torus_bytes_per_s", "torus_bucket_bytes_per_s"),
     ),
-    "network": ("network_bytes_per_s",),
+    "network": ("network_bytes_per_s", "network_exchange_bytes_per_s"),
 }
 """Start-ups and steps, links in the node or of the torus, and NICs with what is above them:
 fields of ``GroupLink``. Without all of them no algorithm takes any time."""
-SHAPE: Final = ("size", "num_nodes", "network_two_node_trees", "algorithms")
+SHAPE: Final = ("size", "num_nodes", "network_two_node_trees", "network_ways", "algorithms")
 """The other fields: what is joined, not how well."""
 
 

@@ -32,6 +32,7 @@ def tree_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> Num
     fill_s = np.minimum(link.network_chunk_s_per_byte * payload_bytes, link.network_chunk_s)
     eager_s = np.minimum(link.network_eager_s_per_byte * payload_bytes, link.network_handshake_s)
     latency_s = link.network_base_s + 2.0 * levels * (link.network_hop_s + fill_s + eager_s)
+    latency_s = latency_s + 2.0 * link.network_ways * link.network_way_s
     moved = bus_bytes(kind, payload_bytes, link.size)
     in_node = np.maximum(link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
     in_node = np.where(link.size > link.num_nodes, in_node, np.inf)
