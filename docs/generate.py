@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from docs import catalogue, console, equations
+from simulator.console import progress
 from simulator.published.accuracy_page import HEADLINE, accuracy_page
 from simulator.published.document import Marked
 from simulator.published.document_markdown import markdown_block, marker
@@ -118,9 +119,9 @@ def main(arguments: list[str]) -> None:
     """Writes what is asked for and names each file."""
     pages: dict[Path, str] = {}
     if "--accuracy" in arguments:
-        progress = sys.stderr.isatty()
-        left_out = validate_left_out(read_left_out(LEFT_OUT), progress=progress)
-        result = replace(validate(progress=progress), left_out=left_out)
+        with progress() as shown:
+            left_out = validate_left_out(read_left_out(LEFT_OUT), progress=shown)
+            result = replace(validate(progress=shown), left_out=left_out)
         for path, page in (
             (ACCURACY, accuracy_page(result)),
             (RESIDUALS, residual_page(result, findings())),

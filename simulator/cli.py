@@ -8,7 +8,6 @@ so that ``--help`` is instant.
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -33,6 +32,7 @@ from simulator.console import examples as _examples
 from simulator.console import exit_unless as _exit_unless
 from simulator.console import guarded as _guarded
 from simulator.console import note_fabric as _note_fabric
+from simulator.console import progress as _progress
 from simulator.console import show as _print
 from simulator.console import write as _write
 from simulator.errors import SpecError
@@ -232,7 +232,8 @@ def validate(
     files = [*(rows or []), *(more_rows or [])]
     if stack:
         load_stack(stack)
-    result = compare(files or None, progress=sys.stderr.isatty(), stack=stack)
+    with _progress() as shown:
+        result = compare(files or None, progress=shown, stack=stack)
     for page, render in renderers:
         _write(page, render(accuracy_page(result)))
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from simulator.cli_options import AsJson
 from simulator.console import as_json as json_text
-from simulator.console import busy, examples, guarded, show, write
+from simulator.console import examples, guarded, progress, show, write
 from simulator.errors import SpecError
 
 if TYPE_CHECKING:
@@ -83,19 +82,19 @@ def stack(
     from simulator.calibrate.session import calibrate
     from simulator.calibrate.stack_texts import extension_text, stack_texts
     from simulator.calibrate.summary import calibration_json
-    from simulator.views_calibrate import calibration_view, shown_progress
+    from simulator.views_calibrate import calibration_view
 
     if name == "all" and (parameters or sources or out or rows):
         raise _all_takes_nothing()
     jobs = _jobs(name, parameters or [], sources or [path.stem for path in rows or []])
     _refuse(name, jobs, rows or [], out=out, write_files=write_files is not None)
-    with shown_progress(sys.stderr.isatty()) as progress:
+    with progress() as shown:
         found = calibrate(
             jobs,
             tables=rows or (),
             own_stack=name if name.endswith((".yaml", ".yml")) else "",
             keep_values=write_files is Write.fit,
-            progress=progress,
+            progress=shown,
         )
     texts = [(out, extension_text(name, found.fits[0], out))] if out is not None else []
     if write_files:
@@ -201,10 +200,10 @@ def leave_one_out(
     chosen = read_left_out(values) if values else _fit_left_out()
     if out is not None:
         write(out, left_out_text(chosen))
-    progress = sys.stderr.isatty()
-    left_out = validate_left_out(chosen, progress=progress)
-    paths = [path for path in published_paths() if path.stem in left_out.sources]
-    fitted = validate(paths, progress)
+    with progress() as shown:
+        left_out = validate_left_out(chosen, progress=shown)
+        paths = [path for path in published_paths() if path.stem in left_out.sources]
+        fitted = validate(paths, shown)
     if as_json:
         typer.echo(json_text([asdict(one) for one in left_out_errors(fitted, left_out)]))
     else:
@@ -215,10 +214,9 @@ def _fit_left_out() -> tuple[LeftOutValue, ...]:
     from simulator.calibrate.everything import left_out_values
     from simulator.calibrate.job import shipped_jobs
     from simulator.calibrate.session import calibrate
-    from simulator.views_calibrate import shown_progress
 
-    with shown_progress(sys.stderr.isatty()) as progress:
-        found = calibrate(shipped_jobs(), with_test=False, progress=progress)
+    with progress() as shown:
+        found = calibrate(shipped_jobs(), with_test=False, progress=shown)
     return left_out_values(found.fits)
 
 
@@ -267,8 +265,10 @@ def accelerator(
             "nothing was measured", hint="give one or more of --gemm, --attention, --memory"
         )
     refuse_overwriting(out, hardware_files("accelerators", base), (gemm, attention, memory))
-    with busy("Fitting"):
-        found = calibrate_accelerator(base, gemm=gemm, attention=attention, memory=memory)
+    with progress() as shown:
+        found = calibrate_accelerator(
+            base, gemm=gemm, attention=attention, memory=memory, progress=shown
+        )
     _finish(found, out, as_json=as_json)
 
 
@@ -304,8 +304,8 @@ def node(
     from simulator.calibrate.hardware import calibrate_node
 
     refuse_overwriting(out, hardware_files("nodes", base), collectives)
-    with busy("Fitting"):
-        found = calibrate_node(base, collectives)
+    with progress() as shown:
+        found = calibrate_node(base, collectives, shown)
     _finish(found, out, as_json=as_json)
 
 

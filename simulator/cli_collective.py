@@ -8,7 +8,7 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile, TableFiles, option_value
 from simulator.console import as_json as json_text
-from simulator.console import examples, guarded, note_fabric, show
+from simulator.console import examples, guarded, note_fabric, progress, show
 from simulator.errors import SpecError, TrainsimError, UnknownNameError
 from simulator.outputs import checked_outputs
 
@@ -148,6 +148,7 @@ def _runs(
     """Name of the cluster, and all lines."""
     from simulator.collective_runs import collective_runs
     from simulator.plan import ProcessGroup
+    from simulator.progress import followed
     from simulator.spec.any_cluster import load_any_cluster
     from simulator.spec.collectives import check_switches
 
@@ -166,14 +167,15 @@ def _runs(
             hint="take larger factors",
         )
     found: list[CollectiveRun] = []
-    for size in chosen:
-        nodes = -(-size * stride // per_node)
-        try:
-            cluster = load_any_cluster(name, num_nodes=nodes)
-        except TrainsimError as error:
-            needs = f"{size:,} ranks, {stride} apart, need {nodes:,} nodes: {error.problem}"
-            raise SpecError(needs, where="--ranks", hint=error.hint) from None
-        group = ProcessGroup("dp", size, stride)
-        found += collective_runs(cluster, kind, group, payloads, forced=forced)
+    with progress() as shown:
+        for size in followed(chosen, f"Timing {kind}", shown):
+            nodes = -(-size * stride // per_node)
+            try:
+                cluster = load_any_cluster(name, num_nodes=nodes)
+            except TrainsimError as error:
+                needs = f"{size:,} ranks, {stride} apart, need {nodes:,} nodes: {error.problem}"
+                raise SpecError(needs, where="--ranks", hint=error.hint) from None
+            group = ProcessGroup("dp", size, stride)
+            found += collective_runs(cluster, kind, group, payloads, forced=forced)
     note_fabric(whole.assumptions)
     return whole.name, found

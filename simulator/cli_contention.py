@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Annotated, Final, Literal
 
 import typer
 
 from simulator.cli_options import AsJson, Overrides, ScenarioArgument, number_within
 from simulator.console import as_json as json_text
-from simulator.console import counted, examples, guarded, show
+from simulator.console import examples, guarded, progress, show
 
 MAX_SEEDS: Final = 100
 MAX_CONNECTIONS: Final = 64
@@ -67,13 +68,14 @@ def contention(
     from simulator.whatif.contention import contention as compute
 
     loaded = load_scenario(scenario, overrides or ())
-    with counted() as tell:
+    done = count()
+    with progress() as shown:
         found = compute(
             loaded,
             num_seeds=seeds,
             connections=connections,
             with_classes=priority == "passes",
-            tell=tell,
+            tell=lambda what: shown(f"Simulating {what}", next(done), None),
         )
     if as_json:
         typer.echo(json_text(contention_record(found)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from simulator.console import as_json as json_text
-from simulator.console import counted, exit_unless, show
+from simulator.console import exit_unless, progress, show
 
 
 def show_largest(
@@ -35,8 +35,8 @@ def show_largest(
         load_model(validate(ModelInput, {"preset": name}, "--shapes"), "--shapes", Path())[0]
         for name in shapes
     ]
-    with counted() as tell:
-        found = largest_of(loaded, models, tell) if models else deepest_model(loaded, tell)
+    with progress() as shown:
+        found = largest_of(loaded, models, shown) if models else deepest_model(loaded, shown)
     if as_json:
         typer.echo(json_text(largest_record(found)))
     else:

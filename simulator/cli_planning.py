@@ -17,7 +17,7 @@ from simulator.cli_options import (
     option_value,
 )
 from simulator.console import as_json as json_text
-from simulator.console import counted, examples, exit_unless, guarded, show
+from simulator.console import examples, exit_unless, guarded, progress, show
 from simulator.errors import SpecError
 from simulator.outputs import checked_outputs
 
@@ -123,8 +123,8 @@ def plan(
     number_within("--goodput", goodput, 0.001, 1.0, "a share of the time, for example 0.9")
     pue = _checked_pue(pue)
     rates = _rates(job, price=price, power=power, pue=pue, carbon=carbon, goodput=goodput)
-    with counted() as progress:
-        found = capacity_plan(job, goal, rates, counts, progress)
+    with progress() as shown:
+        found = capacity_plan(job, goal, rates, counts, shown)
     rows = [asdict(option) for option in found.options]
     outputs.write(rows, lambda: plan_page(scenario, found))
     if as_json:
@@ -200,8 +200,8 @@ def tradeoff(
         same_tokens,
         recompute_layers,
     )
-    with counted() as progress:
-        points = tradeoff(Job(scenario, tuple(overrides or ())), axes, progress)
+    with progress() as shown:
+        points = tradeoff(Job(scenario, tuple(overrides or ())), axes, shown)
     rows = [asdict(point) for point in points]
     outputs.write(rows, lambda: tradeoff_page(scenario, points))
     if as_json:
@@ -252,8 +252,8 @@ def hardware(
     factor = table.pue.value if given is None else given
     names = option_value("--clusters", clusters, parse_words)
     job = Job(scenario, tuple(overrides or ()))
-    with counted() as progress:
-        found = ranked(compare_machines(job, names, known, factor, devices, progress))
+    with progress() as shown:
+        found = ranked(compare_machines(job, names, known, factor, devices, shown))
     rows = [asdict(machine) for machine in found]
     outputs.write(rows, lambda: hardware_page(scenario, found, factor))
     if as_json:

@@ -49,13 +49,7 @@ def samples(
     from simulator.views_samples import samples_view
 
     with progress() as shown:
-        found = sample_steps(
-            loaded,
-            spreads,
-            samples=number,
-            seed=seed,
-            progress=lambda done: shown("samples", done, number),
-        )
+        found = sample_steps(loaded, spreads, samples=number, seed=seed, progress=shown)
     times = enumerate(found.step_time_s.tolist())
     records = [{"sample": index, "step_time_s": time_s} for index, time_s in times]
     outputs.write(records, lambda: samples_page(loaded.name, found))

@@ -229,10 +229,12 @@ def _write(
 
     def page() -> str:
         from simulator.pages.search import search_page
+        from simulator.progress import followed
         from simulator.simulate import simulate
 
-        with busy(f"Simulating the {len(result.best)} best plans"):
-            reports = [simulate(plan, levers=False) for plan in result.scenarios]
+        with progress() as shown:
+            plans = followed(result.scenarios, "Simulating the best plans", shown)
+            reports = [simulate(plan, levers=False) for plan in plans]
         return search_page(base, result, reports, reasons, infeasible=infeasible)
 
     outputs.write(search_records(result), page)

@@ -8,7 +8,7 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile
 from simulator.console import as_json as json_text
-from simulator.console import busy, examples, guarded, note_fabric, show
+from simulator.console import examples, guarded, note_fabric, progress, show
 from simulator.errors import SpecError, TrainsimError
 from simulator.outputs import checked_outputs
 
@@ -62,8 +62,8 @@ def show_cluster(
             loaded = load_any_cluster(cluster, num_nodes=nodes)
         except TrainsimError as error:
             raise SpecError(error.problem, where="--nodes", hint=error.hint) from None
-    with busy("sending"):
-        losses = traffic_losses(loaded) if traffic else {}
+    with progress() as shown:
+        losses = traffic_losses(loaded, shown) if traffic else {}
     note_fabric(loaded.assumptions)
     if as_json:
         record = {"traffic": traffic_record(losses)} if losses else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,7 +10,7 @@ import typer
 
 from simulator.cli_options import AsJson, TableFiles
 from simulator.console import as_json as json_text
-from simulator.console import busy, examples, guarded, show
+from simulator.console import busy, examples, guarded, progress, show
 from simulator.errors import SpecError
 from simulator.outputs import checked_outputs
 
@@ -68,7 +67,7 @@ def sweep(
     from simulator.spec.sweep import load_sweep
     from simulator.sweep.points import parse_shard
     from simulator.sweep.run import Execution, run_sweep
-    from simulator.views_sweep import outcome_view, shown_progress
+    from simulator.views_sweep import outcome_view
 
     if address and executor not in (Executor.dask, Executor.ray):
         raise SpecError(
@@ -79,8 +78,8 @@ def sweep(
     loaded = load_sweep(file)
     execution = Execution(workers or _cores(), executor.value, parse_shard(shard), address)
     try:
-        with shown_progress(sys.stderr.isatty()) as started:
-            outcome = run_sweep(loaded, out, execution, started=started)
+        with progress() as shown:
+            outcome = run_sweep(loaded, out, execution, progress=shown)
     except KeyboardInterrupt:
         typer.echo(f"stopped; '{out}' is whole, and the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -13,7 +13,7 @@ import typer
 
 from simulator.cli_options import AsJson, HtmlFile, Overrides, TableFiles, option_value
 from simulator.console import as_json as json_text
-from simulator.console import counted, examples, guarded, show, write
+from simulator.console import examples, guarded, progress, show, write
 from simulator.errors import ScheduleError, SpecError
 from simulator.outputs import checked_outputs
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simulator.model import TransformerConfig
     from simulator.planning.grid import Grid, Skipped
     from simulator.planning.utilisation import Measurement, Reported, Utilisation
-    from simulator.planning.variant import Job, Progress
+    from simulator.planning.variant import Job
     from simulator.scenario import Scenario as LoadedScenario
 
 MAX_GRIDS: Final = 64
@@ -246,8 +246,7 @@ def schedule(
         if pp is not None:
             raise SpecError("--pp is that of the scenario", hint="use --set plan.pp=...")
         job = Job(scenario, tuple(overrides or ()))
-        with counted() as progress:
-            grids, skipped = _real_grids(job, counts, names, virtual_stages, progress)
+        grids, skipped = _real_grids(job, counts, names, virtual_stages)
     if svg is not None:
         _write_svg(svg, grids)
     rows = [_row(grid) for grid in grids] + [asdict(left_out) for left_out in skipped]
@@ -287,7 +286,12 @@ def _unit_grids(
     wanted = [(kind, m) for kind in names or ("1f1b",) for m in counts or (2 * pp,)]
     _check_number(len(wanted))
     _check_chunks(names or ("1f1b",), chunks)
-    return laid_out(wanted, lambda kind, m: unit_grid(kind, pp, m, chunks_for(kind, chunks)))
+
+    def lay_out(kind: str, m: int) -> Grid:
+        return unit_grid(kind, pp, m, chunks_for(kind, chunks))
+
+    with progress() as shown:
+        return laid_out(wanted, lay_out, shown)
 
 
 def _real_grids(
@@ -295,7 +299,6 @@ def _real_grids(
     counts: tuple[int, ...] | None,
     names: tuple[str, ...] | None,
     chunks: int | None,
-    progress: Progress,
 ) -> tuple[list[Grid], list[Skipped]]:
     """The scenario's schedule, or others and other numbers of microbatches on the same stages."""
     from simulator.planning.grid import chunks_for, laid_out, scenario_grid
@@ -308,14 +311,14 @@ def _real_grids(
     _check_chunks(names or (base.plan.schedule,), chunks)
 
     def lay_out(kind: str, m: int) -> Grid:
-        progress(f"Simulating {kind} with {m} microbatches")
         v = chunks_for(kind, chunks or base.plan.virtual_stages)
         overrides: tuple[str, ...] = (f"training.global_batch_size={m * per_pass}",)
         if (kind, v) != (base.plan.schedule, base.plan.virtual_stages):
             overrides += (f"plan.schedule={kind}", f"plan.virtual_stages={v}")
         return scenario_grid(job, overrides)
 
-    return laid_out(wanted, lay_out)
+    with progress() as shown:
+        return laid_out(wanted, lay_out, shown)
 
 
 def _check_chunks(kinds: Sequence[str], chunks: int | None) -> None:

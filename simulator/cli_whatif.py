@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,11 +16,8 @@ from simulator.cli_options import (
     number_within,
 )
 from simulator.console import as_json as json_text
-from simulator.console import examples, exit_unless, guarded, show
+from simulator.console import examples, exit_unless, guarded, progress, show
 from simulator.outputs import checked_outputs
-
-if TYPE_CHECKING:
-    from simulator.scenario import Scenario as CheckedScenario
 
 
 class Scaling(StrEnum):
@@ -120,7 +115,9 @@ def scale(
     source = scenario_source(scenario, overrides or ())
     counts = tuple(sorted(parse_range(devices)))
     name = source.scenario().name
-    curves = curves_of(source, counts, mode_named(mode.value), pays=pays, watch=_watch)
+    modes = mode_named(mode.value)
+    with progress() as shown:
+        curves = curves_of(source, counts, modes, pays=pays, progress=shown)
     outputs.write(scaling_records(curves), lambda: scaling_page(name, curves))
     if as_json:
         typer.echo(json_text(scaling_json(name, curves)))
@@ -167,7 +164,8 @@ def compare(
         for label, name in zip(labels(scenarios), scenarios, strict=True)
     }
     axes = [parse_axis(text) for text in vary or ()]
-    found = compared(sources, axes, to=to.value, watch=_watch)
+    with progress() as shown:
+        found = compared(sources, axes, to=to.value, progress=shown)
     outputs.write(comparison_records(found), lambda: comparison_page(found))
     if as_json:
         typer.echo(json_text(comparison_json(found)))
@@ -210,9 +208,9 @@ def sensitivity(
 
     source = scenario_source(scenario, overrides or ())
     axes = [parse_axis(text) for text in vary or ()]
-    found = effects_of(
-        source, axes, factors=factor or DEFAULT_FACTORS, levers=lever or None, watch=_watch
-    )
+    factors = factor or DEFAULT_FACTORS
+    with progress() as shown:
+        found = effects_of(source, axes, factors=factors, levers=lever or None, progress=shown)
     name = source.scenario().name
     outputs.write(sensitivity_records(found), lambda: sensitivity_page(name, found))
     if as_json:
@@ -221,17 +219,3 @@ def sensitivity(
         from simulator.views_whatif import sensitivity_view
 
         show(sensitivity_view(found))
-
-
-def _watch(scenarios: Sequence[CheckedScenario]) -> Iterable[CheckedScenario]:
-    """Shows on a terminal how many are done."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(
-        scenarios,
-        "Simulating",
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )

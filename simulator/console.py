@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 import typer
 
 from simulator.errors import NothingFitsError, TrainsimError
+from simulator.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -89,27 +90,23 @@ def show(view: RenderableType) -> None:
 
 
 @contextmanager
-def busy(what: str) -> Generator[None]:
-    """Says on a terminal that work goes on."""
+def progress() -> Generator[Progress]:
+    """Shows on a terminal what is done, how far it is, the rate and the time left."""
     if not sys.stderr.isatty():
-        yield
+        yield silent
         return
-    from rich.console import Console
+    from simulator.progress_bar import shown_progress
 
-    with Console(stderr=True).status(what):
-        yield
+    with shown_progress() as shown:
+        yield shown
 
 
 @contextmanager
-def counted() -> Generator[Callable[[str], None]]:
-    """Gives a function that says on a terminal what is being done."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("Loading") as status:
-        yield status.update
+def busy(what: str) -> Generator[None]:
+    """Says on a terminal that work goes on which cannot say how far it is."""
+    with progress() as shown:
+        shown(what, 0, None)
+        yield
 
 
 def note_fabric(assumptions: Iterable[Assumption]) -> None:
@@ -127,19 +124,3 @@ def write(path: Path, content: str | bytes) -> None:
 
     write_whole(path, content)
     typer.echo(f"wrote {path}", err=True)
-
-
-@contextmanager
-def progress() -> Generator[Callable[[str, int, int], None]]:
-    """Gives a function that shows on a terminal what was done of how many, the rate and time left.
-
-    It is called with what is counted, how many are done and how many there are (0 if nobody
-    knows), as often as one likes; another thing to count gets a bar of its own.
-    """
-    if not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from simulator.progress import shown_progress
-
-    with shown_progress() as shown:
-        yield shown

@@ -7,7 +7,6 @@ depend on the seed and the number of the sample alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
@@ -17,6 +16,7 @@ from simulator.engine.breakdown import batch_period_s
 from simulator.engine.maxplus import solve_batch
 from simulator.errors import SpecError
 from simulator.numeric import FloatArray, IntArray
+from simulator.progress import Progress, silent
 from simulator.scenario import Scenario, check
 from simulator.step import Step, build_step
 
@@ -102,7 +102,7 @@ def sample_steps(
     *,
     samples: int,
     seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = silent,
 ) -> Samples:
     """Step times of ``samples`` runs under noise.
 
@@ -117,7 +117,7 @@ def sample_steps(
         noise: how much varies.
         samples: how many runs.
         seed: of the random numbers; more samples of one seed begin with the same ones.
-        progress: told after every block how many samples are done.
+        progress: told before and after every block how many are drawn.
 
     Raises:
         PlanError, ScheduleError: if the plan breaks a rule.
@@ -129,11 +129,12 @@ def sample_steps(
     rows = _Rows.of(step)
     block = max(1, _BLOCK_CELLS // rows.device_s.size)
     times: list[FloatArray] = []
+    progress("Drawing samples", 0, samples)
     for first in range(0, samples, block):
         numbers = range(first, min(first + block, samples))
         durations_s = np.concatenate([_noisy(rows, noise, (seed, n)) for n in numbers])
         times.append(_periods_s(step, durations_s, len(rows.device_s)))
-        progress(numbers.stop)
+        progress("Drawing samples", numbers.stop, samples)
     training = scenario.training
     return Samples(
         noise=noise,

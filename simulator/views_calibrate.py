@@ -1,18 +1,14 @@
-"""What ``trainsim calibrate`` prints, and the progress it shows."""
+"""What ``trainsim calibrate`` prints."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
-from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from simulator.calibrate.everything import Progress
 from simulator.calibrate.fit_stack import FittedParameter, StackFit
 from simulator.calibrate.hardware import HardwareFit
 from simulator.calibrate.session import Calibration, TestErrors
@@ -163,23 +159,3 @@ def unit_warnings(found: HardwareFit) -> list[str]:
 def _error(relative: float) -> str:
     """Constants that kernels depend on too little to be told are said to be so."""
     return percent(relative) if math.isfinite(relative) else "not determined"
-
-
-@contextmanager
-def shown_progress(shown: bool) -> Generator[Progress]:
-    """Counts evaluations on stderr while fits go on."""
-    if not shown:
-        yield Progress()
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed:.0f}"),
-        TimeElapsedColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("Calibrating")
-        yield Progress(
-            begin=lambda name: bars.reset(task, description=name),
-            tick=lambda: bars.advance(task),
-        )

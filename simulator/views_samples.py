@@ -1,4 +1,4 @@
-"""What ``trainsim samples`` prints, and the progress it shows."""
+"""What ``trainsim samples`` prints."""
 
 from __future__ import annotations
 

@@ -1,22 +1,13 @@
-"""What ``trainsim sweep`` and ``trainsim query`` print, and the progress they show."""
+"""What ``trainsim sweep`` and ``trainsim query`` print."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
-from rich.console import Console, Group, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -25,8 +16,6 @@ from simulator.views import table
 if TYPE_CHECKING:
     from simulator.sweep.run import Outcome
     from simulator.sweep.store import Selection
-
-Started: TypeAlias = Callable[[int, int], Callable[[int], None]]
 
 
 def outcome_view(outcome: Outcome) -> RenderableType:
@@ -100,31 +89,3 @@ def _shown(value: object) -> str:
             return f"{value:.6g}"
         case _:
             return str(value)
-
-
-@contextmanager
-def shown_progress(on_terminal: bool) -> Generator[Started]:
-    """On a terminal a bar with the rows that are on disk, their rate and the time left."""
-    if not on_terminal:
-        yield lambda total, done: lambda more: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-
-        def started(total: int, done: int) -> Callable[[int], None]:
-            task = bars.add_task("points", total=total, completed=done, rate="")
-            return lambda more: _advance(bars, task, more)
-
-        yield started
-
-
-def _advance(bars: Progress, task: TaskID, more: int) -> None:
-    bars.advance(task, more)
-    speed = next(one.speed for one in bars.tasks if one.id == task)
-    bars.update(task, rate=f"{speed:,.0f}/s" if speed else "")

@@ -65,9 +65,19 @@ def test_progress_shows_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with console.progress() as shown:
-        shown("plans evaluated", 0, 40)
-        shown("plans evaluated", 30, 40)
-        shown("plans simulated", 3, 0)
-    assert "plans evaluated" in terminal.getvalue()
-    assert "30/40" in terminal.getvalue()
-    assert "3/?" in terminal.getvalue()
+        shown("plans [of all]", 0, 40)
+        shown("plans [of all]", 30, 40)
+    drawn = terminal.getvalue()
+    assert "plans [of all]" in drawn
+    assert "30/40" in drawn
+    assert drawn.endswith("\x1b[1A\x1b[2K")  # the line is wiped
+
+
+def test_work_without_a_count_says_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.busy("Simulating 64 devices"):
+        pass
+    assert "Simulating 64 devices" in terminal.getvalue()
+    assert "0:00:00" in terminal.getvalue()

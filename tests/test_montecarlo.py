@@ -68,10 +68,12 @@ def test_the_first_samples_do_not_depend_on_their_number(monkeypatch: pytest.Mon
         sample_steps(scenario, ALL, samples=4, seed=5).step_time_s == many.step_time_s[:4]
     ).all()
     monkeypatch.setattr(montecarlo, "_BLOCK_CELLS", 1)
-    done: list[int] = []
-    again = sample_steps(scenario, ALL, samples=12, seed=5, progress=done.append)
+    told: list[tuple[str, int, int | None]] = []
+    again = sample_steps(
+        scenario, ALL, samples=12, seed=5, progress=lambda *what: told.append(what)
+    )
     assert (again.step_time_s == many.step_time_s).all()
-    assert done == list(range(1, 13))
+    assert told == [("Drawing samples", done, 12) for done in range(13)]
     other = sample_steps(scenario, ALL, samples=12, seed=6)
     assert (other.step_time_s != many.step_time_s).all()
 

@@ -56,3 +56,15 @@ def test_commands_are_told_from_other_functions() -> None:
     assert is_command(run)
     assert is_command(tradeoff)
     assert not is_command(rates)
+
+
+def test_progress_is_drawn_in_one_place() -> None:
+    """Others tell a ``simulator.progress.Progress``, whoever shows it."""
+    drawing = {"rich.progress", "rich.status", "rich.live"}
+    found = {
+        path.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in drawing
+    }
+    assert found == {"progress_bar.py"}

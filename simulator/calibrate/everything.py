@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
 from simulator.calibrate.fit_stack import StackFit, fit_stack
 from simulator.calibrate.job import Job, inheritors
 from simulator.calibrate.observations import Observation, Observations, evenly
 from simulator.calibrate.other_software import OtherSoftware
+from simulator.progress import Progress, followed, named, silent
 from simulator.published.left_out import LeftOutValue
 from simulator.spec.stacks import stack_files
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is told while fits go on: a name when one begins, a tick after every evaluation."""
-
-    begin: Callable[[str], None] = lambda _: None
-    tick: Callable[[], None] = lambda: None
-
-
-QUIET: Final = Progress()
 
 
 def fit_all(
@@ -32,7 +21,7 @@ def fit_all(
     *,
     keep_values: bool = False,
     pool: ProcessPoolExecutor | None = None,
-    progress: Progress = QUIET,
+    progress: Progress = silent,
 ) -> tuple[StackFit, ...]:
     """Fits jobs in order; rows of later stacks take the values that earlier ones have changed.
 
@@ -51,16 +40,16 @@ def fit_all(
         SpecError: if no row of the sources of a job runs on its stacks.
     """
     fits: list[StackFit] = []
-    for job in jobs:
+    for number, job in enumerate(jobs, start=1):
         rows = evenly(observed.of(job.stacks, "calibration"))
         if not rows:
             continue
-        progress.begin(job.stack)
+        told = named(progress, f"{job.stack} ({number} of {len(jobs)})")
         inherited = list(rows) if keep_values else _inherited(rows, fits)
         without = _parents_without(job, fits)
-        fits.append(fit_stack(job, inherited, pool=pool, on_round=progress.tick, without=without))
+        fits.append(fit_stack(job, inherited, pool=pool, progress=told, without=without))
     others = OtherSoftware(fits, pool)
-    return tuple(others.complete(fit) for fit in fits)
+    return tuple(others.complete(fit) for fit in followed(fits, "Asking other software", progress))
 
 
 def _inherited(rows: Sequence[Observation], fits: Sequence[StackFit]) -> list[Observation]:

@@ -17,6 +17,7 @@ from simulator.errors import SpecError
 from simulator.group_link import GroupShape, at_size, group_link
 from simulator.machine import Cluster, CollectiveCurve, NetworkCurve, Node, ProtocolLine
 from simulator.numeric import FloatArray
+from simulator.progress import Progress, silent
 
 _TIMES: Final = (1e-8, 1e-2)
 _RATES: Final = (1e8, 1e13)
@@ -29,7 +30,9 @@ _ALL: Final[tuple[CollectiveKind, ...]] = (
 )
 
 
-def fit_collectives(tables: Sequence[Columns], node: Node) -> tuple[CurveFit, CollectiveCurve]:
+def fit_collectives(
+    tables: Sequence[Columns], node: Node, progress: Progress = silent
+) -> tuple[CurveFit, CollectiveCurve]:
     """The curve of a node from columns kind, ranks, bytes, time_us (nccl-tests convention).
 
     The library's choice of protocol and algorithm is part of the model, so all kinds and group
@@ -67,7 +70,7 @@ def fit_collectives(tables: Sequence[Columns], node: Node) -> tuple[CurveFit, Co
                     found[rows] = collective_s(kind, payload[rows], link, algorithms=ALGORITHMS)
         return found
 
-    fit = fit_curve("collectives", constants, predict, measured_s)
+    fit = fit_curve("collectives", constants, predict, measured_s, progress)
     return fit, curve_of(base, fit.values, sizes)
 
 

@@ -9,10 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from simulator.calibrate.least_squares import solve
+from simulator.calibrate.least_squares import Solution, solve
 from simulator.calibrate.subsets import NUM_FOLDS
 from simulator.errors import SpecError
 from simulator.numeric import FloatArray
+from simulator.progress import Progress, named, silent
 from simulator.published.metrics import ErrorStatistics, error_statistics
 
 _PRIOR: Final = 0.02
@@ -75,7 +76,11 @@ Predict = Callable[[Mapping[str, float]], FloatArray]
 
 
 def fit_curve(
-    name: str, constants: Sequence[Constant], predict: Predict, measured_s: FloatArray
+    name: str,
+    constants: Sequence[Constant],
+    predict: Predict,
+    measured_s: FloatArray,
+    progress: Progress = silent,
 ) -> CurveFit:
     """Robust least squares of log(predicted / measured) in the logarithms of the constants.
 
@@ -102,27 +107,29 @@ def fit_curve(
     masks = np.ones((1 + NUM_FOLDS, num_rows + num), dtype=np.bool_)
     for k in range(NUM_FOLDS):
         masks[1 + k, :num_rows] = fold != k
-    solution = solve(
-        evaluate, masks, start[None, :], (low, high), max_rounds=_MAX_ROUNDS, num_priors=num
-    )
+    told = named(progress, name)
+    told("Fitting", 0, None)
+    solution = solve(evaluate, masks, start[None, :], (low, high), told, _MAX_ROUNDS, num)
     held_out = solution.residuals[1 + fold, np.arange(num_rows)]
     base = _residuals(constants, predict, measured_s, start)
     return CurveFit(
         name,
-        tuple(
-            FittedConstant(
-                constant.name,
-                constant.start,
-                float(np.exp(solution.log_values[0, i])),
-                _told(float(solution.relative_errors[0, i])),
-                bool(solution.at_bound[0, i]),
-            )
-            for i, constant in enumerate(constants)
-        ),
+        tuple(_fitted(constant, solution, i) for i, constant in enumerate(constants)),
         _statistics(base),
         _statistics(solution.residuals[0, :num_rows]),
         _statistics(held_out),
         math.exp(abs(float(np.median(base)))),
+    )
+
+
+def _fitted(constant: Constant, solution: Solution, index: int) -> FittedConstant:
+    """A constant as fitted on all rows."""
+    return FittedConstant(
+        constant.name,
+        constant.start,
+        float(np.exp(solution.log_values[0, index])),
+        _told(float(solution.relative_errors[0, index])),
+        bool(solution.at_bound[0, index]),
     )
 
 

@@ -16,6 +16,7 @@ from simulator.cost.memory_bound import CURVE_KEYS
 from simulator.errors import PlanError, SpecError
 from simulator.machine import Accelerator, AttentionCurve, GemmCurve
 from simulator.numeric import FloatArray
+from simulator.progress import Progress, silent
 
 _GEMM_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "peak_fraction": (0.2, 1.0),
@@ -54,7 +55,9 @@ _MAX_ROWS: Final = 2000
 """Rows of one curve that are used, evenly spaced: more do not change ten constants."""
 
 
-def fit_gemm(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, GemmCurve]:
+def fit_gemm(
+    data: Columns, accelerator: Accelerator, progress: Progress = silent
+) -> tuple[CurveFit, GemmCurve]:
     """The ``GemmCurve`` of columns m, n, k, time_us and, if given, precision."""
     data = data.thinned(_MAX_ROWS)
     shape = Matmul(data.numbers("m"), data.numbers("n"), data.numbers("k"))
@@ -77,12 +80,12 @@ def fit_gemm(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, GemmCur
             found = np.where(precisions == precision, seconds, found)
         return found
 
-    fit = fit_curve("gemm", constants, predict, data.seconds())
+    fit = fit_curve("gemm", constants, predict, data.seconds(), progress)
     return fit, replace(base, **fit.values)
 
 
 def fit_attention(
-    data: Columns, accelerator: Accelerator
+    data: Columns, accelerator: Accelerator, progress: Progress = silent
 ) -> dict[tuple[str, int], tuple[CurveFit, AttentionCurve]]:
     """One ``AttentionCurve`` per kernel and head size that occurs.
 
@@ -93,12 +96,13 @@ def fit_attention(
     kernels = data.words("kernel", "", _GENERATIONS, "attention kernel")
     keys = list(zip(kernels, data.whole("head_dim"), strict=True))
     for (kernel, size), rows in data.split(keys).items():
-        found[kernel, size] = _attention(kernel, size, rows.thinned(_MAX_ROWS), accelerator)
+        few = rows.thinned(_MAX_ROWS)
+        found[kernel, size] = _attention(kernel, size, few, accelerator, progress)
     return found
 
 
 def _attention(
-    kernel: str, head_dim: int, data: Columns, accelerator: Accelerator
+    kernel: str, head_dim: int, data: Columns, accelerator: Accelerator, progress: Progress
 ) -> tuple[CurveFit, AttentionCurve]:
     batch, heads, tokens = (data.numbers(name) for name in ("batch", "heads", "tokens"))
     causal = np.array([_CAUSAL[word] for word in data.words("causal", "1", _CAUSAL)])
@@ -126,7 +130,7 @@ def _attention(
         return found
 
     name = f"attention {kernel} {head_dim}"
-    fit = fit_curve(name, constants, predict, data.seconds())
+    fit = fit_curve(name, constants, predict, data.seconds(), progress)
     return fit, AttentionCurve(**fit.values)
 
 
@@ -139,7 +143,9 @@ def _base_curve(accelerator: Accelerator, kernel: str, head_dim: int) -> Attenti
         return AttentionCurve(0.5 * (peaks.get("bf16") or peaks["fp16"]), 300.0, 1e-5, 0.5)
 
 
-def fit_memory(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, dict[str, float]]:
+def fit_memory(
+    data: Columns, accelerator: Accelerator, progress: Progress = silent
+) -> tuple[CurveFit, dict[str, float]]:
     """``launch_s`` and the bandwidth fraction of every kind of kernel that was measured.
 
     Columns kernel (one of ``CURVE_KEYS``), bytes, time_us. Kinds without a measurement keep the
@@ -162,5 +168,5 @@ def fit_memory(data: Columns, accelerator: Accelerator) -> tuple[CurveFit, dict[
         bandwidth = fraction * accelerator.memory_bandwidth_bytes_per_s
         return values["launch_s"] + num_bytes / bandwidth
 
-    fit = fit_curve("memory_bound", constants, predict, data.seconds())
+    fit = fit_curve("memory_bound", constants, predict, data.seconds(), progress)
     return fit, {**base.fraction, **{name: fit.values[name] for name in measured}}

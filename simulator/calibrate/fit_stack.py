@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
@@ -19,6 +19,7 @@ from simulator.calibrate.parameters import PARAMETERS, log_bounds
 from simulator.calibrate.subsets import Subset, subsets
 from simulator.errors import SpecError
 from simulator.numeric import BoolArray, FloatArray
+from simulator.progress import Progress, silent
 from simulator.uncertainty import conformal_quantile, region_of
 
 _SPARE_ROWS: Final = 2
@@ -108,7 +109,7 @@ def fit_stack(
     rows: Sequence[Observation],
     *,
     pool: ProcessPoolExecutor | None = None,
-    on_round: Callable[[], None] = lambda: None,
+    progress: Progress = silent,
     without: Mapping[str, Mapping[str, float]] | None = None,
 ) -> StackFit:
     """Fits a job on calibration rows.
@@ -119,7 +120,7 @@ def fit_stack(
         without: source -> scalar -> value of the parent fitted without that source, where it is
             another than ``job.fallback``.
         pool: shares the work.
-        on_round: called after every evaluation of all rows.
+        progress: told how many steps of the fit were taken.
 
     Raises:
         SpecError: if there is something to fit and no row to fit it on.
@@ -133,13 +134,13 @@ def fit_stack(
         )
     cases = subsets(rows, counts)
     model = ResidualModel(rows, job.names, pool)
+    progress("Fitting", 0, None)
     before = model.residuals({k: np.array([v]) for k, v in job.shipped.items()})[0]
-    on_round()
     if not job.names:
         same = np.repeat(before[None, :], len(cases), axis=0)
         errors = _row_errors(rows, counts, before, cases, same)
         return StackFit(job, (), errors, {}, _beyond(rows, cases, same))
-    fitted = _fitted(job, model, counts, cases, on_round, without or {})
+    fitted = _fitted(job, model, counts, cases, progress, without or {})
     sources = {case.name: i for i, case in enumerate(cases) if case.kind == "source"}
     names = np.array(job.names)
     return StackFit(
@@ -175,7 +176,7 @@ def _fitted(
     model: ResidualModel,
     counts: BoolArray,
     cases: Sequence[Subset],
-    on_round: Callable[[], None],
+    progress: Progress,
     without: Mapping[str, Mapping[str, float]],
 ) -> _Fitted:
     """Fits of all subsets.
@@ -188,7 +189,7 @@ def _fitted(
     enough[0] = masks[0].sum() > len(job.names)
     # Where too few rows are left the full fit stands in, and is replaced below.
     masks = np.where(enough[:, None], masks, counts)
-    solution = solve(model.at, masks, start_points(job), log_bounds(job.names), on_round)
+    solution = solve(model.at, masks, start_points(job), log_bounds(job.names), progress)
     known = np.isfinite(solution.relative_errors) & enough[:, None]
     parents = [dict(job.fallback) | dict(without.get(case.name, {})) for case in cases]
     instead = np.array([[values[name] for name in job.names] for values in parents])
@@ -197,7 +198,6 @@ def _fitted(
     residuals = solution.residuals
     if not known.all():
         residuals = model.residuals(dict(zip(job.names, values.T, strict=True)))
-        on_round()
     parameters = tuple(
         FittedParameter(
             name,

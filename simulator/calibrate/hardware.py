@@ -25,6 +25,7 @@ from simulator.calibrate.write_hardware import (
     memory_lines,
     source_of,
 )
+from simulator.progress import Progress, silent
 from simulator.spec.hardware import load_accelerator, load_node
 
 
@@ -50,7 +51,12 @@ def _curve_json(fit: CurveFit) -> dict[str, object]:
 
 
 def calibrate_accelerator(
-    base: str, *, gemm: Path | None, attention: Path | None, memory: Path | None
+    base: str,
+    *,
+    gemm: Path | None,
+    attention: Path | None,
+    memory: Path | None,
+    progress: Progress = silent,
 ) -> HardwareFit:
     """Fits the curves of an accelerator for which there is a file.
 
@@ -59,6 +65,7 @@ def calibrate_accelerator(
         gemm: microbenchmarks of matrix products, see ``microbench.py``; None to keep the curve.
         attention: the same for fused attention.
         memory: the same for memory-bound kernels.
+        progress: told which curve is fitted, and how many steps that took so far.
 
     Raises:
         SpecError: if a file is wrong or has too few rows.
@@ -67,23 +74,26 @@ def calibrate_accelerator(
     fits: list[CurveFit] = []
     lines = head(_parent(base))
     if gemm is not None:
-        fit, curve = fit_gemm(read_columns(gemm, GEMM_COLUMNS, accelerator.name), accelerator)
+        rows = read_columns(gemm, GEMM_COLUMNS, accelerator.name)
+        fit, curve = fit_gemm(rows, accelerator, progress)
         fits.append(fit)
         lines += gemm_lines(curve, source_of(fit, gemm.name))
     if attention is not None:
         rows = read_columns(attention, ATTENTION_COLUMNS, accelerator.name)
-        curves = fit_attention(rows, accelerator)
+        curves = fit_attention(rows, accelerator, progress)
         fits += [fit for fit, _ in curves.values()]
         lines += attention_lines(curves, attention.name)
     if memory is not None:
         rows = read_columns(memory, MEMORY_COLUMNS, accelerator.name)
-        fit, fraction = fit_memory(rows, accelerator)
+        fit, fraction = fit_memory(rows, accelerator, progress)
         fits.append(fit)
         lines += memory_lines(fit.values["launch_s"], fraction, source_of(fit, memory.name))
     return HardwareFit(tuple(fits), "\n".join(lines) + "\n")
 
 
-def calibrate_node(base: str, collectives: Sequence[Path]) -> HardwareFit:
+def calibrate_node(
+    base: str, collectives: Sequence[Path], progress: Progress = silent
+) -> HardwareFit:
     """Fits the collective curve of a node on all files together.
 
     Raises:
@@ -91,7 +101,7 @@ def calibrate_node(base: str, collectives: Sequence[Path]) -> HardwareFit:
     """
     node = load_node(base)
     tables = [read_collectives(path, node.accelerator.name) for path in collectives]
-    fit, curve = fit_collectives(tables, node)
+    fit, curve = fit_collectives(tables, node, progress)
     source = source_of(fit, ", ".join(path.name for path in collectives))
     lines = [*head(_parent(base)), *collective_lines(curve, source)]
     return HardwareFit((fit,), "\n".join(lines) + "\n")

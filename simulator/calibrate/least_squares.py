@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray
+from simulator.progress import Progress, silent
 
 Evaluate = Callable[[FloatArray], FloatArray]
 """Log parameters [points, parameters] -> residuals log(predicted / measured) [points, rows]."""
@@ -66,7 +67,7 @@ def solve(
     masks: BoolArray,
     starts: FloatArray,
     bounds: tuple[FloatArray, FloatArray],
-    on_round: Callable[[], None] = lambda: None,
+    progress: Progress = silent,
     max_rounds: int = MAX_ROUNDS,
     num_priors: int = 0,
 ) -> Solution:
@@ -77,25 +78,23 @@ def solve(
         masks: rows that count. [subsets, rows], at least one each.
         starts: points among which every subset starts at its best. [starts, parameters].
         bounds: lowest and highest log parameters. [parameters] each.
-        on_round: called after every evaluation.
+        progress: told after every step how many were taken; how many it takes nobody knows.
         max_rounds: steps at most.
         num_priors: last rows that are no measurements, but hold parameters where they start. They
             tell nothing of how well a parameter is known.
     """
     low, high = bounds
     residuals = evaluate(np.clip(starts, low, high))
-    on_round()
     losses = _losses(residuals[:, None, :], masks)  # [starts, subsets]
     x = np.clip(starts, low, high)[losses.argmin(axis=0)]
     best = _at(evaluate, x, masks, bounds)
-    on_round()
     damping = np.full(len(masks), 1e-3)
-    for _ in range(max_rounds):
+    for done in range(1, max_rounds + 1):
         step = _steps(best, masks, bounds, damping)
         if np.abs(step).max(initial=0.0) < _CONVERGED:
             break
         trial = _at(evaluate, best.x + step, masks, bounds)
-        on_round()
+        progress("Fitting", done, None)
         better = trial.loss <= best.loss
         best = _State(
             np.where(better[:, None], trial.x, best.x),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from pathlib import Path
 from simulator.calibrate.duplicates import Duplicate, find_duplicates
 from simulator.calibrate.predict import contention
 from simulator.errors import SpecError, TrainsimError
+from simulator.progress import Progress, followed, silent
 from simulator.published.corrections import corrected
 from simulator.published.mapping import Case, Skipped, map_row
 from simulator.published.megascale import apply_features
@@ -108,7 +109,7 @@ def observe(
     stack: str = "",
     roles: frozenset[str] = frozenset({"calibration"}),
     pool: ProcessPoolExecutor | None = None,
-    on_row: Callable[[], None] = lambda: None,
+    progress: Progress = silent,
 ) -> Observations:
     """The rows that can be run and have a time, without duplicates of test rows; and the others.
 
@@ -118,15 +119,15 @@ def observe(
         stack: path of a stack on which all rows run; empty for that of their framework.
         roles: of the rows to observe.
         pool: shares the work.
-        on_row: called after every row.
+        progress: told how many rows are read.
     """
     chosen = [row for row in rows if row.role in roles]
     work = partial(_observed, stack=stack)
     found: list[tuple[Case, float]] = []
     skipped: list[Skipped] = []
     results = map(work, chosen) if pool is None else pool.map(work, chosen, chunksize=_CHUNK)
-    for result in results:
-        on_row()
+    what = f"Reading {' and '.join(sorted(roles))} rows"
+    for result in followed(results, what, progress, len(chosen)):
         if isinstance(result, Skipped):
             skipped.append(result)
         else:

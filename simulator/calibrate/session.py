@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from simulator.calibrate.duplicates import Duplicate, Repeat, without_repeats
-from simulator.calibrate.everything import QUIET, Progress, fit_all
+from simulator.calibrate.everything import fit_all
 from simulator.calibrate.fit_stack import StackFit
 from simulator.calibrate.job import Job
 from simulator.calibrate.model import ResidualModel
@@ -26,6 +26,7 @@ from simulator.calibrate.observations import (
     stack_of,
 )
 from simulator.errors import SpecError, UnknownNameError
+from simulator.progress import Progress, followed, silent
 from simulator.published.mapping import Skipped
 from simulator.published.rows import PublishedRow
 from simulator.published.validate import published_paths
@@ -70,7 +71,7 @@ def calibrate(
     with_test: bool = True,
     keep_values: bool = False,
     workers: int | None = None,
-    progress: Progress = QUIET,
+    progress: Progress = silent,
 ) -> Calibration:
     """Fits jobs on the calibration rows of tables.
 
@@ -93,9 +94,8 @@ def calibrate(
     _check_sources(jobs, rows)
     rows = rows if own_stack else _rows_of(jobs, rows)
     with ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        progress.begin("Reading rows")
         observed = observe(
-            rows, all_rows=(*shipped, *rows), stack=own_stack, pool=pool, on_row=progress.tick
+            rows, all_rows=(*shipped, *rows), stack=own_stack, pool=pool, progress=progress
         )
         fits = fit_all(jobs, observed, keep_values=keep_values, pool=pool, progress=progress)
         if not fits:
@@ -106,7 +106,8 @@ def calibrate(
             tested = _observe_test(rows, own_stack, pool, progress)
             skipped = (*skipped, *tested.skipped)
             test = {
-                fit.job.stack: _test_errors(fit, tested.rows, pool, progress.tick) for fit in fits
+                fit.job.stack: _test_errors(fit, tested.rows, pool)
+                for fit in followed(fits, "Predicting test rows", progress)
             }
     return Calibration(fits, test, observed.duplicates, skipped, repeats)
 
@@ -151,22 +152,18 @@ def _check_sources(jobs: Sequence[Job], rows: Sequence[PublishedRow]) -> None:
 def _observe_test(
     rows: Sequence[PublishedRow], own_stack: str, pool: ProcessPoolExecutor, progress: Progress
 ) -> Observations:
-    progress.begin("Reading test rows")
     return observe(
         rows,
         all_rows=(),
         stack=own_stack,
         roles=frozenset({"test"}),
         pool=pool,
-        on_row=progress.tick,
+        progress=progress,
     )
 
 
 def _test_errors(
-    fit: StackFit,
-    tested: Sequence[Observation],
-    pool: ProcessPoolExecutor,
-    on_round: Callable[[], None],
+    fit: StackFit, tested: Sequence[Observation], pool: ProcessPoolExecutor
 ) -> TestErrors:
     """Errors of the test rows on the stacks of a job."""
     rows = [row for row in tested if row.stack in fit.job.stacks]
@@ -174,5 +171,4 @@ def _test_errors(
         return TestErrors((), ())
     values = {fitted.name: np.array([fitted.shipped, fitted.value]) for fitted in fit.parameters}
     residuals = ResidualModel(rows, fit.job.names, pool).residuals(values)
-    on_round()
     return TestErrors(tuple(residuals[0].tolist()), tuple(residuals[-1].tolist()))

@@ -14,12 +14,11 @@ from simulator.planning.budget import Figure, JobCost, Rates, explained, job_cos
 from simulator.planning.variant import (
     Job,
     Prediction,
-    Progress,
     attempt,
     check_any_runs,
     nodes_assignment,
-    silent,
 )
+from simulator.progress import Progress, silent
 from simulator.scenario import Scenario
 
 _DOUBLINGS: Final = 4
@@ -121,10 +120,10 @@ def capacity_plan(
     scenario = job.load()
     counts = tuple(devices) or default_devices(scenario)
 
-    def tried(counts: Iterable[int]) -> list[Option]:
+    def tried(counts: Sequence[int]) -> list[Option]:
         found: list[Option] = []
-        for count in counts:
-            progress(f"Simulating {count:,} devices")
+        for done, count in enumerate(counts):
+            progress(f"Simulating {count:,} devices", done, len(counts))
             found.append(_judged(_option(job, scenario, count, goal, rates), goal))
         return found
 

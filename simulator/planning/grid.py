@@ -13,6 +13,7 @@ from simulator.errors import ScheduleError, TrainsimError, UnknownNameError
 from simulator.numeric import FloatArray, IntArray
 from simulator.plan import num_microbatches
 from simulator.planning.variant import Job
+from simulator.progress import Progress, silent
 from simulator.report.ops import drawn_ops, timeline_of
 from simulator.schedule.action import Phase, Schedule
 from simulator.schedule.analysis import inflight_ranks
@@ -210,7 +211,9 @@ class Skipped:
 
 
 def laid_out(
-    wanted: Sequence[tuple[str, int]], lay_out: Callable[[str, int], Grid]
+    wanted: Sequence[tuple[str, int]],
+    lay_out: Callable[[str, int], Grid],
+    progress: Progress = silent,
 ) -> tuple[list[Grid], list[Skipped]]:
     """Grids of (schedule, microbatches) pairs, and those that do not exist.
 
@@ -221,7 +224,8 @@ def laid_out(
     grids: list[Grid] = []
     errors: list[TrainsimError] = []
     skipped: list[Skipped] = []
-    for kind, microbatches in wanted:
+    for done, (kind, microbatches) in enumerate(wanted):
+        progress(f"Laying out {kind} with {microbatches} microbatches", done, len(wanted))
         try:
             grids.append(lay_out(kind, microbatches))
         except UnknownNameError:

@@ -17,12 +17,11 @@ from simulator.planning.power import catalogue_power
 from simulator.planning.variant import (
     Job,
     Prediction,
-    Progress,
     attempt,
     check_any_runs,
     nodes_for,
-    silent,
 )
+from simulator.progress import Progress, silent
 from simulator.spec.hardware import load_cluster
 from simulator.spec.prices import GIVEN
 
@@ -86,8 +85,8 @@ def compare_machines(
     loaded = {name: _load(name) for name in clusters}
     _check_prices(prices, loaded)
     rows: list[Machine] = []
-    for name, cluster in loaded.items():
-        progress(f"Simulating {name}")
+    for done, (name, cluster) in enumerate(loaded.items()):
+        progress(f"Simulating {name}", done, len(loaded))
         nodes = nodes_for(cluster, count)
         overrides = (f"cluster={{preset: {name}, nodes: {nodes}}}", f"plan.dp={count // replica}")
         found, reason = attempt(job, overrides)

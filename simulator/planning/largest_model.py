@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Final
 
 from simulator.auto_fit import fit_batch, fits
 from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.model import TransformerConfig, num_parameters
-from simulator.planning.variant import Progress, silent
+from simulator.progress import Progress, silent
 from simulator.report.breakdown import TIER_TERM_LABELS
 from simulator.report.report import MemoryReport
 from simulator.report.shortage import shortage
@@ -80,9 +81,12 @@ def deepest_model(scenario: Scenario, progress: Progress = silent) -> LargestMod
         )
     step = scenario.plan.num_stages
 
-    def sized(count: int) -> Size:
-        progress(f"Trying {count * step:,} layers")
-        return _size(scenario, replace(scenario.model, num_layers=count * step))
+    tries = count()
+
+    def sized(multiple: int) -> Size:
+        layers = multiple * step
+        progress(f"Trying {layers:,} layers", next(tries), None)
+        return _size(scenario, replace(scenario.model, num_layers=layers))
 
     most = MAX_LAYERS // step
     largest, too_large = _boundary(sized, most, _share(scenario))
@@ -103,8 +107,8 @@ def largest_of(
         raise SpecError("there are no shapes", where="--shapes", hint="name model presets")
     found: list[Size] = []
     left_out: list[tuple[str, str]] = []
-    for model in sorted(models, key=num_parameters):
-        progress(f"Trying {model.name}")
+    for done, model in enumerate(sorted(models, key=num_parameters)):
+        progress(f"Trying {model.name}", done, len(models))
         try:
             found.append(_size(scenario, model))
         except TrainsimError as error:

@@ -9,7 +9,8 @@ from typing import Final, get_args
 
 from simulator.errors import SpecError, UnknownNameError
 from simulator.plan import Recompute, RecomputeMode
-from simulator.planning.variant import Job, Prediction, Progress, attempt, check_any_runs, silent
+from simulator.planning.variant import Job, Prediction, attempt, check_any_runs
+from simulator.progress import Progress, followed, silent
 from simulator.scenario import Scenario
 from simulator.sharding import SHARDING, SHARDING_ALIASES
 
@@ -86,8 +87,7 @@ def tradeoff(job: Job, axes: Axes, progress: Progress = silent) -> tuple[Point, 
             hint="give fewer values of an axis",
         )
     points: list[Point] = []
-    for number, (seq_length, recompute, sharding, micro) in enumerate(grid, start=1):
-        progress(f"Simulating {number} of {len(grid)}")
+    for seq_length, recompute, sharding, micro in followed(grid, "Simulating", progress):
         point = Point(
             seq_length=seq_length,
             global_batch_size=_batch(scenario, seq_length, axes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simulator.errors import PlanError, TrainsimError, UnknownNameError
@@ -13,13 +13,6 @@ from simulator.report.shortage import short_of
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 from simulator.spec.load import load_scenario
-
-Progress = Callable[[str], None]
-"""Told what is about to be simulated."""
-
-
-def silent(_: str) -> None:
-    """Progress that nobody sees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from simulator.errors import SpecError, UnknownNameError
+from simulator.progress import Progress, silent
 from simulator.published.document import Table, count, table
 from simulator.published.results import ValidationResult, validation_result
 from simulator.published.validate import published_paths, validate
@@ -118,7 +119,7 @@ def _simulate(scenario: Scenario, values: Mapping[tuple[str, str], Mapping[str, 
 
 
 def validate_left_out(
-    values: Sequence[LeftOutValue], *, progress: bool = False, workers: int | None = None
+    values: Sequence[LeftOutValue], *, progress: Progress = silent, workers: int | None = None
 ) -> ValidationResult:
     """Predictions for the sources in ``values``; those of all others do not change."""
     by_stack: dict[tuple[str, str], dict[str, float]] = {}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.progress import track
-
 from simulator.errors import SpecError, TrainsimError
+from simulator.progress import Progress, followed, silent
 from simulator.published.facts import facts_of
 from simulator.published.mapping import Case, Skipped, map_row
 from simulator.published.metrics import relative_error
@@ -41,7 +39,7 @@ def published_paths() -> tuple[Path, ...]:
 
 def validate(
     paths: Sequence[Path] | None = None,
-    progress: bool = False,
+    progress: Progress = silent,
     run: Callable[[Scenario], Report] | None = None,
     workers: int | None = None,
     stack: str = "",
@@ -50,7 +48,7 @@ def validate(
 
     Args:
         paths: tables to read; None for the shipped ones.
-        progress: shows a progress bar on stderr.
+        progress: told how many rows are predicted.
         run: what predicts; None for the simulator, without its search for memory levers.
         workers: processes that share long tables; None for one per processor.
         stack: name or path of a stack on which all rows run; empty for that of their framework.
@@ -65,15 +63,7 @@ def validate(
     predict = run or partial(simulate, levers=False)
     check = partial(check_row, run=predict, stack=stack)
     results = _results(rows, check, workers or os.cpu_count() or 1)
-    shown: Iterable[RowResult] = track(
-        results,
-        "Published rows",
-        total=len(rows),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not progress,
-    )
-    return validation_result(list(shown))
+    return validation_result(list(followed(results, "Predicting rows", progress, len(rows))))
 
 
 def _results(

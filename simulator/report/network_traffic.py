@@ -11,6 +11,7 @@ from simulator.fabric.fat_tree import Spreading
 from simulator.fabric.links import Fabric
 from simulator.fabric.permutation import PermutationLoss, permutation_loss
 from simulator.machine import Cluster
+from simulator.progress import Progress, followed, silent
 from simulator.wiring import DragonflyWiring, GraphWiring
 
 _WAYS: Final[Mapping[str, tuple[Spreading, int]]] = {
@@ -20,7 +21,7 @@ _WAYS: Final[Mapping[str, tuple[Spreading, int]]] = {
 }
 
 
-def traffic_losses(cluster: Cluster) -> dict[str, PermutationLoss]:
+def traffic_losses(cluster: Cluster, progress: Progress = silent) -> dict[str, PermutationLoss]:
     """Slowdowns when every node sends to another one, by how flows are spread.
 
     Only trees spread packets; on a dragonfly every flow takes its direct way.
@@ -36,10 +37,12 @@ def traffic_losses(cluster: Cluster) -> dict[str, PermutationLoss]:
     def networks(spreading: Spreading, seed: int) -> Fabric:
         return network_of(cluster, Routing(spreading=spreading, seed=seed))
 
+    sprays = not isinstance(cluster.fabric, DragonflyWiring | GraphWiring)
+    ways = [way for way, (spreading, _) in _WAYS.items() if spreading == "ecmp" or sprays]
     return {
         way: permutation_loss(networks, cluster.node.num_nics, spreading, connections=connections)
-        for way, (spreading, connections) in _WAYS.items()
-        if spreading == "ecmp" or not isinstance(cluster.fabric, DragonflyWiring | GraphWiring)
+        for way in followed(ways, "Sending from all nodes", progress)
+        for spreading, connections in (_WAYS[way],)
     }
 
 

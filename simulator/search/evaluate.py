@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.numeric import BoolArray, FloatArray, IntArray
+from simulator.progress import Progress, silent
 from simulator.scenario import Scenario
 from simulator.search.batch import PIPELINE, Batch
 from simulator.search.footprint import peak_bytes
@@ -64,7 +65,7 @@ def evaluate(
     devices: int,
     candidates: Candidates,
     capacity_bytes: float = math.inf,
-    progress: Callable[[int], None] = lambda more: None,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Step time and memory of every candidate.
 
@@ -73,8 +74,10 @@ def evaluate(
         devices: that all of them use.
         candidates: plans that keep the rules.
         capacity_bytes: candidates that need more are not timed; their step time is infinite.
-        progress: told after every batch how many candidates it held.
+        progress: told after every batch how many are evaluated.
     """
+    done = 0
+    progress("Evaluating plans", done, len(candidates))
     prices = Prices.of(base, devices, candidates)
     seconds = np.full(len(candidates), np.inf)
     peak = np.empty(len(candidates))
@@ -87,7 +90,8 @@ def evaluate(
             batch, rows = batch.take(fits), group[fits]
             seconds[rows] = step_times_s(batch)
             exact[rows] = _exact(batch)
-        progress(group.size)
+        done += group.size
+        progress("Evaluating plans", done, len(candidates))
     return Evaluation(seconds, peak, exact)
 
 

@@ -8,15 +8,16 @@ the order of that bound until the next bound is no better than what was found.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
 from simulator.engine.breakdown import period_s
 from simulator.errors import NothingFitsError, PlanError
 from simulator.numeric import BoolArray, IntArray
+from simulator.progress import Progress, followed, part_of, silent
 from simulator.scenario import Scenario
 from simulator.search.enumeration import Enumeration, enumerate_candidates
 from simulator.search.evaluate import Evaluation, evaluate
@@ -33,8 +34,6 @@ from simulator.step import build_step
 
 _REASONS: Final = 5
 """Reasons that the error names where no plan can run."""
-Watch: TypeAlias = Callable[[str, int, int], None]
-"""Told what is counted, how many are done and how many there are, 0 if nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +158,11 @@ def simulated_step_s(scenario: Scenario) -> float:
     return period_s(timeline, joined=step.schedule.joins_before_optimizer)
 
 
-def _unwatched(what: str, done: int, total: int) -> None:
-    """Progress that nobody sees."""
-
-
 def search(
     base: Scenario,
     spaces: Sequence[Space],
     goal: Goal,
-    watch: Watch = _unwatched,
+    progress: Progress = silent,
 ) -> SearchResult:
     """The best plans of some spaces, proven.
 
@@ -175,12 +170,16 @@ def search(
         base: gives what the space does not vary: model, batch, cluster, software.
         spaces: one per number of devices.
         goal: objective and constraints.
-        watch: told how many plans are evaluated of how many.
+        progress: told how many plans are evaluated of how many, and how many simulated.
 
     Raises:
         PlanError: if no plan keeps the rules; NothingFitsError if none of those that do fits.
     """
-    return _searched(base, [enumerate_candidates(base, space) for space in spaces], goal, watch)
+    found = [
+        enumerate_candidates(base, space)
+        for space in followed(spaces, "Enumerating plans", progress)
+    ]
+    return _searched(base, found, goal, progress)
 
 
 def search_among(base: Scenario, candidates: Candidates, goal: Goal) -> SearchResult:
@@ -195,21 +194,21 @@ def search_among(base: Scenario, candidates: Candidates, goal: Goal) -> SearchRe
     Raises:
         PlanError: if no plan keeps the rules; NothingFitsError if none of those that do fits.
     """
-    return _searched(base, [Enumeration(candidates, {}, {})], goal, _unwatched)
+    return _searched(base, [Enumeration(candidates, {}, {})], goal, silent)
 
 
 def _searched(
-    base: Scenario, found: Sequence[Enumeration], goal: Goal, watch: Watch
+    base: Scenario, found: Sequence[Enumeration], goal: Goal, progress: Progress
 ) -> SearchResult:
     # A wrong goal is refused before minutes are spent.
     objective(goal.objective)(1.0, Setting(1.0, 1.0, goal.price_per_device_hour))
     capacity = base.cluster.node.accelerator.memory_bytes * (1 - goal.headroom)
-    pool = _evaluated(base, found, capacity, watch)
+    pool = _evaluated(base, found, capacity, progress)
     fits = pool.times.peak_bytes <= capacity
     infeasible = _infeasible(pool, found, fits, capacity)
     if not fits.any():
         raise _nothing_fits(pool, capacity, infeasible)
-    rows = _proven(pool, np.flatnonzero(fits), goal, watch)
+    rows = _proven(pool, np.flatnonzero(fits), goal, progress)
     front = _front(pool, fits)
     counts = Counts(
         enumerated=len(pool.candidates),
@@ -248,15 +247,8 @@ def _nothing_fits(pool: _Pool, capacity: float, infeasible: Sequence[Infeasible]
 
 
 def _evaluated(
-    base: Scenario, found: Sequence[Enumeration], capacity: float, watch: Watch
+    base: Scenario, found: Sequence[Enumeration], capacity: float, progress: Progress
 ) -> _Pool:
-    done, total = 0, sum(len(one.candidates) for one in found)
-
-    def progress(more: int) -> None:
-        nonlocal done
-        done += more
-        watch("plans evaluated", done, total)
-
     columns = [one.candidates.columns() for one in found]
     candidates = Candidates(
         **{name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
@@ -267,9 +259,12 @@ def _evaluated(
         np.empty(len(candidates)),
         np.empty(len(candidates), dtype=np.bool_),
     )
+    done = 0
     for count in np.unique(devices).tolist():
         rows = np.flatnonzero(devices == count)
-        part = evaluate(base, count, candidates.take(rows), capacity, progress)
+        told = part_of(progress, done, len(candidates))
+        part = evaluate(base, count, candidates.take(rows), capacity, told)
+        done += rows.size
         times.step_time_s[rows] = part.step_time_s
         times.peak_bytes[rows] = part.peak_bytes
         times.exact[rows] = part.exact
@@ -285,7 +280,7 @@ def _setting(pool: _Pool, goal: Goal, rows: IntArray) -> Setting:
     )
 
 
-def _proven(pool: _Pool, rows: IntArray, goal: Goal, watch: Watch) -> list[int]:
+def _proven(pool: _Pool, rows: IntArray, goal: Goal, progress: Progress) -> list[int]:
     """The best ``goal.top`` rows: no other can be better than the last of them."""
     value_of = objective(goal.objective)
     bounds = np.asarray(value_of(pool.times.step_time_s[rows], _setting(pool, goal, rows)))
@@ -295,10 +290,10 @@ def _proven(pool: _Pool, rows: IntArray, goal: Goal, watch: Watch) -> list[int]:
         if len(best) >= goal.top and bounds[place] >= best[-1][0]:
             break
         row = int(rows[place])
+        progress("Simulating plans", len(pool.verified), None)
         seconds = np.array([pool.step_time_s(row)])
         value = np.asarray(value_of(seconds, _setting(pool, goal, rows[place : place + 1])))
         best = sorted([*best, (float(value[0]), row)])[: goal.top]
-        watch("plans simulated", len(pool.verified), 0)
     return [row for _, row in best]
 
 

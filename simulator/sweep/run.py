@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from simulator.errors import SpecError, UnknownNameError
+from simulator.progress import Progress, part_of, silent
 from simulator.spec.sweep import Sweep
 from simulator.sweep.columns import STATUS, STATUSES, Row, columns_of
 from simulator.sweep.evaluate import Job, timed_points
@@ -27,7 +28,6 @@ _IN_FLIGHT: Final = 2
 """Batches handed out per worker, so that none waits for the next one."""
 
 Batch: TypeAlias = tuple[Point, ...]
-Progress: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def run_sweep(
     folder: Path,
     execution: Execution,
     *,
-    started: Callable[[int, int], Progress] = lambda total, done: lambda more: None,
+    progress: Progress = silent,
 ) -> Outcome:
     """Computes the rows that the directory does not hold yet.
 
@@ -81,8 +81,7 @@ def run_sweep(
         sweep: what to compute.
         folder: where the rows are, or will be.
         execution: on what.
-        started: called with the number of points and of those that were there; what it returns is
-            called with the number of further rows whenever some are on disk.
+        progress: told how many of the points have a row on disk: first those that were there.
 
     Raises:
         TrainsimError: if the sweep is wrong, no point is left of it, or the directory holds
@@ -99,12 +98,12 @@ def run_sweep(
     present = store.present()
     missing = deque(point for point in points if point.id not in present)
     evaluated = len(missing)
-    progress = started(len(points), len(points) - evaluated)
+    told = part_of(progress, len(points) - evaluated, len(points))
     place = EXECUTORS[execution.executor]
     job = Job(sweep.base, sweep.base_dir, columns, metrics)
     work = _Work(job, missing, place, batch_size=place.first_points)
     request = Request(execution.workers, execution.address, folder.resolve())
-    _fill(store, work, request, progress)
+    _fill(store, work, request, told)
     return Outcome(
         folder=folder,
         points=len(points),
@@ -119,13 +118,16 @@ def run_sweep(
 
 def _fill(store: Store, work: _Work, request: Request, progress: Progress) -> None:
     """Rows of all points into the directory, on one executor after another while they break."""
+    written, missing = 0, len(work.missing)
+    progress("Simulating points", written, missing)
     while work.unfinished:
         with work.place.open(request) as executor:
             # Only now: a missing package or a dead scheduler leaves no directory behind.
             store.make()
             for rows in work.results(executor, _IN_FLIGHT * request.workers):
                 store.append(rows)
-                progress(len(rows))
+                written += len(rows)
+                progress("Simulating points", written, missing)
     store.make()
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 from simulator.errors import NothingFitsError, SpecError, TrainsimError
+from simulator.progress import Progress, followed, silent
 from simulator.report.breakdown import gigabytes
 from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.spec.load import ScenarioSource
 from simulator.whatif.axes import Axis, combinations
-from simulator.whatif.runs import Watch, simulate_each
+from simulator.whatif.runs import simulate_each
 from simulator.whatif.terms import (
     cost_difference,
     memory_difference_bytes,
@@ -71,7 +72,7 @@ def compare(
     axes: Sequence[Axis] = (),
     *,
     to: Reference = "first",
-    watch: Watch = iter,
+    progress: Progress = silent,
 ) -> Comparison:
     """Simulates scenarios, with every combination of the axes, and explains their differences.
 
@@ -80,7 +81,7 @@ def compare(
         axes: keys to vary in each of them.
         to: what they are compared with: the first that runs, or the best: most tokens per second
             and device among those that fit.
-        watch: shows progress.
+        progress: told how many are prepared, then how many are simulated.
 
     Raises:
         SpecError: if there is nothing to compare. A scenario that breaks a rule is left out, with
@@ -89,14 +90,14 @@ def compare(
     """
     runs: dict[str, Scenario] = {}
     failed: dict[str, TrainsimError] = {}
-    for label, source in _labelled(sources, axes).items():
+    for label, source in followed([*_labelled(sources, axes).items()], "Preparing", progress):
         try:
             runs[label] = source.scenario()
         except TrainsimError as error:
             failed[label] = error
     if not runs:
         raise next(iter(failed.values()), SpecError("there is nothing to compare"))
-    reports = dict(zip(runs, simulate_each(list(runs.values()), watch), strict=True))
+    reports = dict(zip(runs, simulate_each(list(runs.values()), progress), strict=True))
     reference = next(iter(reports)) if to == "first" else _best(reports)
     base = reports[reference]
     return Comparison(

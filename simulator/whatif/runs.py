@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
+from simulator.progress import Progress, followed, silent
 from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.simulate import simulate
 
-Watch: TypeAlias = Callable[[Sequence[Scenario]], Iterable[Scenario]]
-"""Goes through scenarios and shows how far it is; ``iter`` shows nothing."""
 
-
-def simulate_each(scenarios: Sequence[Scenario], watch: Watch = iter) -> list[Report]:
+def simulate_each(scenarios: Sequence[Scenario], progress: Progress = silent) -> list[Report]:
     """The report of every scenario, in order; those that are the same job share one.
 
     Memory levers are not searched for, as they take several simulations.
@@ -31,7 +28,9 @@ def simulate_each(scenarios: Sequence[Scenario], watch: Watch = iter) -> list[Re
             jobs.append(job)
             distinct.append(scenario)
         which.append(jobs.index(job))
-    reports = [simulate(scenario, levers=False) for scenario in watch(distinct)]
+    reports = [
+        simulate(scenario, levers=False) for scenario in followed(distinct, "Simulating", progress)
+    ]
     return [reports[index] for index in which]
 
 

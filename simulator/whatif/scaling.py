@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, Literal
 
 from simulator.batch_policy import AUTO_FIT
 from simulator.errors import NothingFitsError, PlanError, SpecError, TrainsimError
 from simulator.numeric import ceil_div
 from simulator.plan import num_microbatches
+from simulator.progress import Progress, followed, silent
 from simulator.report.report import Report
 from simulator.report.shortage import shortage
 from simulator.scenario import Scenario
 from simulator.spec.load import ScenarioSource
 from simulator.spec.overrides import Override
-from simulator.whatif.runs import Watch, simulate_each
+from simulator.whatif.runs import simulate_each
 from simulator.whatif.terms import efficiency, losses
 
 Mode = Literal["weak", "strong", "largest"]
@@ -100,7 +102,7 @@ def scale(
     *,
     pays: float = DEFAULT_PAYS,
     ignore_memory: bool = False,
-    watch: Watch = iter,
+    progress: Progress = silent,
 ) -> tuple[Curve, ...]:
     """Scaling curves of a scenario: dp grows, tp, cp and pp stay.
 
@@ -111,7 +113,7 @@ def scale(
             the microbatches per replica while each is the largest that fits.
         pays: marginal efficiency above which more devices pay.
         ignore_memory: keep points that do not fit.
-        watch: shows progress.
+        progress: told how many points are prepared, then how many are simulated.
 
     Raises:
         TrainsimError: if the scenario itself is wrong. A number of devices that cannot be run is
@@ -119,9 +121,11 @@ def scale(
         PlanError: if all of them break a rule.
     """
     base = source.scenario()
-    jobs = [(mode, n, _job(source, base, mode, n)) for mode in modes for n in sorted(set(devices))]
+    wanted: list[tuple[Mode, int]] = [*product(modes, sorted(set(devices)))]
+    points = followed(wanted, "Preparing", progress)
+    jobs = [(mode, count, _job(source, base, mode, count)) for mode, count in points]
     runs = [job for _, _, job in jobs if isinstance(job, Scenario)]
-    reports = iter(simulate_each(runs, watch))
+    reports = iter(simulate_each(runs, progress))
     if all(_breaks_a_rule(job) for _, _, job in jobs):
         raise next(job for _, _, job in jobs if isinstance(job, TrainsimError)).at("--devices")
     curves: list[Curve] = []

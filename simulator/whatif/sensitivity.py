@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from simulator.auto_fit import fit_batch
 from simulator.errors import SpecError, TrainsimError, UnknownNameError
+from simulator.progress import Progress, followed, silent
 from simulator.report.report import Report
 from simulator.scenario import Scenario
 from simulator.spec.load import ScenarioSource
 from simulator.spec.overrides import Override
 from simulator.whatif.axes import Axis, shown
 from simulator.whatif.hardware import HARDWARE, levers_of
-from simulator.whatif.runs import Watch, simulate_each
+from simulator.whatif.runs import simulate_each
 from simulator.whatif.terms import cost_difference, efficiency
 
 DEFAULT_FACTORS: Final = (0.5, 2.0)
@@ -81,7 +83,7 @@ def sensitivity(
     *,
     factors: Sequence[float] = DEFAULT_FACTORS,
     levers: Sequence[str] | None = None,
-    watch: Watch = iter,
+    progress: Progress = silent,
 ) -> Sensitivity:
     """Changes one quantity at a time and simulates the step.
 
@@ -90,7 +92,7 @@ def sensitivity(
         axes: keys of the scenario to set to other values, beside the levers.
         factors: on every lever.
         levers: names of ``HARDWARE``; None for all that can move the scenario.
-        watch: shows progress.
+        progress: told how many settings are prepared, then how many are simulated.
 
     Raises:
         SpecError: if a factor is out of range, or a lever is not known.
@@ -102,20 +104,19 @@ def sensitivity(
     names = levers_of(base) if levers is None else tuple(levers)
     settings: list[tuple[str, str, Scenario]] = []
     left_out: list[tuple[str, str, str]] = []
-    for name in names:
-        for factor in factors:
-            try:
-                pulled = fit_batch(HARDWARE[name].pull(base, factor))
-                settings.append((name, f"x{factor:g}", pulled))
-            except TrainsimError as error:
-                left_out.append((name, f"x{factor:g}", error.problem))
+    for name, factor in followed([*product(names, factors)], "Preparing", progress):
+        try:
+            pulled = fit_batch(HARDWARE[name].pull(base, factor))
+            settings.append((name, f"x{factor:g}", pulled))
+        except TrainsimError as error:
+            left_out.append((name, f"x{factor:g}", error.problem))
     for axis in axes:
         for value, found in _variants(source, axis):
             if isinstance(found, Scenario):
                 settings.append((axis.path, value, found))
             else:
                 left_out.append((axis.path, value, found))
-    reports = simulate_each([base, *(scenario for _, _, scenario in settings)], watch)
+    reports = simulate_each([base, *(scenario for _, _, scenario in settings)], progress)
     names_and_settings = [(name, setting) for name, setting, _ in settings]
     bars = _bars(names_and_settings, reports[1:], reports[0])
     return Sensitivity(reports[0], bars, tuple(left_out))

@@ -112,8 +112,12 @@ def test_no_source_outweighs_another(observation) -> None:
 
 def test_jobs_without_rows_are_passed_over(rows) -> None:
     observed = Observations(tuple(rows), ())
-    fits = fit_all([job(rows[0].stack)], observed)
+    told: list[tuple[str, int, int | None]] = []
+    fits = fit_all([job(rows[0].stack)], observed, progress=lambda *what: told.append(what))
     assert fits[0].values["gemm_scale"] == pytest.approx(1.3, rel=0.02)
+    steps = [done for what, done, _ in told if what == f"{rows[0].stack} (1 of 1): Fitting"]
+    assert steps == [*range(len(steps))]
+    assert len(steps) > 1
     assert fit_all([job("ideal")], observed) == ()
 
 

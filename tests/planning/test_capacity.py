@@ -96,14 +96,14 @@ def test_what_does_not_fit_answers_nothing() -> None:
 
 
 def test_counts_that_cannot_run_say_why() -> None:
-    told: list[str] = []
+    told: list[tuple[str, int, int | None]] = []
     job = Job("gpt3-175b-a100-64")
-    plan = capacity_plan(job, Goal(1e9), RATES, (192, 100, 64), told.append)
+    plan = capacity_plan(job, Goal(1e9), RATES, (192, 100, 64), lambda *what: told.append(what))
     reasons = {option.devices: option.reason for option in plan.options}
     assert reasons[64] == ""
     assert "multiple of tp * cp * pp = 8 * 1 * 8" in reasons[100]
     assert "not divisible" in reasons[192]
-    assert len(told) == 3
+    assert told == [(f"Simulating {n} devices", i, 3) for i, n in enumerate((64, 100, 192))]
 
 
 def test_a_budget_needs_a_price() -> None:

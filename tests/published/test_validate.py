@@ -211,13 +211,14 @@ def test_no_tables() -> None:
         validate([])
 
 
-def test_progress_goes_to_stderr(
+def test_progress_counts_rows(
     tmp_path: Path,
     write: Callable[..., Path],
     full_record: dict[str, str],
     two_seconds: Run,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = write(tmp_path / "mine.csv", full_record)
-    assert validate([path], True, two_seconds) == validate([path], False, two_seconds)
-    assert capsys.readouterr().out == ""
+    told: list[tuple[str, int, int | None]] = []
+    found = validate([path], lambda *what: told.append(what), two_seconds)
+    assert found == validate([path], run=two_seconds)
+    assert told == [("Predicting rows", done, 1) for done in (0, 1)]

@@ -64,11 +64,12 @@ def test_headroom_leaves_plans_out_until_none_fits(tiny: Scenario) -> None:
 
 
 def test_a_search_tells_how_many_plans_are_evaluated(two_nodes: Scenario) -> None:
-    told: list[tuple[str, int, int]] = []
+    told: list[tuple[str, int, int | None]] = []
     spaces = [Space(count, schedules=("1f1b",), **SMALL) for count in (8, 16)]
     result = search(two_nodes, spaces, Goal(), lambda *what: told.append(what))
-    evaluated = [(done, total) for what, done, total in told if what == "plans evaluated"]
+    evaluated = [(done, total) for what, done, total in told if what == "Evaluating plans"]
     everything = result.counts.enumerated
+    assert told[:3] == [("Enumerating plans", done, 2) for done in range(3)]
     assert evaluated == sorted(evaluated)
     assert evaluated[-1] == (everything, everything)
     assert {total for _, total in evaluated} == {everything}

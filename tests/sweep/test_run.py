@@ -119,17 +119,15 @@ def test_an_axis_may_grow(sweep: Sweep, tmp_path: Path) -> None:
 def test_progress_counts_rows_on_disk(few: Sweep, tmp_path: Path) -> None:
     told: list[int] = []
 
-    def started(total: int, done: int):
-        told.append(total - done)
+    def progress(what: str, done: int, total: int | None) -> None:
+        told.append(done)
+        assert (what, total) == ("Simulating points", FEW_POINTS)
+        assert done == 0 or written_rows(tmp_path / "rows") == done
 
-        def more(rows: int) -> None:
-            told.append(rows)
-            assert written_rows(tmp_path / "rows") == sum(told[1:])
-
-        return more
-
-    run_sweep(few, tmp_path / "rows", IN_THREADS, started=started)
-    assert told[0] == sum(told[1:]) == FEW_POINTS
+    run_sweep(few, tmp_path / "rows", IN_THREADS, progress=progress)
+    assert (told[0], told[-1]) == (0, FEW_POINTS)
+    run_sweep(few, tmp_path / "rows", IN_THREADS, progress=progress)
+    assert told[-1] == FEW_POINTS  # of those that were there already
 
 
 def test_unknown_executors_and_metrics_are_refused_before_anything(

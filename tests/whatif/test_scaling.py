@@ -120,14 +120,11 @@ def test_what_does_not_fit_is_left_out_unless_memory_is_ignored() -> None:
 
 def test_points_that_several_curves_share_are_simulated_once() -> None:
     """4 devices with batch 32 are on both curves: 5 jobs for 6 points."""
-    seen: list[int] = []
-
-    def watch(jobs):
-        seen.append(len(jobs))
-        return iter(jobs)
-
-    scale(small("training.micro_batch_size=1"), COUNTS, ["weak", "strong"], watch=watch)
-    assert seen == [5]
+    told: list[tuple[str, int, int | None]] = []
+    source, modes = small("training.micro_batch_size=1"), ("weak", "strong")
+    scale(source, COUNTS, modes, progress=lambda *what: told.append(what))
+    prepared = [("Preparing", done, 6) for done in range(7)]
+    assert told == prepared + [("Simulating", done, 5) for done in range(6)]
 
 
 def test_a_whole_description_of_a_cluster_grows_too() -> None:
