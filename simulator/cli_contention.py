@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Annotated, Final, Literal
 
 import typer
@@ -68,14 +67,13 @@ def contention(
     from simulator.whatif.contention import contention as compute
 
     loaded = load_scenario(scenario, overrides or ())
-    done = count()
     with progress() as shown:
         found = compute(
             loaded,
             num_seeds=seeds,
             connections=connections,
             with_classes=priority == "passes",
-            tell=lambda what: shown(f"Simulating {what}", next(done), None),
+            progress=shown,
         )
     if as_json:
         typer.echo(json_text(contention_record(found)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
@@ -16,6 +15,7 @@ from simulator.fabric.links import Fabric
 from simulator.machine import Cluster
 from simulator.numeric import ceil_div
 from simulator.plan import num_microbatches
+from simulator.progress import Progress, followed, silent
 from simulator.scenario import Scenario
 from simulator.simulate import run_step
 from simulator.step import Step, build_step
@@ -89,7 +89,7 @@ def contention(
     num_seeds: int,
     connections: int = 1,
     with_classes: bool = False,
-    tell: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> Contention:
     """Simulates a job device by device and link by link.
 
@@ -98,7 +98,7 @@ def contention(
         num_seeds: hashes, and orders of nodes, that are tried.
         connections: of a NIC to another; hashes send each its own way.
         with_classes: also on a network with classes of traffic.
-        tell: hears what is being simulated.
+        progress: is told the ways that are done.
 
     Raises:
         PlanError: if the job uses one node, is too large, or has messages whose links are not known
@@ -110,9 +110,8 @@ def contention(
     quiet = replace(scenario, cluster=without_contention(scenario.cluster))
     shared: list[Shared] = []
     links = 0
-    for placing, spreading, seed in _ways(num_seeds, is_tree=_is_tree(scenario.cluster)):
-        if tell is not None:
-            tell(f"{placing}, {spreading}, seed {seed}")
+    ways = list(_ways(num_seeds, is_tree=_is_tree(scenario.cluster)))
+    for placing, spreading, seed in followed(ways, "Simulating every link", progress):
         nodes = np.arange(used)
         if placing == "shuffled":
             nodes = np.random.default_rng(seed).permutation(used)
