@@ -14,7 +14,7 @@ import numpy as np
 
 from simulator.graph_ways import GraphWays
 from simulator.machine import Cluster, FabricTier
-from simulator.numeric import FloatArray, ceil_div
+from simulator.numeric import FloatArray, IntArray, ceil_div
 from simulator.sibling_rings import NodeRings
 from simulator.wiring import PodsWiring, WanWiring
 
@@ -38,22 +38,42 @@ class Far:
     ways: float
 
 
+def site_span(cluster: Cluster, wan: WanWiring) -> int:
+    """Numbers that the nodes of a site take, so that no group of a tier lies in two sites.
+
+    The least multiple, of the sizes of all groups within a site, that holds its nodes.
+    """
+    within = [tier.nodes_per_group for tier in cluster.tiers]
+    step = math.lcm(*(nodes for nodes in within if nodes < wan.nodes_per_site))
+    return ceil_div(wan.nodes_per_site, step) * step
+
+
+def numbered(nodes: IntArray, cluster: Cluster) -> IntArray:
+    """Numbers of nodes by which groups of tiers count; their own where there are no sites."""
+    wan = cluster.fabric
+    if not isinstance(wan, WanWiring) or cluster.torus is not None:
+        return nodes
+    return nodes + nodes // wan.nodes_per_site * (site_span(cluster, wan) - wan.nodes_per_site)
+
+
 def site_tiers(cluster: Cluster, wan: WanWiring) -> tuple[FabricTier, ...]:
     """Tiers within a site, the last of which spans it, and that of the links between sites.
 
     A site's way out carries what all NICs of its nodes send, divided by its oversubscription.
+    Groups count nodes as ``site_span`` numbers them.
     """
+    span = site_span(cluster, wan)
     tiers: list[FabricTier] = []
     for tier in cluster.tiers:
-        within = min(tier.nodes_per_group, wan.nodes_per_site)
-        tiers.append(replace(tier, nodes_per_group=within))
-        if within == wan.nodes_per_site:
+        if tier.nodes_per_group >= wan.nodes_per_site:
+            tiers.append(replace(tier, nodes_per_group=span))
             break
-    if not tiers or tiers[-1].nodes_per_group < wan.nodes_per_site:
-        tiers.append(FabricTier("site", wan.nodes_per_site, 1.0, 0.0))
+        tiers.append(tier)
+    else:
+        tiers.append(FabricTier("site", span, 1.0, 0.0))
     node = cluster.node
     injected = wan.nodes_per_site * node.num_nics * node.nic_bytes_per_s
-    top = max(cluster.num_nodes, wan.nodes_per_site)
+    top = span * ceil_div(cluster.num_nodes, wan.nodes_per_site)
     return (*tiers, FabricTier("wan", top, injected / wan.bytes_per_s, wan.latency_s))
 
 

@@ -26,7 +26,9 @@ class GroupShape:
         num_local: ranks on the node that has most.
         local_factor: bandwidth of its in-node links over those of the best placed group of that
             size, at most 1.
-        network_bytes_per_s: its share of the NICs, ``inf`` inside one node.
+        network_bytes_per_s: its share of the NICs as far as the fabric lets its rings use it,
+            ``inf`` inside one node.
+        network_exchange_bytes_per_s: the same for all-to-alls.
         extra_hop_s: latency of the fabric's tiers on top of the measured curve.
     """
 
@@ -35,6 +37,7 @@ class GroupShape:
     num_local: int
     local_factor: float
     network_bytes_per_s: float
+    network_exchange_bytes_per_s: float
     extra_hop_s: float
 
 
@@ -81,6 +84,7 @@ def group_link(cluster: Cluster, shape: GroupShape) -> GroupLink:
         all_to_all_small_base_s=curve.all_to_all_small.base_s,
         all_to_all_small_bytes_per_s=peers * factor * curve.all_to_all_small.bandwidth_bytes_per_s,
         network_bytes_per_s=shape.network_bytes_per_s,
+        network_exchange_bytes_per_s=shape.network_exchange_bytes_per_s,
         network_base_s=network.base_s,
         network_hop_s=network.hop_s + shape.extra_hop_s,
         network_chunk_s_per_byte=network.chunk_s_per_byte,
@@ -109,7 +113,9 @@ def over_far_links(link: GroupLink, far: Far, injected_bytes_per_s: float) -> Gr
         network_bytes_per_s=np.minimum(
             link.network_bytes_per_s, injected_bytes_per_s / far.ring_slowdown
         ),
-        network_exchange_bytes_per_s=injected_bytes_per_s / far.exchange_slowdown,
+        network_exchange_bytes_per_s=np.minimum(
+            link.network_exchange_bytes_per_s, injected_bytes_per_s / far.exchange_slowdown
+        ),
         network_ring_way_s=far.ring_hop_s,
         network_way_s=far.way_s,
         network_ways=far.ways,
@@ -119,15 +125,14 @@ def over_far_links(link: GroupLink, far: Far, injected_bytes_per_s: float) -> Gr
 def on_torus(link: GroupLink, span: TorusSpan, num_local: int, hop_s: float) -> GroupLink:
     """``link`` with the torus in place of the node's fabric.
 
-    A ring of n - 1 steps takes the latency of the span's longest way, one hop per link. An
-    all-to-all over an axis of N devices moves 4 / N of what an all-gather does.
+    A ring of n - 1 steps takes the latency of the span's longest way, one hop per link.
 
     Source: jax-ml/scaling-book, "How to think about sharded matrices".
     """
     if span.longest == 1:
         return link  # one device of the group on this torus: only the network joins it to others
     bandwidth = TORUS_FRACTION * span.bytes_per_s
-    exchange = bandwidth * min(1.0, 4 / max(1, span.longest))
+    exchange = TORUS_FRACTION * span.exchange_bytes_per_s
     step_s = hop_s * span.steps / max(1, num_local - 1)
     return replace(
         link,
@@ -139,6 +144,7 @@ def on_torus(link: GroupLink, span: TorusSpan, num_local: int, hop_s: float) -> 
         ring_bytes_per_s=bandwidth,
         all_reduce_bytes_per_s=bandwidth,
         all_to_all_bytes_per_s=exchange,
+        all_to_all_small_bytes_per_s=np.minimum(link.all_to_all_small_bytes_per_s, exchange),
         all_to_all_ramp_bytes_per_s=np.minimum(link.all_to_all_ramp_bytes_per_s, exchange),
         torus_bytes_per_s=bandwidth,
         torus_bucket_bytes_per_s=TORUS_FRACTION * span.bucket_bytes_per_s,

@@ -358,6 +358,7 @@ class GroupLink:
     all_to_all_small_base_s: Numeric
     all_to_all_small_bytes_per_s: Numeric
     network_bytes_per_s: Numeric
+    network_exchange_bytes_per_s: Numeric
     network_base_s: Numeric
     network_hop_s: Numeric
     network_chunk_s_per_byte: Numeric
@@ -374,7 +375,6 @@ class GroupLink:
     network_eager_s_per_byte: Numeric = 0.0
     network_handshake_s: Numeric = 0.0
     pat_rank_s: Numeric = 2.8e-6
-    network_exchange_bytes_per_s: Numeric = math.inf
     network_ring_way_s: Numeric = 0.0
     network_way_s: Numeric = 0.0
     network_ways: Numeric = 0.0

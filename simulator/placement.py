@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +33,32 @@ class Placement:
         """Members on the node that has most."""
         return len(self.local)
 
-    def crossing_fraction(self, nodes_per_block: int) -> float:
-        """Share of the ring's hops from node to node that leave a block of nodes.
 
-        The ring visits the nodes in order and returns to the first.
-        """
-        blocks = self.nodes // nodes_per_block
-        return int(np.count_nonzero(blocks != np.roll(blocks, -1))) / self.num_nodes
+def crossing_fraction(blocks: IntArray) -> float:
+    """Share of a ring's hops from node to node that leave a block of nodes.
+
+    A block of P nodes that injects P B has P B / o upwards, o being the oversubscription, of which
+    its rings need f P B, f being this share.
+
+    Args:
+        blocks: [nodes], the block of each node, in the order of the ring, which returns to the
+            first.
+
+    Assumes: ranks are numbered along the fabric; siblings fill the blocks.
+    """
+    return int(np.count_nonzero(blocks != np.roll(blocks, -1))) / blocks.size
+
+
+def exchanged_fraction(blocks: IntArray) -> float:
+    """The same of an all-to-all: sum n_b (N - n_b) / (N (N - 1)), n_b of N nodes being in block b.
+
+    Args:
+        blocks: [nodes], the block of each node.
+    """
+    if blocks.size == 1:
+        return 0.0
+    _, counts = np.unique(blocks, return_counts=True)
+    return int(np.sum(counts * (blocks.size - counts))) / (blocks.size * (blocks.size - 1))
 
 
 def placements(
@@ -69,22 +88,3 @@ def _place(ranks: IntArray, devices_per_node: int) -> Placement:
     fullest = nodes[np.argmax(counts)]
     local = tuple(int(p) for p in place[on_node == fullest])
     return Placement(len(nodes), int(counts.min()), local, nodes)
-
-
-def slowdown(
-    placement: Placement, nodes_per_group: Sequence[int], oversubscription: Sequence[float]
-) -> float:
-    """How much the fabric slows the ring of a placement, all siblings included: at least 1.
-
-    max over tiers t of o_t f_t, where f_t is the share of hops that cross tier t and o_t its
-    oversubscription: a block of P nodes that injects P B has P B / o_t upwards, of which its rings
-    need f_t P B.
-
-    Assumes: rings visit nodes in order, as ranks are numbered along the fabric.
-    """
-    worst = 1.0
-    below = 1
-    for nodes, ratio in zip(nodes_per_group, oversubscription, strict=True):
-        worst = max(worst, ratio * placement.crossing_fraction(below))
-        below = nodes
-    return worst

@@ -7,7 +7,7 @@ active at once, so what they share is divided among them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Final
@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 
 from simulator.errors import PlanError
-from simulator.far_links import Far, between_sites, over_graph, pod_tiers, site_tiers
+from simulator.far_links import Far, between_sites, numbered, over_graph, pod_tiers, site_tiers
 from simulator.graph_ways import GraphWays
 from simulator.group_link import (
     TORUS_FRACTION,
@@ -26,8 +26,8 @@ from simulator.group_link import (
     over_far_links,
 )
 from simulator.machine import Cluster, FabricTier, GroupLink, PathLink, Torus
-from simulator.numeric import FloatArray
-from simulator.placement import Placement, placements, slowdown
+from simulator.numeric import FloatArray, IntArray
+from simulator.placement import Placement, crossing_fraction, exchanged_fraction, placements
 from simulator.plan import ProcessGroup
 from simulator.rings import Links, ring_bandwidth
 from simulator.sibling_rings import sibling_rings
@@ -58,7 +58,8 @@ class Topology:
         torus: of one pod.
         group_tiers: between the nodes of a group, between its pods on a torus; links between sites
             and those of a graph are not among them.
-        path_tiers: between any two nodes, sites included.
+        path_tiers: between any two nodes, sites included. Groups of both count nodes as
+            ``far_links.numbered`` does.
     """
 
     cluster: Cluster
@@ -176,11 +177,13 @@ class Topology:
     def _network_path(self, node_a: int, node_b: int, share: float) -> PathLink:
         """If all nodes send d nodes far, min(1, d / P) of what a block of P sends leaves it."""
         network, far = self.cluster.network, node_b - node_a
-        crossed = _crossed((node_a, node_b), self.path_tiers)
+        crossed = self._crossed((node_a, node_b), self.path_tiers)
+        wiring = self.cluster.fabric
+        most = wiring.nodes_per_site if isinstance(wiring, WanWiring) else self.cluster.num_nodes
         slow, below = 1.0, 1
         for tier in crossed:
             slow = max(slow, tier.oversubscription * min(1.0, abs(far) / below))
-            below = tier.nodes_per_group
+            below = min(tier.nodes_per_group, most)
         latency_s = network.message_s + sum(tier.hop_s for tier in crossed)
         ways = self._graph_ways()
         if ways is not None:
@@ -236,6 +239,7 @@ class Topology:
             num_local=worst.num_local,
             local_factor=self._placed(worst.local),
             network_bytes_per_s=self._network(worst),
+            network_exchange_bytes_per_s=self._left(worst, exchanged_fraction),
             extra_hop_s=self._hop_s(worst),
         )
         link = group_link(self.cluster, shape)
@@ -262,11 +266,15 @@ class Topology:
         return placement.fewest * share * self.cluster.network.bandwidth_fraction
 
     def _network(self, placement: Placement) -> float:
-        """What the tiers leave of it."""
-        tiers = self.group_tiers
-        slow = slowdown(
-            placement, [t.nodes_per_group for t in tiers], [t.oversubscription for t in tiers]
-        )
+        """What the tiers leave of it to rings."""
+        return self._left(placement, crossing_fraction)
+
+    def _left(self, placement: Placement, crossing: Callable[[IntArray], float]) -> float:
+        """What is left if ``crossing`` says which share leaves the blocks of the nodes."""
+        nodes, below, slow = numbered(placement.nodes, self.cluster), 1, 1.0
+        for tier in self.group_tiers:
+            slow = max(slow, tier.oversubscription * crossing(nodes // below))
+            below = tier.nodes_per_group
         return self._injected(placement) / slow
 
     def _hop_s(self, placement: Placement) -> float:
@@ -274,7 +282,17 @@ class Topology:
         if placement.num_nodes == 1:
             return 0.0
         ends = (int(placement.nodes[0]), int(placement.nodes[-1]))
-        return sum(tier.hop_s for tier in _crossed(ends, self.group_tiers)[1:])
+        return sum(tier.hop_s for tier in self._crossed(ends, self.group_tiers)[1:])
+
+    def _crossed(self, nodes: tuple[int, int], tiers: Sequence[FabricTier]) -> list[FabricTier]:
+        """Tiers on the way between two nodes, from the lowest to the one that holds both."""
+        a, b = numbered(np.array(nodes), self.cluster).tolist()
+        crossed: list[FabricTier] = []
+        for tier in tiers:
+            crossed.append(tier)
+            if a // tier.nodes_per_group == b // tier.nodes_per_group:
+                break
+        return crossed
 
     def _placed(self, local: tuple[int, ...]) -> float:
         """Ring bandwidth of these devices over that of the best placed group of their size.
@@ -333,13 +351,3 @@ def _wired(
 
 def _pod(rank: int, torus: Torus) -> int:
     return rank // math.prod(torus.shape)
-
-
-def _crossed(nodes: tuple[int, int], tiers: Sequence[FabricTier]) -> list[FabricTier]:
-    """Tiers on the way between two nodes, from the lowest to the one that holds both."""
-    crossed: list[FabricTier] = []
-    for tier in tiers:
-        crossed.append(tier)
-        if nodes[0] // tier.nodes_per_group == nodes[1] // tier.nodes_per_group:
-            break
-    return crossed

@@ -17,12 +17,14 @@ class TorusSpan:
         bucket_bytes_per_s: the same where one axis follows another, each with what is left.
         steps: links a message passes from one end to the other, over all axes.
         longest: devices of the group along its longest axis.
+        exchange_bytes_per_s: of an all-to-all, what a device sends to others over its time.
     """
 
     bytes_per_s: float
     steps: int
     longest: int
     bucket_bytes_per_s: float = 0.0
+    exchange_bytes_per_s: float = 0.0
 
 
 def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
@@ -31,11 +33,17 @@ def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
     Along an axis the group's ring uses both directions, 2 W with wrap links, and W without: a
     line carries every byte in each direction once. Groups that interleave on an axis share it.
 
+    An all-to-all goes along all axes at once, each on its own links, and takes as long as the
+    slowest: of n devices with S each, n S / 4 cross the middle of an axis of N devices each way,
+    over n / N lines, which are cut twice where they wrap: S N / (8 W), without wrap links
+    S N / (4 W).
+
     Source: jax-ml/scaling-book, "How to think about TPUs": an all-gather of S takes S / (2 W n)
-        over n axes.
+        over n axes; the all-to-all is the bound of the bisection, which dimension-order routes
+        reach.
     """
     bandwidth, steps, longest = 0.0, 0, 1
-    place, left, bucket_s = 1, 1.0, 0.0
+    place, left, bucket_s, exchange_s = 1, 1.0, 0.0, 0.0
     for axis, length in enumerate(torus.shape):
         first, last = max(stride, place), min(stride * size, place * length)
         extent = math.ceil(last / first)
@@ -46,11 +54,15 @@ def torus_span(size: int, stride: int, torus: Torus) -> TorusSpan:
             axis_bandwidth = directions * torus.link_bytes_per_s / interleaved
             bandwidth += axis_bandwidth
             bucket_s += left * (1 - 1 / extent) / axis_bandwidth
+            exchange_s = max(exchange_s, extent / (4 * axis_bandwidth))
             left /= extent
             steps += (extent // 2 if wrapped else extent - 1) * interleaved
             longest = max(longest, extent)
         place *= length
-    return TorusSpan(bandwidth, steps, longest, (1 - left) / bucket_s if bucket_s else 0.0)
+    if longest == 1:
+        return TorusSpan(0.0, 0, 1)
+    exchange = (1 - 1 / size) / exchange_s
+    return TorusSpan(bandwidth, steps, longest, (1 - left) / bucket_s, exchange)
 
 
 def torus_steps(rank_a: int, rank_b: int, torus: Torus) -> int:

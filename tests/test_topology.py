@@ -281,8 +281,8 @@ def test_torus_group():
     assert link("tpu-v4-pod", 4096, 1).ring_bytes_per_s == pytest.approx(0.9 * 6 * 45e9)
     # 15 ring steps in the 8 hops of 1 us half way round.
     assert axis.simple_hop_s == pytest.approx(8e-6 / 15)
-    # An all-to-all over 16 chips of an axis: 4/16 of that bandwidth.
-    assert axis.all_to_all_bytes_per_s == pytest.approx(0.9 * 2 * 45e9 / 4)
+    # An all-to-all of S over 16 chips of an axis takes 16 S / (8 W), of which 15/16 S leave a chip.
+    assert axis.all_to_all_bytes_per_s == pytest.approx(0.9 * 2 * 45e9 / 4 * 15 / 16)
 
 
 def test_torus_path():

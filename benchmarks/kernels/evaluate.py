@@ -360,6 +360,7 @@ def _link(
         all_to_all_small_base_s=curve.all_to_all_small.base_s,
         all_to_all_small_bytes_per_s=peers * curve.all_to_all_small.bandwidth_bytes_per_s,
         network_bytes_per_s=network_bytes_per_s,
+        network_exchange_bytes_per_s=network_bytes_per_s,
         network_base_s=between.base_s,
         network_hop_s=between.hop_s,
         network_chunk_s_per_byte=between.chunk_s_per_byte,

@@ -63,7 +63,7 @@ def fit_collectives(
         cluster = Cluster("one node", replace(node, collectives=curve), 1, (), _IN_NODE)
         found = np.zeros(measured_s.size)
         for size in sizes:
-            link = group_link(cluster, GroupShape(size, 1, size, 1.0, math.inf, 0.0))
+            link = group_link(cluster, GroupShape(size, 1, size, 1.0, math.inf, math.inf, 0.0))
             for kind in _ALL:
                 rows = (ranks == size) & (kinds == kind)
                 if rows.any():

@@ -37,6 +37,7 @@ def nvswitch_8() -> GroupLink:
         all_to_all_small_base_s=28e-6,
         all_to_all_small_bytes_per_s=66e9,
         network_bytes_per_s=math.inf,
+        network_exchange_bytes_per_s=math.inf,
         network_base_s=0.0,
         network_hop_s=0.0,
         network_chunk_s_per_byte=0.0,

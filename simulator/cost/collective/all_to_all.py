@@ -28,8 +28,7 @@ def all_to_all_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) 
     node_bytes = shard_bytes * (ranks_per_node - 1.0)
     network_bytes = shard_bytes * (link.size - ranks_per_node)
     # the NIC bandwidth of a node is shared by its ranks
-    rate = np.minimum(link.network_bytes_per_s, link.network_exchange_bytes_per_s)
-    network_s = network_bytes * ranks_per_node / rate
+    network_s = network_bytes * ranks_per_node / link.network_exchange_bytes_per_s
     small_s, ramp_s, bulk_s = (
         base_s + np.maximum(node_bytes / bytes_per_s, network_s)
         for base_s, bytes_per_s in (

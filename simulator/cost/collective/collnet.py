@@ -19,10 +19,11 @@ def collnet_s(kind: CollectiveKind, payload_bytes: Numeric, link: GroupLink) -> 
         memory). DGX H100 SuperPODs reach a bus bandwidth of 480 GB/s with SHARP against 370 to
         380 without (NVIDIA GTC24 S62129, reproduced in stas00/ml-engineering), where the
         bandwidth inside the node is the limit, as here.
-    Assumes: latency of two levels of a tree whatever the number of nodes.
+    Assumes: latency of two levels of a tree whatever the number of nodes; the switch that adds is
+        as far from the nodes as they are from one another.
     """
     fill_s = np.minimum(link.network_chunk_s_per_byte * payload_bytes, link.network_chunk_s)
-    latency_s = link.network_base_s + 2.0 * (link.network_hop_s + fill_s) + link.network_way_s
+    latency_s = link.network_base_s + 2.0 * (link.network_hop_s + fill_s + link.network_way_s)
     in_node = np.maximum(link.all_reduce_bytes_per_s, link.in_network_bytes_per_s)
     in_node = np.where(link.size > link.num_nodes, in_node, np.inf)
     moved = bus_bytes(kind, payload_bytes, link.size)

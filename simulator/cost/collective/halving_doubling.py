@@ -21,7 +21,7 @@ def halving_doubling_s(kind: CollectiveKind, payload_bytes: Numeric, link: Group
     Source: Thakur, Rabenseifner and Gropp 2005, "Optimization of Collective Communication
         Operations in MPICH", IJHPCA 19(1), section 4 (from memory).
     Assumes: any two devices of a node reach the bandwidth of a ring; a step between nodes starts
-        like one message.
+        like one message; of far links it crosses as many as a tree, one more than it has to.
     """
     rounds, local, nodes = ring_rounds(kind), ranks_per_node(link), link.num_nodes
     node_steps, network_steps = np.log2(local), np.log2(nodes)

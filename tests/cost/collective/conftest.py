@@ -35,6 +35,7 @@ def make_link(size: float, num_nodes: float = 1.0, *, in_network: bool = False) 
         all_to_all_small_base_s=6e-6,
         all_to_all_small_bytes_per_s=12e9,
         network_bytes_per_s=NETWORK_BYTES_PER_S if num_nodes > 1 else float("inf"),
+        network_exchange_bytes_per_s=NETWORK_BYTES_PER_S if num_nodes > 1 else float("inf"),
         network_base_s=32e-6,
         network_hop_s=20e-6,
         network_chunk_s_per_byte=2.2e-12,
