@@ -33,6 +33,7 @@ from simulator.spec.quantity import (
     Text,
     assumptions,
 )
+from simulator.spec.tapers import check_taper
 from simulator.spec.validate import Spec
 from simulator.spec.wirings import WiringSpec, wiring_assumptions
 from simulator.wiring import NetworkWiring, WanWiring
@@ -49,6 +50,10 @@ class FabricTierSpec(Spec):
     oversubscription: Oversubscription
     hop: Seconds
     source: Text
+
+    def build(self) -> FabricTier:
+        """The frozen form."""
+        return FabricTier(self.name, self.nodes_per_group, self.oversubscription, self.hop)
 
 
 class SlowHostsSpec(Spec):
@@ -168,6 +173,7 @@ class ClusterSpec(Spec):
         check_switches(self.collective_algorithms, self.name, reduces)
         torus = self.torus.build(count * node.num_devices) if self.torus else None
         fabric = self.fabric.build(torus) if self.fabric else None
+        check_taper(fabric, tuple(tier.build() for tier in self.tiers), node, self.name)
         return Cluster(
             name=self.name,
             node=node,
@@ -209,9 +215,7 @@ class ClusterSpec(Spec):
         """Tiers up to the first that spans all nodes; the top one always does."""
         tiers: list[FabricTier] = []
         for spec in self.tiers:
-            tiers.append(
-                FabricTier(spec.name, spec.nodes_per_group, spec.oversubscription, spec.hop)
-            )
+            tiers.append(spec.build())
             if spec.nodes_per_group >= num_nodes:
                 return tuple(tiers)
         if not tiers:
