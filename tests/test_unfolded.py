@@ -175,6 +175,39 @@ def test_of_a_reduction_in_levels_only_what_leaves_the_node_is_slowed() -> None:
     assert longer_s == pytest.approx(7 * sum_s, rel=1e-6)
 
 
+@dataclass
+class Halves:
+    """Wide ports, and a core for messages within pairs of nodes of one half, of the other between.
+
+    Nodes 0 to 3: within the pairs (0, 1) and (2, 3); nodes 4 to 7: between (4, 5) and (6, 7).
+    """
+
+    nic_bytes_per_s: float
+
+    @property
+    def capacity_bytes_per_s(self) -> FloatArray:
+        return np.array([1e3] * 128 + [32]) * self.nic_bytes_per_s
+
+    def routes(self, source: IntArray, target: IntArray, key: IntArray) -> IntArray:
+        sender, receiver = source // 8, target // 8
+        within = sender // 2 == receiver // 2
+        core = np.where(within, (sender < 4) & (receiver < 4), (sender >= 4) & (receiver >= 4))
+        return np.stack((source, np.where(core, 128, -1), 64 + target), axis=-1)
+
+
+def test_a_link_fills_where_groups_of_devices_are_at_different_messages() -> None:
+    """Tensor parallelism of one half fills the core just so, and experts of the other half, too.
+
+    Out of step, one is at the first of them while the other is at the second.
+    """
+    how = ("plan.tp=16", "plan.pp=1", "plan.dp=4", *EXPERTS, "plan.ep=2", "plan.sharding=ddp")
+    late = ("plan.overlap={dp: false, tp: false}", "stragglers=[{rank: 40, speed: 0.6}]")
+    scenario = _scenario(8, *how, *late, "training.global_batch_size=32")
+    unfolded = build_unfolded(scenario, Halves(_nic(scenario)))
+    assert unfolded.load.links == (128,)
+    assert unfolded.load.asked[0] <= 1 + ROUNDING
+
+
 def test_tensor_parallel_messages_are_slowed_by_what_they_meet() -> None:
     """Two nodes of 8 NICs over a core as wide as 2: 16 hops at once take 8 times as long.
 

@@ -84,9 +84,10 @@ def _lower_one(schedule: Schedule, costs: StepCosts, paths: _Paths) -> Replica:
 
 
 def _load_of(messages: Sequence[Message]) -> FabricLoad:
-    users: dict[int, list[Sequence[Flow]]] = {}
+    users: dict[int, list[dict[int, Flow]]] = {}
     for message in messages:
-        users.setdefault(message.stream, []).append(message.flows)
+        runs = (int(members[0]) for members in message.members)
+        users.setdefault(message.stream, []).append(dict(zip(runs, message.flows, strict=True)))
     return fabric_load(users)
 
 
