@@ -76,9 +76,9 @@ CLASSES: Final = ("passes", "weights", "gradients")
 weights, reductions of gradients."""
 _CLASS_OF: Final = {OpPhase.GATHER_WEIGHTS: 1, OpPhase.GATHER_STEP: 1, OpPhase.REDUCE_GRADIENTS: 2}
 
-_Part: TypeAlias = tuple[ProcessGroup, bool, float]
+_Collective: TypeAlias = tuple[ProcessGroup, bool, float]
 """A collective of a row: its groups, whether it is an all-to-all, and its seconds."""
-_STEP: Final = 1e-7
+_NEXT: Final = 1e-7
 """Places between the collectives of a row: less than any op has that follows them."""
 
 
@@ -95,7 +95,7 @@ def data_messages(one: Replica, devices: Devices) -> list[Message]:
         if coupled.everywhere:
             continue
         for entry, op in zip(coupled.entry.tolist(), coupled.ids.tolist(), strict=True):
-            parts = _parts(one, devices, int(ops.op_class[op]))
+            parts = _collectives_of(one, devices, int(ops.op_class[op]))
             chain = _cut(one, ops, op, parts) if len(parts) > 1 else [op]
             kind = _CLASS_OF[OpPhase(int(ops.phase[op]))], int(ops.stream[op])
             for before, own, (group, exchanges, _) in zip(
@@ -114,7 +114,7 @@ def data_messages(one: Replica, devices: Devices) -> list[Message]:
     return messages
 
 
-def _parts(one: Replica, devices: Devices, row: int) -> list[_Part]:
+def _collectives_of(one: Replica, devices: Devices, row: int) -> list[_Collective]:
     """The collectives of a row between several ranks, those of a kind of group together."""
     context = one.costs.pricer.context
     seconds: dict[tuple[ProcessGroup, bool], float] = {}
@@ -125,7 +125,7 @@ def _parts(one: Replica, devices: Devices, row: int) -> list[_Part]:
     return [(*key, took_s) for key, took_s in seconds.items()]
 
 
-def _cut(one: Replica, ops: Ops, op: int, parts: Sequence[_Part]) -> list[int]:
+def _cut(one: Replica, ops: Ops, op: int, parts: Sequence[_Collective]) -> list[int]:
     """Ops of the collectives of a row, the first in the place of the row's own."""
     table = one.costs.table
     name = table.names[int(ops.op_class[op])]
@@ -136,7 +136,7 @@ def _cut(one: Replica, ops: Ops, op: int, parts: Sequence[_Part]) -> list[int]:
     added = one.draft.add_ops(
         np.array(rows[1:]),
         int(ops.stream[op]),
-        order=ops.order[op] + _STEP * np.arange(1, len(rows)),
+        order=ops.order[op] + _NEXT * np.arange(1, len(rows)),
         phase=int(ops.phase[op]),
         stage=int(ops.stage[op]),
     )

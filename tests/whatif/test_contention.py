@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from simulator.api import load_scenario
 from simulator.errors import PlanError
 from simulator.scenario import Scenario
 from simulator.simulate import run_step, simulate
 from simulator.step import build_step
-from simulator.views_contention import contention_record
-from simulator.whatif.contention import Contention, contention
+from simulator.views_contention import contention_record, contention_view
+from simulator.whatif.contention import Contention, Shared, contention
 
 ROUNDING = 1e-9
 
@@ -109,6 +112,26 @@ def test_classes_of_traffic_win_back_what_gradients_take_from_passes() -> None:
     assert found.alone_s * (1 + ROUNDING) < in_order.step_s
     assert in_order.classes_s < in_order.step_s
     assert contention(_two_jobs_worth(), num_seeds=1).shared[0].classes_s is None
+
+
+@pytest.mark.parametrize(
+    ("classes_s", "said"),
+    [
+        ((1.1, 1.05), "win back 50.0 % to 75.0 % of what is lost."),
+        ((1.2, 1.2), "win back 0.0 % of what is lost."),
+        ((1.22, 1.22), "lose another 10.0 % of what is lost."),
+        ((1.1, 1.22), "win back 50.0 % of what is lost, or lose another 10.0 % of it."),
+    ],
+)
+def test_classes_that_make_it_worse_are_said_to_lose(
+    classes_s: tuple[float, ...], said: str
+) -> None:
+    ways = [Shared("in order", "ecmp", 0, 1.2, 2.0, "a link", 1, classes) for classes in classes_s]
+    buffer = io.StringIO()
+    Console(file=buffer, width=200).print(
+        contention_view(Contention("a job", 8, 8, 1.0, 1.0, tuple(ways)))
+    )
+    assert said in buffer.getvalue()
 
 
 def test_what_is_not_followed_is_said() -> None:
