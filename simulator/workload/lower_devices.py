@@ -52,8 +52,9 @@ def lower_devices(
     one = kinds[paths[0]]
     # Of every kind the ops have the same numbers, and its collectives the same groups.
     collectives = [data_messages(kind, devices) for kind in kinds.values()]
+    sends = [send_messages(kind, devices) for kind in kinds.values()]
     cuts = [cut_passes(kind, inside, devices) for kind in kinds.values()]
-    messages = [*collectives[0], *send_messages(one, devices), *cuts[0].messages]
+    messages = [*collectives[0], *sends[0], *cuts[0].messages]
     load = _load_of(messages)
 
     draft = GraphDraft()
