@@ -173,13 +173,9 @@ def _nics_of_devices(node: Node) -> IntArray:
 
 
 def without_contention(cluster: Cluster) -> Cluster:
-    """The same machine if nobody met anybody above the NICs, and nothing were far.
-
-    A link that fills slows a message from its first byte to its last, start-up included; the
-    milliseconds of a far link would be multiplied with it, and are left out.
-    """
+    """The same machine if nobody met anybody above the NICs; what is far stays as far."""
     return replace(
         cluster,
         tiers=tuple(replace(tier, oversubscription=1.0) for tier in cluster.tiers),
-        fabric=rescaled(cluster.fabric, width=math.inf, latency=0.0),
+        fabric=rescaled(cluster.fabric, width=math.inf),
     )

@@ -78,9 +78,16 @@ def _won_back(found: Contention) -> tuple[str, ...]:
     ]
     if not shares:
         return ()
+    won = [max(share, 0.0) for share in shares if share > -_LOSS]
+    lost = [-share for share in shares if share <= -_LOSS]
+    does = [f"win back {_range(won)} of what is lost"] if won else []
+    does += [f"lose another {_range(lost)} of {'it' if won else 'what is lost'}"] if lost else []
+    return (f"Switches that serve first what passes wait for {', or '.join(does)}.",)
+
+
+def _range(shares: Sequence[float]) -> str:
     least, most = percent(min(shares)), percent(max(shares))
-    much = least if least == most else f"{least} to {most}"
-    return (f"Switches that serve first what passes wait for win back {much} of what is lost.",)
+    return least if least == most else f"{least} to {most}"
 
 
 def _at_price(found: Contention) -> tuple[str, ...]:

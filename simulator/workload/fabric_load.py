@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -15,8 +15,9 @@ from simulator.workload.op import Flow
 _FULL: Final = 1 + 1e-9
 """Load up to which a link slows nothing down: rounding of sums of shares."""
 
-Users: TypeAlias = Mapping[int, Sequence[Sequence[Flow]]]
-"""Streams, what each may have on the wires, one after another, and the flows of that."""
+Users: TypeAlias = Mapping[int, Sequence[Mapping[int, Flow]]]
+"""Streams, the messages that each may have on the wires, and the flow of every device that runs
+one: a device runs one after another, but other devices may be at other messages by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,9 @@ class FabricLoad:
     Attributes:
         links: that can be full, without those that never are before another is (all flows load
             that one as much or more).
-        asked: [links], what all streams at once would take of each at full speed; 1 fills it.
-        num_full: links of the fabric of which more is asked than they have.
+        asked: [links], what all streams at once would take of each at full speed, the devices of
+            each in step; 1 fills it. Less than that fills a link only where devices are not.
+        num_full: links of the fabric that can be full.
     """
 
     links: tuple[int, ...]
@@ -41,23 +43,53 @@ class FabricLoad:
 
 
 def fabric_load(users: Users) -> FabricLoad:
-    """The links of which all streams at once ask more than they have."""
-    together: dict[int, float] = defaultdict(float)
-    flows = {flow: None for sets in users.values() for flows in sets for flow in flows}
+    """The links that can fill: each device at that of its messages which takes most of them."""
+    flows = list({flow: None for sent in _sent(users) for flow in sent.values()})
+    could: dict[int, float] = defaultdict(float)
     for alternatives in users.values():
-        most: dict[int, float] = {}
-        for chosen in alternatives:
-            own: dict[int, float] = defaultdict(float)
-            for flow in chosen:
-                for link, share in flow:
-                    own[link] += share
-            for link, share in own.items():
-                most[link] = max(most.get(link, 0.0), share)
-        for link, share in most.items():
-            together[link] += share
-    full = sorted(link for link, asked in together.items() if asked > _FULL)
-    kept = tuple(full[place] for place in _first_to_fill(_shares(list(flows), full)))
-    return FabricLoad(kept, tuple(together[link] for link in kept), len(full))
+        own: dict[int, list[Flow]] = defaultdict(list)
+        for message in alternatives:
+            for device, flow in message.items():
+                own[device].append(flow)
+        for one_of in own.values():
+            _add(could, _most(one_of))
+    full = sorted(link for link, share in could.items() if share > _FULL)
+    kept = tuple(full[place] for place in _first_to_fill(_shares(flows, full)))
+    asked = _asked_in_step(users)
+    return FabricLoad(kept, tuple(asked[link] for link in kept), len(full))
+
+
+def _asked_in_step(users: Users) -> dict[int, float]:
+    """Of every link, what all streams take together, all devices of each at one message."""
+    together: dict[int, float] = defaultdict(float)
+    for alternatives in users.values():
+        sums: list[Flow] = []
+        for message in alternatives:
+            whole: dict[int, float] = defaultdict(float)
+            for flow in message.values():
+                _add(whole, flow)
+            sums.append(tuple(whole.items()))
+        _add(together, _most(sums))
+    return together
+
+
+def _sent(users: Users) -> Iterator[Mapping[int, Flow]]:
+    for alternatives in users.values():
+        yield from alternatives
+
+
+def _most(alternatives: Sequence[Flow]) -> Flow:
+    """Of every link, the most that one of some flows takes."""
+    most: dict[int, float] = {}
+    for flow in alternatives:
+        for link, share in flow:
+            most[link] = max(most.get(link, 0.0), share)
+    return tuple(most.items())
+
+
+def _add(taken: dict[int, float], flow: Flow) -> None:
+    for link, share in flow:
+        taken[link] += share
 
 
 def _shares(flows: Sequence[Flow], links: Sequence[int]) -> FloatArray:

@@ -31,7 +31,7 @@ from simulator.workload.price import KernelCost
 from simulator.workload.replica import CoupledOps, Replica
 from simulator.workload.stage import StageCost, StagePricer
 
-_STEP: Final = 0.02
+_APART: Final = 0.02
 """Places between the parts of a pass: less than any op has that follows the pass."""
 _KINDS: Final[tuple[CollectiveKind, ...]] = (
     "all_reduce",
@@ -90,7 +90,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _CutRows:
     """Rows of a piece that is cut.
 
     Attributes:
@@ -116,7 +116,7 @@ def cut_passes(one: Replica, inside: Sequence[Inside], devices: Devices) -> Cut:
     columns = (rows, pieces.phase, pieces.stage, pieces.count)
     keys = list(zip(*(column.tolist() for column in columns), strict=True))
     full = float(devices.fabric.ring_bytes_per_s.min())
-    known = {key: _parts(one, inside, key, full) for key in dict.fromkeys(keys)}
+    known = {key: _cut_rows(one, inside, key, full) for key in dict.fromkeys(keys)}
     parts = [known[key] for key in keys]
     ends, entry = one.ids.copy(), one.ids.copy()
     messages: list[Message] = []
@@ -125,7 +125,7 @@ def cut_passes(one: Replica, inside: Sequence[Inside], devices: Devices) -> Cut:
         return draft.add_ops(
             np.array(op_class, dtype=np.int64),
             streams[chosen],
-            order=pieces.order[chosen] + _STEP * place,
+            order=pieces.order[chosen] + _APART * place,
             phase=pieces.phase[chosen],
             stage=pieces.stage[chosen],
             microbatch=pieces.microbatch[chosen],
@@ -142,9 +142,9 @@ def cut_passes(one: Replica, inside: Sequence[Inside], devices: Devices) -> Cut:
     return Cut(ends, messages)
 
 
-def _parts(
+def _cut_rows(
     one: Replica, inside: Sequence[Inside], key: tuple[int, ...], bytes_per_s: float
-) -> _Parts:
+) -> _CutRows:
     """Rows of the parts of a piece.
 
     Args:
@@ -166,9 +166,9 @@ def _parts(
         name = f"{own.axis} of {Phase(phase).name} {kind.label}, 1 of {count}"
         flows.append(table.add(name, {term: sending_s}) if sending_s else -1)
     if max(flows, default=-1) < 0:
-        return _Parts(row, row, tuple(flows))
+        return _CutRows(row, row, tuple(flows))
     head, tail = table.halves(row, elsewhere, at_end="pp_comm")
-    return _Parts(head, tail, tuple(flows))
+    return _CutRows(head, tail, tuple(flows))
 
 
 def _messages(own: Inside, devices: Devices, one: Replica, ops: CoupledOps) -> list[Message]:

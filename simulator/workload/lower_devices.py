@@ -52,8 +52,9 @@ def lower_devices(
     one = kinds[paths[0]]
     # Of every kind the ops have the same numbers, and its collectives the same groups.
     collectives = [data_messages(kind, devices) for kind in kinds.values()]
+    sends = [send_messages(kind, devices) for kind in kinds.values()]
     cuts = [cut_passes(kind, inside, devices) for kind in kinds.values()]
-    messages = [*collectives[0], *send_messages(one, devices), *cuts[0].messages]
+    messages = [*collectives[0], *sends[0], *cuts[0].messages]
     load = _load_of(messages)
 
     draft = GraphDraft()
@@ -84,9 +85,10 @@ def _lower_one(schedule: Schedule, costs: StepCosts, paths: _Paths) -> Replica:
 
 
 def _load_of(messages: Sequence[Message]) -> FabricLoad:
-    users: dict[int, list[Sequence[Flow]]] = {}
+    users: dict[int, list[dict[int, Flow]]] = {}
     for message in messages:
-        users.setdefault(message.stream, []).append(message.flows)
+        runs = (int(members[0]) for members in message.members)
+        users.setdefault(message.stream, []).append(dict(zip(runs, message.flows, strict=True)))
     return fabric_load(users)
 
 

@@ -6,8 +6,8 @@ of a collective go at one pace, so it is one flow over the links of all its hops
 carries two of them is loaded twice.
 
 Assumes: trees and hierarchical collectives load the links as rings do; messages take their
-bandwidth from the first byte to the last, start-up included. What the faster of collectives and
-messages reaches of a NIC is what any link can carry: the rest is taken to be headers.
+bandwidth from the first byte to the last, and none while they start. What the faster of collectives
+and messages reaches of a NIC is what any link can carry: the rest is taken to be headers.
 """
 
 from __future__ import annotations
