@@ -7,7 +7,7 @@ import math
 from itertools import pairwise
 from typing import Final
 
-from pydantic import StrictBool, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator
 
 from simulator.errors import SpecError
 from simulator.machine import (
@@ -20,6 +20,7 @@ from simulator.machine import (
     Torus,
 )
 from simulator.spec.collectives import Algorithms, NetworkSpec, check_switches
+from simulator.spec.graph_links import check_graph
 from simulator.spec.quantity import (
     MAX_DEVICES,
     AssumptionSpec,
@@ -34,7 +35,7 @@ from simulator.spec.quantity import (
     assumptions,
 )
 from simulator.spec.validate import Spec
-from simulator.spec.wirings import WiringSpec, wiring_assumptions
+from simulator.spec.wirings import GraphSpec, WiringSpec, wiring_assumptions
 from simulator.wiring import NetworkWiring, WanWiring
 
 STRETCHED: Final = "tiers of all nodes"
@@ -140,6 +141,15 @@ class ClusterSpec(Spec):
                 )
         return tiers
 
+    @field_validator("fabric")
+    @classmethod
+    def _whole(cls, fabric: WiringSpec | None, info: ValidationInfo) -> WiringSpec | None:
+        asked: Sourced[Count] | None = info.data.get("num_nodes")
+        # A wrong number of nodes is reported by itself.
+        if isinstance(fabric, GraphSpec) and asked is not None:
+            check_graph(fabric.links.value, asked.value)
+        return fabric
+
     def build(self, node: Node, num_nodes: int | None) -> Cluster:
         """The frozen form with ``num_nodes`` of the nodes (None for all).
 
@@ -177,7 +187,7 @@ class ClusterSpec(Spec):
             torus=torus,
             assumptions=(
                 *assumptions(self.assumptions),
-                *wiring_assumptions(fabric, torus),
+                *wiring_assumptions(fabric, torus, count),
                 *self._stretched(count, fabric),
             ),
             slow_hosts=self._slow_hosts(),
