@@ -65,7 +65,8 @@ def check_graph(links: Sequence[tuple[str, str, float, float]], num_nodes: int) 
     if alone:
         raise SpecError(
             f"no way from 'node0' to '{alone[0]}': {len(alone)} of {num_nodes} nodes are left out",
-            hint="every node needs a link, over switches or directly, to all others",
+            hint="every node needs a way to all others; if the cluster has fewer nodes, say "
+            "'num_nodes: {value: COUNT, source: ...}'",
         )
 
 
