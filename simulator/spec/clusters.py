@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final
+from typing import Final, cast
 
-from pydantic import StrictBool, ValidationInfo, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator, model_validator
 
-from simulator.errors import SpecError
+from simulator.errors import SpecError, as_written
 from simulator.machine import (
     USUAL_ALGORITHMS,
     Assumption,
@@ -126,6 +127,18 @@ class ClusterSpec(Spec):
     collective_algorithms: Algorithms = USUAL_ALGORITHMS
     switches_reduce: Sourced[StrictBool] | None = None
     assumptions: tuple[AssumptionSpec, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_number(cls, data: object) -> object:
+        if isinstance(data, Mapping) and "nodes" in data:
+            asked = as_written(cast("Mapping[str, object]", data)["nodes"])
+            raise SpecError(
+                "unknown key 'nodes' in a description of a cluster",
+                hint=f"write num_nodes: {{value: {asked}, source: ...}}, or "
+                f"{{preset: NAME, nodes: {asked}}} to take so many nodes of a cluster as it is",
+            )
+        return cast("object", data)
 
     @field_validator("tiers")
     @classmethod
