@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias
+from collections import Counter
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Final, Literal, TypeAlias
 
 from simulator.machine import Cluster, FabricTier
 from simulator.numeric import ceil_div
@@ -18,8 +19,29 @@ from simulator.wiring import (
 )
 
 LinkKind: TypeAlias = Literal[
-    "tree", "rails", "dragonfly_group", "dragonfly_global", "torus", "wan", "graph", "nics"
+    "tree", "rails", "dragonfly_group", "dragonfly_global", "torus", "wan", "site", "graph", "nics"
 ]
+MAX_NAMED: Final = 16
+"""Links of a graph that are told one by one; of more only how many there are of each speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeLinks:
+    """Links of a graph with the same figures."""
+
+    count: int
+    bandwidth_bytes_per_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLink:
+    """One link of a graph."""
+
+    a: str
+    b: str
+    bandwidth_bytes_per_s: float
+    latency_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +61,8 @@ class LevelLinks:
         wraps: whether each axis of a torus has wrap links.
         twisted: whether wrap links land further along a longer axis.
         routing: which ways flows take.
+        speeds: of a graph, how many links there are of each bandwidth and latency.
+        named: of a graph of few links, all of them.
     """
 
     kind: LinkKind
@@ -54,10 +78,14 @@ class LevelLinks:
     wraps: tuple[bool, ...] | None = None
     twisted: bool | None = None
     routing: str | None = None
+    speeds: tuple[AlikeLinks, ...] | None = None
+    named: tuple[NamedLink, ...] | None = None
 
     def to_json(self) -> dict[str, object]:
         """What applies to its kind, in SI units."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["speeds"] = self.speeds and [asdict(one) for one in self.speeds]
+        values["named"] = self.named and [asdict(one) for one in self.named]
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -100,20 +128,53 @@ def levels(cluster: Cluster) -> list[Level]:
     if cluster.num_nodes == 1:
         return [own]
     match wiring:
-        case GraphWiring(links):
-            graph = LevelLinks("graph", count=len(links))
-            return [Level("graph", 1, "node", cluster.num_nodes, graph), own]
-        case WanWiring(nodes, rate, latency_s):
-            wan = LevelLinks(
-                "wan",
-                link_bandwidth_bytes_per_s=rate,
-                latency_s=latency_s,
-                nodes_per_site=nodes,
-            )
-            sites = ceil_div(cluster.num_nodes, nodes)
-            return [Level("wan", 1, "site", sites, wan), *_tree(cluster), own]
+        case GraphWiring():
+            return [Level("graph", 1, "node", cluster.num_nodes, _graph(wiring)), own]
+        case WanWiring(nodes) if cluster.num_nodes > nodes:
+            return [*_sites(cluster, wiring), own]
         case _:
             return [*_tree(cluster), own]
+
+
+def _graph(wiring: GraphWiring) -> LevelLinks:
+    """Fastest links first."""
+    alike = Counter((rate, late_s) for _, _, rate, late_s in wiring.links)
+    fastest = sorted(alike, key=lambda one: (-one[0], one[1]))
+    few = len(wiring.links) <= MAX_NAMED
+    return LevelLinks(
+        "graph",
+        count=len(wiring.links),
+        speeds=tuple(AlikeLinks(alike[one], *one) for one in fastest),
+        named=tuple(NamedLink(*link) for link in wiring.links) if few else None,
+    )
+
+
+def _sites(cluster: Cluster, wan: WanWiring) -> list[Level]:
+    """The links between sites, the sites, and the tiers within them: none spans two."""
+    sites, rest = divmod(cluster.num_nodes, wan.nodes_per_site)
+    whole = _tree(replace(cluster, num_nodes=wan.nodes_per_site))
+    last = _tree(replace(cluster, num_nodes=rest)) if rest else []
+    # The last site may be too small for a higher tier, of which it then has one group.
+    groups = {level.name: level.count for level in last}
+    within = [
+        replace(one, count=sites * one.count + (groups.get(one.name, 1) if rest else 0))
+        for one in whole
+    ]
+    num_sites = sites + (rest > 0)
+    links = LevelLinks(
+        "wan",
+        link_bandwidth_bytes_per_s=wan.bytes_per_s,
+        latency_s=wan.latency_s,
+        nodes_per_site=wan.nodes_per_site,
+    )
+    out = LevelLinks(
+        "site", link_bandwidth_bytes_per_s=wan.bytes_per_s, nodes_per_site=wan.nodes_per_site
+    )
+    return [
+        Level("wan", 1, "site", num_sites, links),
+        Level("site", num_sites, whole[0].name, whole[0].count, out),
+        *within,
+    ]
 
 
 def _tree(cluster: Cluster) -> list[Level]:
@@ -121,6 +182,8 @@ def _tree(cluster: Cluster) -> list[Level]:
     found: list[Level] = []
     below, name = 1, "node"
     for index, tier in enumerate(cluster.tiers):
+        if below >= cluster.num_nodes and found:
+            break
         inside = ceil_div(min(tier.nodes_per_group, cluster.num_nodes), below)
         groups = ceil_div(cluster.num_nodes, tier.nodes_per_group)
         links = _tier_links(cluster, tier, lowest=index == 0)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from simulator.machine import Cluster, Node
 from simulator.report.breakdown import seconds
 from simulator.report.levels import Level, LevelLinks, levels
 from simulator.units import format_si
+
+MAX_SPEEDS: Final = 4
+"""Speeds of a graph's links that are named in one line."""
 
 
 def holds_words(level: Level) -> str:
@@ -36,13 +40,16 @@ def links_words(level: Level) -> str:
         case "nics":
             return f"{links.count} x NIC of {one}" if links.count else "no NIC"
         case "graph":
-            return f"{links.count or 0:,} links"
+            return _graph_words(links)
+        case "site":
+            return f"{one} out of each, shared by {links.nodes_per_site} nodes"
         case "wan":
             return f"{one} and {late} between each two sites"
         case "torus":
             return f"{one} per link, {late}, {_around(links)}"
         case "dragonfly_global":
-            return f"{links.count} x {one} between each two, {links.routing} routing"
+            width = f"{links.count} x {one} between each two"
+            return f"{width}{_ratio(links)}, {late}, {links.routing} routing"
         case "dragonfly_group":
             return f"{links.switches} switches, all joined by {one}, {_through(links)}, {late}"
         case "rails":
@@ -53,9 +60,23 @@ def links_words(level: Level) -> str:
 
 def _through(links: LevelLinks) -> str:
     """What a node gets through a tier."""
-    width = f"{_rate(links.node_bandwidth_bytes_per_s or 0.0)} per node"
+    return f"{_rate(links.node_bandwidth_bytes_per_s or 0.0)} per node{_ratio(links)}"
+
+
+def _ratio(links: LevelLinks) -> str:
     ratio = links.oversubscription
-    return width if ratio == 1 else f"{width}, {ratio:g} : 1 oversubscribed"
+    return "" if ratio is None or ratio == 1 else f", {ratio:g} : 1 oversubscribed"
+
+
+def _graph_words(links: LevelLinks) -> str:
+    """How many links there are of each speed, as far as that fits on a line."""
+    speeds = links.speeds or ()
+    shown = [
+        f"{one.count:,} of {_speed(one.bandwidth_bytes_per_s, one.latency_s)}"
+        for one in speeds[:MAX_SPEEDS]
+    ]
+    more = sum(one.count for one in speeds[MAX_SPEEDS:])
+    return "; ".join([*shown, *([f"{more:,} others"] if more else [])])
 
 
 def _around(links: LevelLinks) -> str:
@@ -94,9 +115,13 @@ def kind_of(part: str) -> str:
 
 def network_rows(cluster: Cluster) -> list[tuple[str, str, str, str]]:
     """Levels, then the links inside a node, each as words."""
-    rows = [
-        (one.name, f"{one.count:,}", holds_words(one), links_words(one)) for one in levels(cluster)
-    ]
+    rows: list[tuple[str, str, str, str]] = []
+    for one in levels(cluster):
+        rows.append((one.name, f"{one.count:,}", holds_words(one), links_words(one)))
+        rows += [
+            (f"  {link.a} - {link.b}", "1", "", _speed(link.bandwidth_bytes_per_s, link.latency_s))
+            for link in one.links.named or ()
+        ]
     rows += [
         (
             f"  {one.kinds}",
@@ -126,6 +151,10 @@ def network_record(cluster: Cluster) -> Mapping[str, object]:
             for edge in cluster.node.edges
         ],
     }
+
+
+def _speed(bytes_per_s: float, latency_s: float) -> str:
+    return f"{_rate(bytes_per_s)}, {seconds(latency_s)}"
 
 
 def _rate(bytes_per_s: float) -> str:

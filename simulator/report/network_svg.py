@@ -40,7 +40,8 @@ def network_drawing(cluster: Cluster) -> str:
         y = 26 + index * _LEVEL_HEIGHT
         if index:
             marks += _branches(shown[index - 1], level, y)
-        joined_directly = isinstance(cluster.fabric, DragonflyWiring) and index == 1
+        groups = isinstance(cluster.fabric, DragonflyWiring) and index == 1
+        joined_directly = groups or level.links.kind == "site"
         marks += _level(level, y, all_joined=joined_directly)
     words = "; ".join(
         f"{one.count} {one.name}: {holds_words(one)}, {links_words(one)}" for one in shown

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final
+from typing import Final, cast
 
-from pydantic import StrictBool, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator, model_validator
 
-from simulator.errors import SpecError
+from simulator.errors import SpecError, as_written
 from simulator.machine import (
     USUAL_ALGORITHMS,
     Assumption,
@@ -20,6 +21,7 @@ from simulator.machine import (
     Torus,
 )
 from simulator.spec.collectives import Algorithms, NetworkSpec, check_switches
+from simulator.spec.graph_links import check_graph
 from simulator.spec.quantity import (
     MAX_DEVICES,
     AssumptionSpec,
@@ -35,7 +37,7 @@ from simulator.spec.quantity import (
 )
 from simulator.spec.tapers import check_taper
 from simulator.spec.validate import Spec
-from simulator.spec.wirings import WiringSpec, wiring_assumptions
+from simulator.spec.wirings import GraphSpec, WiringSpec, wiring_assumptions
 from simulator.wiring import NetworkWiring, WanWiring
 
 STRETCHED: Final = "tiers of all nodes"
@@ -131,6 +133,18 @@ class ClusterSpec(Spec):
     switches_reduce: Sourced[StrictBool] | None = None
     assumptions: tuple[AssumptionSpec, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_number(cls, data: object) -> object:
+        if isinstance(data, Mapping) and "nodes" in data:
+            asked = as_written(cast("Mapping[str, object]", data)["nodes"])
+            raise SpecError(
+                "unknown key 'nodes' in a description of a cluster",
+                hint=f"write num_nodes: {{value: {asked}, source: ...}}, or "
+                f"{{preset: NAME, nodes: {asked}}} to take so many nodes of a cluster as it is",
+            )
+        return cast("object", data)
+
     @field_validator("tiers")
     @classmethod
     def _ascending(cls, tiers: tuple[FabricTierSpec, ...]) -> tuple[FabricTierSpec, ...]:
@@ -144,6 +158,15 @@ class ClusterSpec(Spec):
                     hint="list tiers from the nodes upwards; only the top one may be part full",
                 )
         return tiers
+
+    @field_validator("fabric")
+    @classmethod
+    def _whole(cls, fabric: WiringSpec | None, info: ValidationInfo) -> WiringSpec | None:
+        asked: Sourced[Count] | None = info.data.get("num_nodes")
+        # A wrong number of nodes is reported by itself.
+        if isinstance(fabric, GraphSpec) and asked is not None:
+            check_graph(fabric.links.value, asked.value)
+        return fabric
 
     def build(self, node: Node, num_nodes: int | None) -> Cluster:
         """The frozen form with ``num_nodes`` of the nodes (None for all).
@@ -183,7 +206,7 @@ class ClusterSpec(Spec):
             torus=torus,
             assumptions=(
                 *assumptions(self.assumptions),
-                *wiring_assumptions(fabric, torus),
+                *wiring_assumptions(fabric, torus, count),
                 *self._stretched(count, fabric),
             ),
             slow_hosts=self._slow_hosts(),

@@ -73,9 +73,7 @@ def _as_spec_error(
         case "tuple_type":
             return SpecError(f"{value} is not a list", where=place, hint="write [one, another]")
         case "model_type" | "dict_type" | "model_attributes_type":
-            return SpecError(
-                f"{value} is not a mapping", where=place, hint="write keys and values, 'key: value'"
-            )
+            return SpecError(f"{value} is not a mapping", where=place, hint=_mapping_hint(context))
         case "literal_error" | "enum":
             expected = str(context.get("expected", ""))
             near = _nearest(as_written(problem["input"]), re.findall(r"'([^']*)'", expected))
@@ -92,6 +90,12 @@ def _as_spec_error(
         case _:
             text = message.replace("Input should be", "must be").replace("Input", "value")
             return SpecError(f"{name or 'value'} {text}, got {value}", where=place)
+
+
+def _mapping_hint(context: Mapping[str, object]) -> str:
+    """How to write what is no mapping: a figure with its source, or keys."""
+    sourced = str(context.get("class_name", "")).startswith("Sourced")
+    return "write {value: ..., source: ...}" if sourced else "write keys and values, 'key: value'"
 
 
 def shown_value(value: object) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from simulator.errors import SpecError
 from simulator.machine import Assumption, Torus
+from simulator.spec.graph_links import LinkRow, num_passed
 from simulator.spec.quantity import BytesPerSecond, Count, Seconds, Sourced, Text
 from simulator.spec.validate import Spec
 from simulator.wiring import (
@@ -89,10 +90,6 @@ class WanWiringSpec(Spec):
         return WanWiring(self.nodes_per_site.value, self.bandwidth.value, self.latency.value)
 
 
-LinkRow: TypeAlias = tuple[Text, Text, BytesPerSecond, Seconds]
-"""Two ends, bandwidth per direction, latency."""
-
-
 class GraphSpec(Spec):
     """See ``wiring.GraphWiring``."""
 
@@ -110,13 +107,26 @@ WiringSpec: TypeAlias = Annotated[
 ]
 
 
-def wiring_assumptions(wiring: NetworkWiring | None, torus: Torus | None) -> tuple[Assumption, ...]:
+def wiring_assumptions(
+    wiring: NetworkWiring | None, torus: Torus | None, num_nodes: int
+) -> tuple[Assumption, ...]:
     """What step times of folded ranks leave out of a wiring; reports list it."""
-    if torus is None or not isinstance(wiring, WanWiring | GraphWiring):
+    if not isinstance(wiring, WanWiring | GraphWiring):
         return ()
     kind = "wan" if isinstance(wiring, WanWiring) else "graph"
-    what = f"not in step times: devices on a torus share the NICs, not the links of '{kind}'"
-    return (Assumption("fabric", what, "fabric_of follows the links"),)
+    if torus is not None:
+        what = f"not in step times: devices on a torus share the NICs, not the links of '{kind}'"
+        return (Assumption("fabric", what, "the torus comes first"),)
+    if isinstance(wiring, WanWiring):
+        if num_nodes > wiring.nodes_per_site:
+            return ()
+        what = f"'wan': no link between sites is used, one site holds all {num_nodes:,} nodes"
+        return (Assumption("fabric", what, f"a site is of {wiring.nodes_per_site:,} nodes"),)
+    passed = num_passed(wiring.links, num_nodes)
+    if not passed:
+        return ()
+    what = f"'graph': nodes beyond node{num_nodes - 1} ({passed:,}) only pass on what others send"
+    return (Assumption("fabric", what, f"the first {num_nodes:,} nodes were asked for"),)
 
 
 def _needs_torus(kind: str, torus: Torus | None) -> Torus:

@@ -152,7 +152,10 @@ def test_nics_do_not_say_how_a_torus_is_wired() -> None:
 
 def test_a_graph_of_ones_own() -> None:
     links = [["node0", "sw", "400 Gb/s", "1 us"], ["node1", "sw", "200 Gb/s", "1 us"]]
-    cluster = wired("dgx-h100-superpod", 2, kind="graph", links=sourced(links))
+    wiring = {"kind": "graph", "links": sourced(links)}
+    cluster = load_cluster(
+        {"extends": "dgx-h100-superpod", "num_nodes": sourced(2), "fabric": wiring}
+    )
     fabric = fabric_of(cluster)
     assert fabric.path_bytes_per_s(np.array([fabric.route(0, 8)]))[0] == 25e9
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.cost.collective import collective_s
-from simulator.errors import PlanError
+from simulator.errors import SpecError
 from simulator.fabric.cluster import Routing, fabric_of, network_of
 from simulator.fabric.fair import Incidence, fair_rates
 from simulator.fabric.fluid import Flow, run_flows
@@ -290,10 +290,10 @@ def test_paths_over_graphs_and_between_sites() -> None:
 
 
 def test_nodes_that_a_graph_leaves_out_are_named() -> None:
-    with pytest.raises(PlanError, match="no way from 'node0' to 'node3'"):
-        link_of(graph(4, LINE[:2]), 32)
-    with pytest.raises(PlanError, match="no way from 'node0' to 'node2'"):
-        link_of(graph(4, [LINE[0], LINE[2]]), 32)
+    with pytest.raises(SpecError, match="no way from 'node0' to 'node3'"):
+        graph(4, LINE[:2])
+    with pytest.raises(SpecError, match="no way from 'node0' to 'node2'"):
+        graph(4, [LINE[0], LINE[2]])
 
 
 # --- laws

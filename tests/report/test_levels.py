@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from simulator.report.levels import LevelLinks, levels
-from simulator.report.network import holds_words, links_words, network_record
+from simulator.report.network import holds_words, links_words, network_record, network_rows
+from simulator.report.network_svg import network_drawing
 from simulator.spec.hardware import load_cluster
 from simulator.spec.yaml_file import list_data
 from simulator.wiring import GraphWiring, PodsWiring, WanWiring
@@ -46,7 +47,7 @@ def test_every_kind_has_its_numbers_and_words() -> None:
         "rails": (h100, "8 rails, 400 GB/s per node, 500 ns"),
         "dragonfly_global": (
             load_cluster("frontier"),
-            "4 x 25 GB/s between each two, adaptive routing",
+            "4 x 25 GB/s between each two, 1.75 : 1 oversubscribed, 1 us, adaptive routing",
         ),
         "torus": (pod, "45 GB/s per link, 1 us, wraps around"),
         "wan": (
@@ -55,7 +56,7 @@ def test_every_kind_has_its_numbers_and_words() -> None:
         ),
         "graph": (
             replace(h100, fabric=GraphWiring((("node0", "node1", 1e9, 1e-6),))),
-            "1 links",
+            "1 of 1 GB/s, 1 us",
         ),
     }
     for kind, (cluster, words) in cases.items():
@@ -69,3 +70,41 @@ def test_every_kind_has_its_numbers_and_words() -> None:
     assert (cube.links.shape, cube.holds_count) == ((16, 16, 16), 4096)
     pods = levels(replace(pod, fabric=PodsWiring((8, 8, 8))))
     assert [(one.name, one.count) for one in pods] == [("pod", 1), ("pod", 8), ("node", 1024)]
+
+
+def test_tiers_are_those_of_a_site() -> None:
+    """20 nodes in sites of 8 are two whole sites and one of 4; leaves of 4 nodes: 2 + 2 + 1."""
+    h100 = load_cluster("dgx-h100-superpod", num_nodes=20)
+    leaf = replace(h100.tiers[0], nodes_per_group=4)
+    spine = replace(h100.tiers[0], name="spine", nodes_per_group=20)
+    apart = replace(h100, tiers=(leaf, spine), fabric=WanWiring(8, 1e9, 5e-3))
+    found = [(one.name, one.count, one.holds_count, one.holds) for one in levels(apart)[:-1]]
+    assert found == [
+        ("wan", 1, 3, "site"),
+        ("site", 3, 1, "spine"),
+        ("spine", 3, 2, "leaf"),
+        ("leaf", 5, 4, "node"),
+    ]
+    assert "5 ms between each two" in network_drawing(apart)
+    assert network_drawing(apart).count(">site ") == 3
+    one_site = replace(apart, num_nodes=8)
+    assert [one.name for one in levels(one_site)] == ["spine", "leaf", "node"]
+
+
+def test_links_of_a_graph_are_told_by_speed_and_few_of_them_by_name() -> None:
+    h100 = load_cluster("dgx-h100-superpod", num_nodes=16)
+    star = tuple((f"node{i}", "hub", 1e9 if i else 5e9, 1e-6) for i in range(16))
+    few = levels(replace(h100, fabric=GraphWiring(star)))[0]
+    assert links_words(few) == "1 of 5 GB/s, 1 us; 15 of 1 GB/s, 1 us"
+    rows = network_rows(replace(h100, fabric=GraphWiring(star)))
+    assert rows[2] == ("  node1 - hub", "1", "", "1 GB/s, 1 us")
+    record = few.links.to_json()
+    assert record["speeds"] == [
+        {"count": 1, "bandwidth_bytes_per_s": 5e9, "latency_s": 1e-6},
+        {"count": 15, "bandwidth_bytes_per_s": 1e9, "latency_s": 1e-6},
+    ]
+    assert len(few.links.named or ()) == 16
+    many = tuple((f"node{i}", "hub", 1e9 + i, 1e-6) for i in range(17))
+    more = levels(replace(h100, fabric=GraphWiring(many)))[0]
+    assert more.links.named is None
+    assert links_words(more).endswith("; 13 others")

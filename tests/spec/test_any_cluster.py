@@ -46,3 +46,9 @@ def test_what_is_neither(tmp_path: Path) -> None:
         load_any_cluster(f"{tmp_path}/")
     with pytest.raises(TrainsimError, match="100000 nodes asked of cluster 'selene'"):
         load_any_cluster(SCENARIO, num_nodes=100_000)
+
+
+def test_nodes_of_a_description_are_num_nodes() -> None:
+    with pytest.raises(TrainsimError, match="unknown key 'nodes'") as caught:
+        load_cluster({"extends": "selene", "nodes": 8})
+    assert "num_nodes: {value: 8, source: ...}" in caught.value.hint
