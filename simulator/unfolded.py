@@ -9,13 +9,13 @@ import numpy as np
 
 from simulator.errors import PlanError
 from simulator.machine import Cluster, Node
-from simulator.numeric import IntArray, as_float
+from simulator.numeric import IntArray, as_float, ceil_div
 from simulator.plan import expert_group, num_microbatches, process_group
 from simulator.scenario import Scenario
 from simulator.schedule.table import build_schedule
 from simulator.step import Step, stage_pricer, step_costs
 from simulator.topology import Topology
-from simulator.wiring import DragonflyWiring, rescaled
+from simulator.wiring import DragonflyWiring, GraphWiring, WanWiring, rescaled
 from simulator.workload.data_links import data_links
 from simulator.workload.fabric_load import FabricLoad
 from simulator.workload.fold import device_ranks, unfold_devices
@@ -147,7 +147,20 @@ def kept_at_price(scenario: Scenario) -> tuple[str, ...]:
         *(("tensor-parallel collectives beside products",) if beside else ()),
         *(("the sum of tied embeddings",) if tied else ()),
         *(("detours of adaptive routing",) if adaptive else ()),
+        *_late(scenario),
     )
+
+
+def _late(scenario: Scenario) -> tuple[str, ...]:
+    """Latency that ``without_contention`` leaves out, in words."""
+    match scenario.cluster.fabric:
+        case WanWiring(nodes) as wan if wan.latency_s:
+            used = ceil_div(scenario.plan.num_devices, scenario.cluster.node.num_devices)
+            return ("latency between sites",) if used > nodes else ()
+        case GraphWiring(links) if any(late_s for *_, late_s in links):
+            return ("latency of the links of the graph",)
+        case _:
+            return ()
 
 
 def _fabric(cluster: Cluster, topology: Topology, routes: Routes) -> JobFabric:

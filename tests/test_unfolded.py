@@ -17,7 +17,8 @@ from simulator.numeric import FloatArray, IntArray
 from simulator.scenario import Scenario
 from simulator.simulate import run_step, simulate
 from simulator.step import build_step
-from simulator.unfolded import build_unfolded
+from simulator.unfolded import build_unfolded, kept_at_price
+from simulator.wiring import GraphWiring, WanWiring
 from simulator.workload.move_prices import moves_s
 
 ROUNDING = 1e-9
@@ -229,3 +230,16 @@ def test_tensor_parallelism_between_nodes_shares_links_as_run_counts() -> None:
         # is hidden behind the narrow tier in 'run'.
         unfolded_s = run_step(unfolded.step)[0].makespan_s
         assert unfolded_s == pytest.approx(_folded_s(scenario), rel=0.02)
+
+
+def test_latency_that_is_left_out_between_sites_is_told() -> None:
+    """1,024 devices are 128 nodes: two sites of 64, and one of 128."""
+    scenario = load_scenario("llama-7b-1024")
+
+    def kept(fabric: WanWiring | GraphWiring) -> tuple[str, ...]:
+        return kept_at_price(replace(scenario, cluster=replace(scenario.cluster, fabric=fabric)))
+
+    assert "latency between sites" in kept(WanWiring(64, 1e12, 5e-3))
+    assert kept(WanWiring(128, 1e12, 5e-3)) == kept(WanWiring(64, 1e12, 0.0)) == ()
+    links = tuple((f"node{i}", "hub", 1e12, 1e-3) for i in range(scenario.cluster.num_nodes))
+    assert kept(GraphWiring(links)) == ("latency of the links of the graph",)
