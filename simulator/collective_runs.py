@@ -30,12 +30,13 @@ class CollectiveRun:
     """One line of the table.
 
     Attributes:
-        nodes: on which the ranks lie.
+        nodes: on which the ranks lie; at least so many where they are not next to each other.
         payload_bytes: nccl-tests convention, see ``cost/collective/volume.py``.
         algorithm: the fastest of those there are.
         bound: whose relief would save most time: latency, links in the node, NIC or a tier.
         times_s: algorithm -> seconds, of every one that runs on this group, whether the library
             has it or not.
+        pods: on which they lie, where a torus joins the devices.
     """
 
     kind: CollectiveKind
@@ -46,6 +47,7 @@ class CollectiveRun:
     time_s: float
     bound: str
     times_s: Mapping[str, float]
+    pods: int | None = None
 
     @property
     def algorithm_bytes_per_s(self) -> float:
@@ -82,6 +84,9 @@ def collective_runs(
     topology = Topology.of(cluster)
     link = topology.group_link(group, num_ranks=group.size * group.stride)
     network = _network_name(cluster, group, link)
+    places = round(float(link.num_nodes))
+    on_torus = bool(link.torus_bytes_per_s)
+    nodes = min(group.size, -(-group.size * group.stride // cluster.node.num_devices))
     found: list[CollectiveRun] = []
     for payload in payloads:
         times_s = _times_s(cluster, kind, payload, link)
@@ -94,12 +99,13 @@ def collective_runs(
             CollectiveRun(
                 kind=kind,
                 ranks=group.size,
-                nodes=round(float(link.num_nodes)),
+                nodes=nodes if on_torus else places,
                 payload_bytes=payload,
                 algorithm=fastest,
                 time_s=times_s[fastest] if group.size > 1 else 0.0,
                 bound=_bound(kind, payload, link, fastest, network),
                 times_s=times_s,
+                pods=places if on_torus else None,
             )
         )
     return found

@@ -12,7 +12,7 @@ from simulator.collective_runs import CollectiveRun
 from simulator.units import format_si
 from simulator.views import table
 
-HEADERS: Final = ("ranks", "nodes", "bytes", "time", "algbw", "busbw", "algorithm", "bound by", "")
+_HEADERS: Final = ("ranks", "nodes", "bytes", "time", "algbw", "busbw", "algorithm", "bound by", "")
 _BAR: Final = 24
 """Characters of the longest bar."""
 _BINARY: Final = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
@@ -32,7 +32,22 @@ def collective_view(
     if compare:
         note = "fastest of those the library has: *"
         return Group(Text(heading), Text(), table(*compared(runs)), Text(), Text(note))
-    return Group(Text(heading), Text(), table([*_lines(runs)], HEADERS))
+    return Group(Text(heading), Text(), table([*_lines(runs)], headers(runs)))
+
+
+def headers(runs: Sequence[CollectiveRun]) -> tuple[str, ...]:
+    """Of the lines of runs; the last is that of the bars."""
+    ranks, _, *others = _HEADERS
+    return (ranks, _place(runs), *others)
+
+
+def _place(runs: Sequence[CollectiveRun]) -> str:
+    """On what ranks lie: pods where a torus joins them, within which nodes do not matter."""
+    return "pods" if any(run.pods is not None for run in runs) else "nodes"
+
+
+def _num_places(run: CollectiveRun) -> str:
+    return f"{run.nodes if run.pods is None else run.pods:,}"
 
 
 def _lines(runs: Sequence[CollectiveRun]) -> list[list[str]]:
@@ -44,7 +59,7 @@ def run_row(run: CollectiveRun) -> list[str]:
     """The cells of a run, without its bar."""
     return [
         f"{run.ranks:,}",
-        f"{run.nodes:,}",
+        _num_places(run),
         size_text(run.payload_bytes),
         format_si(run.time_s, "s") if run.time_s >= 1 else _short(run.time_s),
         _rate(run.algorithm_bytes_per_s),
@@ -60,13 +75,13 @@ def compared(runs: Sequence[CollectiveRun]) -> tuple[list[list[str]], tuple[str,
     rows = [
         [
             f"{run.ranks:,}",
-            f"{run.nodes:,}",
+            _num_places(run),
             size_text(run.payload_bytes),
             *(_time_of(run, name) for name in names),
         ]
         for run in runs
     ]
-    return rows, ("ranks", "nodes", "bytes", *names)
+    return rows, ("ranks", _place(runs), "bytes", *names)
 
 
 def size_text(num_bytes: float) -> str:
@@ -83,6 +98,7 @@ def collective_record(run: CollectiveRun) -> dict[str, object]:
         "kind": run.kind,
         "ranks": run.ranks,
         "nodes": run.nodes,
+        **({} if run.pods is None else {"pods": run.pods}),
         "payload_bytes": run.payload_bytes,
         "time_s": run.time_s,
         "algorithm_bytes_per_s": run.algorithm_bytes_per_s,

@@ -9,6 +9,7 @@ from simulator.plan import ProcessGroup
 from simulator.spec.hardware import load_cluster
 from simulator.spec.yaml_file import list_data
 from simulator.topology import Topology
+from simulator.views_collective import collective_record, headers, run_row
 
 ABOVE = {"oversubscription": 4, "hop": "1 us", "source": "test"}
 OVERSUBSCRIBED = {
@@ -111,3 +112,14 @@ def test_rings_on_a_torus_are_those_of_all_axes(name, kind):
 def test_one_rank_takes_no_time():
     (run,) = runs("all_reduce", 1, [1e6])
     assert (run.time_s, run.bus_bytes_per_s) == (0.0, 0.0)
+
+
+def test_a_torus_counts_pods_beside_nodes() -> None:
+    """4,096 devices, four to a host, are one pod of 1,024 hosts."""
+    (run,) = collective_runs(
+        load_cluster("tpu-v4-pod"), "all_reduce", ProcessGroup("dp", 4096, 1), [1e9]
+    )
+    assert (run.nodes, run.pods) == (1024, 1)
+    assert headers([run])[:3] == ("ranks", "pods", "bytes")
+    assert run_row(run)[:2] == ["4,096", "1"]
+    assert collective_record(run)["pods"] == 1

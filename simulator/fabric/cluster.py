@@ -105,7 +105,7 @@ def network_of(cluster: Cluster, how: Routing) -> Fabric:
         how: flows choose among paths.
 
     Raises:
-        PlanError: if its devices are joined by a torus, so that NICs do not say how; if the links
+        PlanError: if its devices are joined by a torus, whose links ``fabric_of`` has; if the links
             of a graph leave a node out.
     """
     node, wiring = cluster.node, cluster.fabric
@@ -113,7 +113,7 @@ def network_of(cluster: Cluster, how: Routing) -> Fabric:
         raise PlanError(
             f"devices of {cluster.name} are joined by a torus, not by their NICs alone",
             where="cluster",
-            hint="the links of the torus are in fabric_of(cluster)",
+            hint="'run' and 'collective' follow the links of a torus; take a cluster without one",
         )
     match wiring:
         case WanWiring():

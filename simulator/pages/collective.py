@@ -10,18 +10,20 @@ from simulator.report.drawing import Section, drawing_page
 from simulator.report.frame import plain_table
 from simulator.report.scatter import Axis, Mark, scatter
 from simulator.units import format_si
-from simulator.views_collective import HEADERS, compared, run_row, size_text
+from simulator.views_collective import compared, headers, run_row, size_text
 
 _COLOURS: Final = ("total", "gain", "loss")
 
 
 def collective_page(heading: str, runs: Sequence[CollectiveRun]) -> str:
     """Bus bandwidth over what varies, all numbers, and every algorithm beside the chosen one."""
-    rows, headers = compared(runs)
+    rows, columns = compared(runs)
     note = "Size and bandwidths as nccl-tests define them."
     sections = [
-        Section("Bus bandwidth", note, _drawing(runs), plain_table(HEADERS[:-1], _rows(runs))),
-        Section("All algorithms", "", "", plain_table(headers, rows)),
+        Section(
+            "Bus bandwidth", note, _drawing(runs), plain_table(headers(runs)[:-1], _rows(runs))
+        ),
+        Section("All algorithms", "", "", plain_table(columns, rows)),
     ]
     return drawing_page(heading, sections)
 

@@ -47,7 +47,7 @@ def lower_devices(
     Raises:
         ScheduleError: if ops wait for each other in a cycle.
     """
-    # All devices do the same, if not over the same kinds of path: one is lowered for each kind.
+    # One device is lowered for each kind of path: all do the same.
     kinds = {path: _lower_one(schedule, costs, path) for path in dict.fromkeys(paths)}
     one = kinds[paths[0]]
     # Of every kind the ops have the same numbers, and its collectives the same groups.
@@ -70,10 +70,9 @@ def lower_devices(
         _tie_passes(draft, one, cuts[0].ends, ids[first : first + together])
     for message in messages:
         _tie_groups(draft, costs, message, ids)
-    for coupled in one.coupled:
-        if coupled.everywhere:
-            own = zip(ids[:, coupled.entry], ids[:, coupled.ids], strict=True)
-            tie(draft, costs, [CoupledOps(*ops) for ops in own])
+    for coupled in filter(lambda ops: ops.everywhere, one.coupled):
+        own = zip(ids[:, coupled.entry], ids[:, coupled.ids], strict=True)
+        tie(draft, costs, [CoupledOps(*ops) for ops in own])
     return draft.build(costs.table.names), load
 
 

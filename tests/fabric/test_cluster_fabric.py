@@ -238,3 +238,9 @@ def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None
     makespan_s = float(capsys.readouterr().out.split()[0])
     # 63 GB out of one NIC of 50 GB/s.
     assert makespan_s == pytest.approx(63e9 / 50e9, rel=1e-3)
+
+
+def test_a_torus_has_no_network_of_nics_alone() -> None:
+    with pytest.raises(PlanError, match="joined by a torus") as caught:
+        network_of(load_cluster("tpu-v4-pod"), Routing())
+    assert "fabric_of" not in caught.value.hint
