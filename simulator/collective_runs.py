@@ -83,7 +83,7 @@ def collective_runs(
     """
     topology = Topology.of(cluster)
     link = topology.group_link(group, num_ranks=group.size * group.stride)
-    network = _network_name(cluster, group, link)
+    network = _network_name(cluster, kind, group, link)
     places = round(float(link.num_nodes))
     on_torus = bool(link.torus_bytes_per_s)
     nodes = min(group.size, -(-group.size * group.stride // cluster.node.num_devices))
@@ -166,21 +166,29 @@ def _bound(
     return names[min(without_s, key=lambda part: float(without_s[part]))]
 
 
-def _network_name(cluster: Cluster, group: ProcessGroup, link: GroupLink) -> str:
+def _network_name(
+    cluster: Cluster, kind: CollectiveKind, group: ProcessGroup, link: GroupLink
+) -> str:
     """What takes most of a group's bandwidth: a tier, far links, or the NIC."""
     if link.num_nodes == 1:
         return "NIC"
-    gains: dict[str, float] = {"NIC": float(link.network_bytes_per_s)}
+    gains = {"NIC": _network_bytes_per_s(kind, link)}
     for index, tier in enumerate(cluster.tiers):
         freed = replace(tier, oversubscription=1.0)
         tiers = (*cluster.tiers[:index], freed, *cluster.tiers[index + 1 :])
         topology = Topology.of(replace(cluster, tiers=tiers))
         wider = topology.group_link(group, num_ranks=group.size * group.stride)
-        gains[f"tier {tier.name}"] = float(wider.network_bytes_per_s)
+        gains[f"tier {tier.name}"] = _network_bytes_per_s(kind, wider)
     wider = replace(cluster, fabric=rescaled(cluster.fabric, width=math.inf))
     link = Topology.of(wider).group_link(group, num_ranks=group.size * group.stride)
-    gains[_far_name(cluster)] = float(link.network_bytes_per_s)
+    gains[_far_name(cluster)] = _network_bytes_per_s(kind, link)
     return max(gains, key=lambda name: gains[name])
+
+
+def _network_bytes_per_s(kind: CollectiveKind, link: GroupLink) -> float:
+    """What the kind gets of the network: pairs of an all-to-all cross more of it than rings."""
+    exchanges = kind == "all_to_all"
+    return float(link.network_exchange_bytes_per_s if exchanges else link.network_bytes_per_s)
 
 
 def _far_name(cluster: Cluster) -> str:

@@ -75,7 +75,7 @@ class Topology:
     )
     _factors: dict[tuple[int, ...], float] = field(default_factory=dict[tuple[int, ...], float])
     _best: dict[int, float] = field(default_factory=dict[int, float])
-    _ways: list[GraphWays] = field(default_factory=list[GraphWays])
+    _ways: GraphWays | None = None
     _slowdowns: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
 
     @classmethod
@@ -197,9 +197,9 @@ class Topology:
         wiring = self.cluster.fabric
         if self.torus is not None or not isinstance(wiring, GraphWiring):
             return None
-        if not self._ways:
-            self._ways.append(GraphWays.of(self.cluster, wiring))
-        return self._ways[0]
+        if self._ways is None:
+            self._ways = GraphWays.of(self.cluster, wiring)
+        return self._ways
 
     def _sent_far(self, ways: GraphWays, far: int) -> FloatArray:
         """Slowdowns of paths while all nodes send ``far`` nodes further. [nodes, nodes]."""
@@ -217,7 +217,8 @@ class Topology:
         if isinstance(wiring, WanWiring):
             return between_sites(rings, self.cluster.num_nodes, wiring)
         assert ways is not None
-        return over_graph(rings, ways, self.cluster.tiers[0].hop_s)
+        tiers = self.cluster.tiers
+        return over_graph(rings, ways, tiers[0].hop_s if tiers else 0.0)
 
     def _link(self, group: ProcessGroup, num_ranks: int) -> GroupLink:
         """The link of the worst placed sibling: most nodes, slowest network, slowest rings."""

@@ -80,6 +80,9 @@ def test_forced_where_it_cannot_run():
         ("all_to_all", 64, 1e10, "dgx-h100-superpod", "NIC"),
         ("all_reduce", 1024, 1e10, OVERSUBSCRIBED, "tier spine"),
         ("all_to_all", 16, 1e10, OVERSUBSCRIBED, "NIC"),  # below one leaf
+        # Two pods of 384 nodes, 7 : 1 between them: two of a ring's hops cross, half of all pairs.
+        ("all_reduce", 6144, 1e10, "meta-h100-roce-24k", "NIC"),
+        ("all_to_all", 6144, 1e10, "meta-h100-roce-24k", "tier aggregation"),
         ("all_reduce", 1, 1e6, "dgx-h100-superpod", "-"),
         ("all_reduce", 64, 1e10, "tpu-v4-pod", "torus links"),
     ],
