@@ -97,7 +97,7 @@ def test_numbers_that_json_cannot_hold_are_refused(report: Report):
     [
         (("schema_version",), "99", "schema version '99'"),
         (("mfu",), "high", "'high' is not a number"),
-        (("mfu",), True, "'True' is not a number"),
+        (("mfu",), True, "'true' is not a number"),
         (("devices",), 1.5, "'1.5' is not a whole number"),
         (("memory", "fits"), 1, "'1' is not true or false"),
         (("flops",), [], "'[]' is not an object"),
