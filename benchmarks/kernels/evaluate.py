@@ -222,7 +222,7 @@ def network(
         ring_us * 1e-6,
         eager_s_per_byte=eager_us_per_kb * 1e-9,
         handshake_s=handshake_us * 1e-6,
-        two_node_trees=handshake_us > 0.0,  # EFA alone shakes hands, and its tuner takes trees there
+        two_node_trees=handshake_us > 0.0,  # EFA: its tuner takes trees
     )  # fmt: skip
 
 
